@@ -1,0 +1,1 @@
+"""Transport: a mosquitto broker and a typed bus on it."""

@@ -1,0 +1,1 @@
+"""Templates for service managers and for a hub that others may reach."""

@@ -1,0 +1,1 @@
+"""The contract: what travels on the bus, field by field. Imports nothing of ours."""

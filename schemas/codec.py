@@ -1,0 +1,206 @@
+"""How one tensor becomes bytes and back: fp32 (as it is), fp16, u8 (affine), each optionally with zstd.
+
+u8 is affine over the whole tensor, or per channel for tensors of rank >= 3 whose channels (axis 1) differ in
+range: x is about `scale * q + offset`, q in 0..255. "As it is" is a codec like any other.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Final, Literal, Self
+
+import numpy as np
+import zstandard
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from schemas.base import Count, Finite, Message
+from schemas.plan import CodecName
+from schemas.tensors import ITEM_BYTES, Dtype, as_dtype
+
+Array = NDArray[np.generic]
+Encoding = Literal["raw", "fp16", "u8"]
+
+_ZSTD_LEVEL: Final = 1
+_STORED_ITEM_BYTES: Final[dict[Encoding, int]] = {"fp16": 2, "u8": 1}
+_MAX_CHANNELS: Final = 8192
+
+
+class TensorError(ValueError):
+    """A tensor whose description and bytes do not agree, or that no codec can carry."""
+
+
+class TensorHeader(Message):
+    """Describes one tensor of a frame; checked against its bytes before anything is allocated."""
+
+    name: Annotated[str, Field(min_length=1, max_length=512)]
+    dtype: Dtype
+    shape: Annotated[tuple[Annotated[int, Field(ge=0, le=2**31)], ...], Field(max_length=8)]
+    encoding: Encoding = "raw"
+    zstd: bool = False
+    nbytes: Count
+    """Bytes on the wire."""
+    scale: Annotated[tuple[Finite, ...], Field(max_length=_MAX_CHANNELS)] = ()
+    offset: Annotated[tuple[Finite, ...], Field(max_length=_MAX_CHANNELS)] = ()
+
+    @property
+    def decoded_bytes(self) -> int:
+        """Size of the decoded array, bytes."""
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size on the wire before zstd, bytes."""
+        return math.prod(self.shape) * _STORED_ITEM_BYTES.get(self.encoding, ITEM_BYTES[self.dtype])
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if self.encoding != "raw" and self.dtype not in ("float32", "float64"):
+            raise ValueError(f"{self.name}: encoding {self.encoding} is for float32 and float64, not {self.dtype}")
+        if not self.zstd and self.nbytes != self.stored_bytes:
+            raise ValueError(f"{self.name}: {self.stored_bytes} bytes expected from its shape, {self.nbytes} declared")
+        channels = self.shape[1] if len(self.shape) >= 3 else 1
+        expected = {1, channels} if self.encoding == "u8" else {0}
+        if len(self.scale) != len(self.offset) or len(self.scale) not in expected:
+            raise ValueError(
+                f"{self.name}: {len(self.scale)} scales and {len(self.offset)} offsets do not fit its shape"
+            )
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedTensor:
+    """A header and the bytes it describes; `data` may be a view of the array itself."""
+
+    header: TensorHeader
+    data: memoryview
+
+
+def encode_tensor(name: str, array: Array, codec: CodecName) -> EncodedTensor:
+    """Encode one array. float32 and float64 follow `codec`; other element types stay as they are.
+
+    Args:
+        name: the tensor's name in the graph.
+        array: any shape up to 8 dimensions; made contiguous if it is not.
+        codec: what the plan says for this cut.
+
+    Raises:
+        TensorError: an element type that frames do not carry.
+    """
+    dtype = as_dtype(array.dtype.name)
+    if dtype is None or array.dtype.byteorder == ">":
+        raise TensorError(
+            f"{name}: frames do not carry elements of type {array.dtype}; convert to one of {sorted(ITEM_BYTES)}"
+        )
+    contiguous = np.ascontiguousarray(array)
+    kind, _, packing = codec.partition("+")
+    encoding: Encoding = "raw"
+    scale: tuple[float, ...] = ()
+    offset: tuple[float, ...] = ()
+    stored: Array = contiguous
+    if dtype in ("float32", "float64") and array.size:
+        if kind == "fp16":
+            half = _to_half(contiguous)
+            if half is not None:
+                encoding, stored = "fp16", half
+        elif kind == "u8":
+            quantised = _quantise(contiguous)
+            if quantised is not None:
+                encoding = "u8"
+                stored, scale, offset = quantised
+    data = stored.reshape(-1).view(np.uint8).data if stored.size else memoryview(b"")
+    if packing:
+        data = memoryview(_compressor().compress(data))
+    header = TensorHeader(
+        name=name,
+        dtype=dtype,
+        shape=array.shape,
+        encoding=encoding,
+        zstd=bool(packing),
+        nbytes=len(data),
+        scale=scale,
+        offset=offset,
+    )
+    return EncodedTensor(header, data)
+
+
+def decode_tensor(header: TensorHeader, data: memoryview) -> Array:
+    """The array that `header` describes; a read-only view of `data` where nothing had to be changed.
+
+    Raises:
+        TensorError: the bytes are not what the header says.
+    """
+    if len(data) != header.nbytes:
+        raise TensorError(f"{header.name}: {header.nbytes} bytes declared, {len(data)} present")
+    if header.zstd:
+        data = _decompress(header, data)
+    if header.encoding == "raw":
+        return np.frombuffer(data, dtype=header.dtype).reshape(header.shape)
+    if header.encoding == "fp16":
+        return np.frombuffer(data, dtype=np.float16).reshape(header.shape).astype(header.dtype)
+    codes = np.frombuffer(data, dtype=np.uint8).reshape(header.shape)
+    scale = _per_channel(header.scale, len(header.shape))
+    offset = _per_channel(header.offset, len(header.shape))
+    out = codes.astype(np.float32)
+    out *= scale
+    out += offset
+    return out.astype(header.dtype, copy=False)
+
+
+def _to_half(array: Array) -> Array | None:
+    """fp16, or None where a finite value would overflow: the tensor then goes as it is."""
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return half if bool(np.isfinite(half).all()) else None
+
+
+def _quantise(array: Array) -> tuple[Array, tuple[float, ...], tuple[float, ...]] | None:
+    """Codes, scales and offsets; None where a value is not finite: the tensor then goes as it is."""
+    values = array.astype(np.float32, copy=False)
+    axes = tuple(axis for axis in range(values.ndim) if axis != 1) if _has_channels(values) else None
+    low = values.min(axis=axes)
+    high = values.max(axis=axes)
+    span = high.astype(np.float64) - low.astype(np.float64)
+    if not bool(np.isfinite(span).all()) or float(np.max(span)) > np.finfo(np.float32).max:
+        return None
+    scale = np.atleast_1d(np.where(span > 0, span / 255, 1.0)).astype(np.float32)
+    # A span in the denormals would round to a zero scale.
+    scale[scale == 0] = np.finfo(np.float32).tiny
+    offset = np.atleast_1d(low).astype(np.float32)
+    codes = values - _per_channel(offset, values.ndim)
+    codes /= _per_channel(scale, values.ndim)
+    np.rint(codes, out=codes)
+    np.clip(codes, 0, 255, out=codes)
+    return codes.astype(np.uint8), tuple(scale.tolist()), tuple(offset.tolist())
+
+
+def _has_channels(values: Array) -> bool:
+    """Per-channel ranges pay when a channel has enough elements to carry two floats of its own."""
+    return values.ndim >= 3 and 1 < values.shape[1] <= _MAX_CHANNELS and values.size >= 64 * values.shape[1]
+
+
+def _per_channel(numbers: tuple[float, ...] | Array, rank: int) -> NDArray[np.float32]:
+    vector = np.asarray(numbers, dtype=np.float32)
+    return vector if vector.size == 1 else vector.reshape((1, -1) + (1,) * (rank - 2))
+
+
+def _decompress(header: TensorHeader, data: memoryview) -> memoryview:
+    try:
+        declared = zstandard.frame_content_size(data)
+        if declared != header.stored_bytes:
+            raise TensorError(f"{header.name}: {header.stored_bytes} bytes expected after zstd, {declared} declared")
+        plain = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(
+            data, max_output_size=header.stored_bytes
+        )
+    except zstandard.ZstdError as error:
+        raise TensorError(f"{header.name}: zstd data does not unpack: {error}") from error
+    if len(plain) != header.stored_bytes:
+        raise TensorError(f"{header.name}: {header.stored_bytes} bytes expected after zstd, {len(plain)} came out")
+    return memoryview(plain)
+
+
+@lru_cache(maxsize=1)
+def _compressor() -> zstandard.ZstdCompressor:
+    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL)

@@ -1,0 +1,83 @@
+"""What people ask for (a deployment), and what the planner answers (a decision, with its reasons)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from schemas.base import Count, Fraction, Message, Name, NonNegative, Text
+from schemas.plan import CodecName, Objective, Prediction
+
+
+class Pin(Message):
+    """Blocks `[first, last)` must run on `device` (e.g. raw pixels never leave the camera)."""
+
+    device: Name
+    first: Count
+    last: Count
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.first >= self.last:
+            raise ValueError(f"pin [{self.first}:{self.last}) on {self.device} names no block")
+        return self
+
+
+class Deployment(Message):
+    """A model to be served and how to choose between plans. Retained: the planner keeps it true."""
+
+    deployment: Name
+    model: Name
+    objective: Objective = "latency"
+    latency_weight: Fraction = 0.5
+    """The w of `cost(w) = w * latency_s + (1 - w) * energy_j`; only for objective `cost`."""
+    latency_bound_ms: Annotated[float, Field(gt=0)] | None = None
+    """With objective `throughput`: no route may be predicted slower than this."""
+    pins: tuple[Pin, ...] = ()
+    exclude: tuple[Name, ...] = ()
+    memory_limit_bytes: dict[Name, Count] = Field(default_factory=dict)
+    """Per device, less than what its worker offers."""
+    codec: CodecName = "fp32"
+    """For activations between stages; input and answers always go as they are."""
+    policy: Name = "exact"
+    requested: NonNegative = 0.0
+    """Unix time of the request: asking again with the same wish still makes a new plan."""
+
+
+Term = Literal["compute", "link", "memory", "pins", "none"]
+
+
+class Alternative(Message):
+    """A plan that was considered and what it would have given."""
+
+    label: Text
+    plan: Text
+    feasible: bool
+    predicted: Prediction | None = None
+    reason: Text
+
+
+class Decision(Message):
+    """Why the plan is as it is; retained beside it. `error` is set when there is no plan."""
+
+    deployment: Name
+    generation: Count
+    """Of the plan this decision led to; 0 with `error`."""
+    requested: NonNegative
+    state: Literal["profiling", "preparing", "serving", "failed", "removed"]
+    plan: Text = ""
+    predicted: Prediction | None = None
+    alternatives: tuple[Alternative, ...] = ()
+    decided_by: Term = "none"
+    explanation: Text = ""
+    planning_ms: NonNegative = 0.0
+    error: Text = ""
+
+
+class HubStatus(Message):
+    """The planner's own birth and last will."""
+
+    online: bool
+    boot_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    version: Text = ""

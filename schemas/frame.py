@@ -1,0 +1,217 @@
+"""Frames: named tensors and a header as one MQTT payload. Pure msgpack, so any language reads it.
+
+    [ header, bytes, bytes, ... ]      array of 1 + n; one `bin` per tensor, in the order of header["tensors"]
+
+`open_frame` checks everything that can be checked without touching tensor data, in bounded memory: it is cheap
+enough for the event loop. `Frame.arrays()` decodes and belongs in an executor.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
+
+import msgpack
+from pydantic import Field, ValidationError
+
+from schemas.base import Count, Message, Name, NonNegative, Text
+from schemas.codec import Array, TensorError, TensorHeader, decode_tensor, encode_tensor
+from schemas.plan import CodecName
+
+ErrorCode = Literal[
+    "expired", "bad-frame", "bad-input", "wrong-generation", "stage-failed", "too-large", "no-plan", "draining"
+]
+
+
+class StageTrace(Message):
+    """What one stage did for one request; the receipt is made of these."""
+
+    device: Name
+    first: Count
+    last: Count
+    wait_ms: NonNegative
+    compute_ms: NonNegative
+    codec_ms: NonNegative
+    bytes_in: Count
+    bytes_out: Count
+    energy_j: NonNegative = 0.0
+    energy_method: Literal["measured", "modelled"] = "modelled"
+    energy_source: Annotated[str, Field(max_length=128)] = ""
+
+
+class FrameFault(Message):
+    """Why there is no answer; `device` is where it happened."""
+
+    code: ErrorCode
+    detail: Text
+    device: Annotated[str, Field(max_length=63)] = ""
+
+
+class FrameHeader(Message):
+    """Everything about a frame but the tensors' bytes."""
+
+    version: Literal[1] = 1
+    kind: Literal["work", "answer", "error"]
+    request: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    submitter: Name
+    deployment: Name
+    generation: Count
+    route: Annotated[int, Field(ge=0, le=1023)] = 0
+    attempt: Annotated[int, Field(ge=0, le=10_000)] = 0
+    budget_ms: Annotated[float, Field(ge=0, le=1e9)]
+    """Time left until the deadline when this frame was sent: relative, so that no two clocks need agree."""
+    traceparent: Annotated[str, Field(max_length=64)] = ""
+    trace: Annotated[tuple[StageTrace, ...], Field(max_length=64)] = ()
+    tensors: Annotated[tuple[TensorHeader, ...], Field(max_length=64)] = ()
+    fault: FrameFault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameLimits:
+    """What a receiver accepts, bytes; checked from declared sizes before anything is allocated."""
+
+    frame_bytes: int = 64 << 20
+    header_bytes: int = 1 << 18
+    decoded_bytes: int = 256 << 20
+
+
+DEFAULT_LIMITS: Final = FrameLimits()
+
+
+class FrameError(ValueError):
+    """Bytes that are not a valid frame. `reason` is a short word for counters, the message says what is wrong."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """An opened frame: checked header, tensors still as bytes."""
+
+    header: FrameHeader
+    data: tuple[memoryview, ...]
+    nbytes: int
+
+    def arrays(self) -> dict[str, Array]:
+        """Decode all tensors, by name. Arrays may be read-only views of the payload.
+
+        Raises:
+            FrameError: a tensor's bytes are not what its header says.
+        """
+        try:
+            return {
+                tensor.name: decode_tensor(tensor, data)
+                for tensor, data in zip(self.header.tensors, self.data, strict=True)
+            }
+        except TensorError as error:
+            raise FrameError("tensor", str(error)) from error
+
+
+_BIN32: Final = struct.Struct(">BI")
+
+
+def encode_frame(header: FrameHeader, tensors: Mapping[str, Array] | None = None, codec: CodecName = "fp32") -> bytes:
+    """One payload from a header and tensors; `header.tensors` is filled in here.
+
+    Tensor data is copied exactly once, into the payload.
+
+    Raises:
+        schemas.codec.TensorError: an element type that frames do not carry.
+    """
+    encoded = [encode_tensor(name, array, codec) for name, array in (tensors or {}).items()]
+    full = header.model_copy(update={"tensors": tuple(tensor.header for tensor in encoded)})
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_array_header(1 + len(encoded))
+    packer.pack(full.model_dump(mode="python", exclude_defaults=True))
+    parts: list[bytes | memoryview] = [packer.bytes()]
+    for tensor in encoded:
+        parts.append(_BIN32.pack(0xC6, len(tensor.data)))
+        parts.append(tensor.data)
+    return b"".join(parts)
+
+
+def open_frame(payload: bytes | bytearray | memoryview, limits: FrameLimits = DEFAULT_LIMITS) -> Frame:
+    """Check a payload and split it into header and tensor bytes, copying no tensor data.
+
+    Raises:
+        FrameError: anything malformed, truncated, oversized or inconsistent; nothing larger than
+            `limits.header_bytes` has been allocated by then.
+    """
+    view = memoryview(payload).cast("B")
+    if len(view) > limits.frame_bytes:
+        raise FrameError("oversized", f"frame of {len(view)} bytes; the limit is {limits.frame_bytes}")
+    header, count, position = _read_header(view, limits)
+    if count != len(header.tensors):
+        raise FrameError("malformed", f"{len(header.tensors)} tensors declared, {count} present")
+    if len({tensor.name for tensor in header.tensors}) != count:
+        raise FrameError("malformed", "two tensors have the same name")
+    decoded = sum(tensor.decoded_bytes for tensor in header.tensors)
+    stored = sum(tensor.stored_bytes for tensor in header.tensors)
+    if max(decoded, stored) > limits.decoded_bytes:
+        raise FrameError("oversized", f"tensors of {decoded} bytes in all; the limit is {limits.decoded_bytes}")
+    data: list[memoryview] = []
+    for tensor in header.tensors:
+        start, length = _bin_at(view, position)
+        if length != tensor.nbytes:
+            raise FrameError("malformed", f"{tensor.name}: {tensor.nbytes} bytes declared, {length} present")
+        position = start + length
+        if position > len(view):
+            raise FrameError("truncated", f"{tensor.name}: frame ends {position - len(view)} bytes early")
+        data.append(view[start:position])
+    if position != len(view):
+        raise FrameError("malformed", f"{len(view) - position} bytes after the last tensor")
+    return Frame(header, tuple(data), len(view))
+
+
+def _read_header(view: memoryview, limits: FrameLimits) -> tuple[FrameHeader, int, int]:
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=limits.header_bytes,
+        max_str_len=8192,
+        max_bin_len=0,
+        max_array_len=8192,
+        max_map_len=64,
+        max_ext_len=0,
+        use_list=False,
+        strict_map_key=True,
+    )
+    unpacker.feed(view[: limits.header_bytes])
+    try:
+        count = unpacker.read_array_header() - 1
+        raw: Any = unpacker.unpack()
+        header = FrameHeader.model_validate(raw)
+    except msgpack.OutOfData as error:
+        reason = "oversized" if len(view) > limits.header_bytes else "truncated"
+        raise FrameError(reason, "frame ends inside its header, or the header is too large") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "header"
+        raise FrameError("malformed", f"bad header: {where}: {first['msg']}") from error
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise FrameError("malformed", f"not a frame: {error or type(error).__name__}") from error
+    return header, count, unpacker.tell()
+
+
+def _bin_at(view: memoryview, position: int) -> tuple[int, int]:
+    """Start and length of the msgpack `bin` at `position`."""
+    widths = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+    tag = view[position] if position < len(view) else None
+    if tag not in widths:
+        raise FrameError("malformed", "expected tensor bytes (msgpack bin)" if tag is not None else "frame ends early")
+    start = position + 1 + widths[tag]
+    if start > len(view):
+        raise FrameError("truncated", "frame ends inside a length")
+    return start, int.from_bytes(view[position + 1 : start], "big")
+
+
+def remaining_budget_ms(header: FrameHeader, spent_ms: float, expiry_s: int | None = None) -> float:
+    """Budget left after `spent_ms` here; never negative.
+
+    `expiry_s` is the MQTT message expiry as received: the broker counts it down while a frame waits there.
+    """
+    waiting = math.inf if expiry_s is None else expiry_s * 1000.0
+    return max(0.0, min(header.budget_ms, waiting) - spent_ms)

@@ -1,0 +1,176 @@
+"""Plans: which blocks of a model run where, printed the way people write them.
+
+A route prints as `r0: pi4[0:12) -u8-> nano[12:19)` and parses back (`parse_route`).
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+from typing import Annotated, Final, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from schemas.base import Count, Fraction, Message, Name, NonNegative, Sha256
+
+CodecName = Literal["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
+"""How float tensors cross one cut; `fp32` leaves them as they are. Other element types are never changed."""
+
+Objective = Literal["latency", "throughput", "energy", "cost"]
+
+
+class PlanTextError(ValueError):
+    """A route's text that does not read like `r0: pi4[0:12) -u8-> nano[12:19)`."""
+
+
+class Stage(Message):
+    """Blocks `[first, last)` on one device; `codec` is for what it sends on."""
+
+    device: Name
+    first: Count
+    last: Count
+    codec: CodecName = "fp32"
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        if self.first >= self.last:
+            raise ValueError(f"stage [{self.first}:{self.last}) on {self.device} holds no block")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.device}[{self.first}:{self.last})"
+
+
+class Prediction(Message):
+    """What the cost model expects: one request's latency, requests per second, joules per request."""
+
+    latency_ms: NonNegative
+    throughput_rps: NonNegative
+    energy_j: NonNegative
+    energy_method: Literal["measured", "modelled"] = "modelled"
+
+
+class StagePrediction(Message):
+    """Expected times of one stage, ms: receiving its input, computing (frame handling included), sending its output."""
+
+    down_ms: NonNegative
+    compute_ms: NonNegative
+    up_ms: NonNegative
+
+
+class Route(Message):
+    """A sequence of stages that takes a request from input to answer."""
+
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=256)]
+    weight: Fraction = 1.0
+    """Share of the requests that this route should get."""
+    window: Annotated[int, Field(ge=1, le=1024)] = 2
+    """Requests in flight on this route at most."""
+    predicted: Prediction | None = None
+    stage_predictions: tuple[StagePrediction, ...] = ()
+
+    @model_validator(mode="after")
+    def _contiguous(self) -> Self:
+        if self.stages[0].first != 0:
+            raise ValueError(f"the first stage starts at block {self.stages[0].first}, not 0")
+        for before, after in pairwise(self.stages):
+            if before.last != after.first:
+                raise ValueError(f"{after} does not start where {before} ends")
+        if self.stage_predictions and len(self.stage_predictions) != len(self.stages):
+            raise ValueError("one stage prediction per stage, or none")
+        return self
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices in the order a request visits them."""
+        return tuple(stage.device for stage in self.stages)
+
+    def __str__(self) -> str:
+        text = str(self.stages[0])
+        for before, after in pairwise(self.stages):
+            text += f" {arrow(before.codec)} {after}"
+        last = self.stages[-1].codec
+        return text if last == "fp32" else f"{text} -{last}->"
+
+
+class Plan(Message):
+    """All routes of one deployment in one generation. Immutable: a change is a new generation."""
+
+    version: Literal[1] = 1
+    deployment: Name
+    generation: Annotated[int, Field(ge=1, le=2**53)]
+    model: Name
+    card_sha: Sha256
+    objective: Objective
+    policy: Name
+    input_codec: CodecName = "fp32"
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=1024)]
+    predicted: Prediction | None = None
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device with a stage, each once, in order of first appearance."""
+        return tuple(dict.fromkeys(stage.device for route in self.routes for stage in route.stages))
+
+    def __str__(self) -> str:
+        return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))
+
+
+def stage_id(route: int, index: int) -> str:
+    """Topic level of one stage: `r0s2`."""
+    return f"r{route}s{index}"
+
+
+def stage_places(text: str) -> tuple[int, int]:
+    """The route and the place in it of a stage id; the inverse of `stage_id`.
+
+    Raises:
+        PlanTextError: the text is not a stage id.
+    """
+    match = re.fullmatch(r"r([0-9]{1,4})s([0-9]{1,4})", text)
+    if match is None:
+        raise PlanTextError(f"{text!r} is not a stage id like 'r0s2'")
+    return int(match[1]), int(match[2])
+
+
+def arrow(codec: CodecName) -> str:
+    """`->` for tensors as they are, `-u8->` for a codec."""
+    return "->" if codec == "fp32" else f"-{codec}->"
+
+
+_STAGE: Final = re.compile(r"(?P<device>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\[(?P<first>\d+):(?P<last>\d+)\)")
+_ARROW: Final = re.compile(r"\s*-(?:(?P<codec>[a-z0-9+]+)-)?>\s*")
+
+
+def parse_route(text: str) -> Route:
+    """Read a route as printed; a leading `r0:` may be there or not.
+
+    Raises:
+        PlanTextError: the text is malformed; says at which character.
+        pydantic.ValidationError: the stages do not follow one another.
+    """
+    rest = re.sub(r"^\s*r\d+:\s*", "", text).rstrip()
+    offset = len(text.rstrip()) - len(rest)
+    stages: list[Stage] = []
+    position = 0
+    while True:
+        match = _STAGE.match(rest, position)
+        if match is None:
+            raise PlanTextError(f"expected 'device[first:last)' at character {offset + position} of {text!r}")
+        position = match.end()
+        codec: CodecName = "fp32"
+        if more := _ARROW.match(rest, position):
+            codec = _codec(more["codec"] or "fp32")
+            position = more.end()
+        stages.append(Stage(device=match["device"], first=int(match["first"]), last=int(match["last"]), codec=codec))
+        if position == len(rest):
+            return Route(stages=tuple(stages))
+        if more is None:
+            raise PlanTextError(f"expected '->' at character {offset + position} of {text!r}")
+
+
+def _codec(text: str) -> CodecName:
+    for name in get_args(CodecName):
+        if name == text:
+            return name  # type: ignore[no-any-return]
+    raise PlanTextError(f"no codec {text!r}; there are {', '.join(get_args(CodecName))}")

@@ -1,0 +1,71 @@
+"""What a worker holds and how fast it is: the planner's evidence that a plan is ready and true."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from schemas.base import BootId, Count, Message, Name, NonNegative, Sha256, Text
+
+StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}s[0-9]{1,4}$")]
+"""Route and place in it: `r0s2` is the third stage of the first route."""
+
+StageState = Literal["loading", "ready", "draining", "failed"]
+
+
+class HeldStage(Message):
+    """One stage on one worker."""
+
+    deployment: Name
+    generation: Count
+    stage: StageId
+    model: Name
+    card_sha: Sha256
+    first: Count
+    last: Count
+    state: StageState
+    progress: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of the missing weight bytes fetched so far."""
+    memory_bytes: Count = 0
+    error: Text = ""
+
+
+class StagesHeld(Message):
+    """Everything a worker holds. Also its last will, with `online=False` and no stages."""
+
+    device: Name
+    boot_id: BootId
+    online: bool
+    backend: Literal["onnxruntime", "torch"] = "onnxruntime"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    memory_budget_bytes: Count = 0
+    """What the worker will give to stages in all (weights and activations)."""
+    max_packet_bytes: Count = 0
+    stages: tuple[HeldStage, ...] = ()
+    reason: Text = ""
+
+
+class StageTiming(Message):
+    """One stage over the last reporting period; times are medians, ms."""
+
+    deployment: Name
+    generation: Count
+    stage: StageId
+    frames: Count
+    wait_ms: NonNegative
+    compute_ms: NonNegative
+    codec_ms: NonNegative
+    bytes_in: Count
+    bytes_out: Count
+
+
+class Timing(Message):
+    """Rolling stage times, queue depth and what was refused, by reason."""
+
+    device: Name
+    boot_id: BootId
+    period_s: NonNegative
+    queue_depth: Count
+    stages: tuple[StageTiming, ...] = ()
+    rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)

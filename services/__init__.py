@@ -1,0 +1,1 @@
+"""The three services, which speak to each other over the bus and never import each other."""

@@ -1,0 +1,1 @@
+"""Observes one device: what it is, how it is doing, how far away the broker is."""

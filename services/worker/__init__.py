@@ -1,0 +1,1 @@
+"""Computes: holds stages, moves frames."""
