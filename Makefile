@@ -2,35 +2,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.stageline-ready
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup setup-dev demo test check format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(STAMP) ## .venv with pinned dependencies; mosquitto when missing
-	@$(BIN)/python deploy/ensure_mosquitto.py
+setup: ## .venv with pinned dependencies; mosquitto when missing
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo
 
-$(STAMP): pyproject.toml constraints.txt
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh
-	@touch $@
+setup-dev:
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,dev
 
 demo: setup ## a real picture classified by three unequal devices (JSON=build/demo.json to keep what it saw)
 	@$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)
 
-test: setup ## the tests (a real mosquitto, real processes)
+test: setup-dev ## the tests (a real mosquitto, real processes)
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: setup ## ruff, mypy strict, import-linter
+check: setup-dev ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@$(BIN)/lint-imports
 
-format: setup ## put the code in its usual form
+format: setup-dev ## put the code in its usual form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 

@@ -112,6 +112,7 @@ class Frame:
             raise FrameError("tensor", str(error)) from error
 
 
+FRAME_CONTENT_TYPE: Final = "application/x-stageline-frame"
 _BIN32: Final = struct.Struct(">BI")
 
 

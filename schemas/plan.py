@@ -76,6 +76,8 @@ class Route(Message):
         for before, after in pairwise(self.stages):
             if before.last != after.first:
                 raise ValueError(f"{after} does not start where {before} ends")
+        if self.stages[-1].codec != "fp32":
+            raise ValueError(f"{self.stages[-1]} sends the answer, which goes as it is: codec fp32")
         if self.stage_predictions and len(self.stage_predictions) != len(self.stages):
             raise ValueError("one stage prediction per stage, or none")
         return self
@@ -89,8 +91,7 @@ class Route(Message):
         text = str(self.stages[0])
         for before, after in pairwise(self.stages):
             text += f" {arrow(before.codec)} {after}"
-        last = self.stages[-1].codec
-        return text if last == "fp32" else f"{text} -{last}->"
+        return text
 
 
 class Plan(Message):
@@ -158,15 +159,14 @@ def parse_route(text: str) -> Route:
         if match is None:
             raise PlanTextError(f"expected 'device[first:last)' at character {offset + position} of {text!r}")
         position = match.end()
-        codec: CodecName = "fp32"
-        if more := _ARROW.match(rest, position):
-            codec = _codec(more["codec"] or "fp32")
-            position = more.end()
+        more = _ARROW.match(rest, position)
+        codec = _codec(more["codec"] or "fp32") if more else "fp32"
         stages.append(Stage(device=match["device"], first=int(match["first"]), last=int(match["last"]), codec=codec))
         if position == len(rest):
             return Route(stages=tuple(stages))
         if more is None:
             raise PlanTextError(f"expected '->' at character {offset + position} of {text!r}")
+        position = more.end()
 
 
 def _codec(text: str) -> CodecName:

@@ -90,6 +90,8 @@ class Topic(Generic[M]):
         """
         try:
             decoded: M = self._decode(payload)
+        except BadMessageError:
+            raise
         except FrameError as error:
             raise BadMessageError(error.reason, str(error)) from error
         except ValidationError as error:
