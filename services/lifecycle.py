@@ -1,0 +1,149 @@
+"""How every service starts, logs and stops: the one place that knows about signals and exit codes.
+
+Exit codes: 0 it was asked to stop; 1 it crashed, and a supervisor should start it again; 2 something that a person
+must mend (a setting, a name, an unreachable broker), said in one line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeVar
+
+from broker.address import BadAddressError
+from broker.bus import BrokerUnreachableError
+from schemas.base import InvalidNameError
+
+logger = logging.getLogger(__name__)
+
+EXIT_STOPPED: Final = 0
+EXIT_CRASHED: Final = 1
+EXIT_MEND: Final = 2
+_PLAIN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class OperatorError(Exception):
+    """Something that the person who runs the service must mend; the message says what and how. Exit code 2."""
+
+
+KNOWN_ERRORS: Final = (OperatorError, InvalidNameError, BadAddressError, BrokerUnreachableError)
+
+
+class HasLogLevel(Protocol):
+    """Settings, as far as this module needs them."""
+
+    @property
+    def log_level(self) -> str:
+        """A name of the logging module."""
+
+
+S = TypeVar("S", bound=HasLogLevel)
+
+
+def launch(load: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]]) -> int:
+    """Load the settings, log at their level, run the service until it ends. Returns the exit code."""
+    configure_logging("INFO")
+    try:
+        settings = load()
+    except KNOWN_ERRORS as error:
+        logger.error("%s", error)  # noqa: TRY400  one line for the operator; a traceback would bury it
+        return EXIT_MEND
+    return run(lambda: serve(settings), log_level=settings.log_level)
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO") -> int:
+    """Run `main()` on a new event loop until it ends, fails, or SIGTERM or SIGINT cancels it.
+
+    A second signal cancels what the first one left running, so that a farewell that hangs can be cut short.
+
+    Returns:
+        The exit code. A known error is one log line, anything else is logged with its traceback.
+    """
+    configure_logging(log_level)
+    try:
+        asyncio.run(_until_signalled(main))
+    except Exception as error:
+        mend = _known(error)
+        if mend is None:
+            logger.critical("crashed: %s", error, exc_info=error)
+            return EXIT_CRASHED
+        logger.error("%s", mend)  # noqa: TRY400  as above
+        return EXIT_MEND
+    return EXIT_STOPPED
+
+
+async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    task = asyncio.ensure_future(main())
+    loop = asyncio.get_running_loop()
+    stopping = False
+
+    def stop(name: str) -> None:
+        nonlocal stopping
+        stopping = True
+        logger.info("stopping", extra={"signal": name})
+        task.cancel()
+
+    caught = (signal.SIGTERM, signal.SIGINT)
+    for number in caught:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+    finally:
+        for number in caught:
+            loop.remove_signal_handler(number)
+
+
+def _known(error: BaseException) -> BaseException | None:
+    """The first known error when there is nothing else in `error` (task groups wrap theirs in groups)."""
+    if isinstance(error, BaseExceptionGroup):
+        known = [_known(inner) for inner in error.exceptions]
+        return known[0] if all(known) else None
+    return error if isinstance(error, KNOWN_ERRORS) else None
+
+
+def configure_logging(level: str) -> None:
+    """Log to stderr: readable lines on a terminal, one JSON object per line otherwise. Repeatable."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object per record; what was given as `extra` becomes fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_extra(record),
+        }
+        if record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+class PlainLines(logging.Formatter):
+    """`12:30:01 INFO    services.monitor.main: connected broker=...`, for people at a terminal."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(name)s: %(message)s", datefmt="%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        """The line, with the extra fields behind the message."""
+        fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
+        return super().formatMessage(record) + fields
+
+
+def _extra(record: logging.LogRecord) -> dict[str, object]:
+    return {name: value for name, value in vars(record).items() if name not in _PLAIN_FIELDS}

@@ -1,0 +1,169 @@
+"""Being known by one name on the bus: two devices must not share it, and a late will must not bury who came back.
+
+Both the monitor (`DEVICE_STATUS`) and the worker (`DEVICE_STAGES`) publish a retained state that says `online`, and
+leave a last will that says the opposite. Around that state:
+
+- a newcomer first asks (`claim_name`) when the retained state says that somebody else is online;
+- the holder's `Presence.guard` answers such claims by publishing its state again;
+- the guard also publishes again when a will of an earlier life, or our own after a broken connection, overwrites it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Generic, Literal, Protocol, TypeVar
+
+from broker.bus import Bus, Delivery
+from schemas.device import Claim
+from schemas.topics import DEVICE_CLAIM, DEVICE_INFO, DEVICE_STAGES, DEVICE_STATUS, Topic
+from services.lifecycle import OperatorError
+
+logger = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S: Final = 2.0
+Role = Literal["monitor", "worker"]
+
+
+class State(Protocol):
+    """What the state messages of both roles have in common."""
+
+    @property
+    def boot_id(self) -> str:
+        """Which life of the service this is."""
+
+    @property
+    def online(self) -> bool:
+        """Whether that life goes on."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class DuplicateNameError(OperatorError):
+    """Another living service holds this name; says where, and what to do."""
+
+    def __init__(self, device: str, role: Role, where: str) -> None:
+        super().__init__(
+            f"another {role} named {device!r} is already on this broker{where}: give this device another name "
+            f"(--device NAME or STAGELINE_DEVICE=NAME), or stop the other one"
+        )
+
+
+def new_boot_id() -> str:
+    """A name for one life of a service; later lives sort after earlier ones as far as the clock can be trusted."""
+    return f"{int(time.time()):010x}-{secrets.token_hex(4)}"
+
+
+async def claim_name(bus: Bus, *, device: str, boot_id: str, role: Role, hostname: str) -> None:
+    """Make sure that no living service of this role holds `device`; call it before publishing any state.
+
+    Returns at once when the broker remembers nobody online under that name, else after `ANSWER_WITHIN_S` without
+    an answer (the holder died and its will is still on its way).
+
+    Raises:
+        DuplicateNameError: the holder answered.
+    """
+    topic = _state_topic(role)
+    if not any(_rival(delivery, boot_id) for delivery in await bus.snapshot(topic, device=device)):
+        return
+    async with bus.subscribe(topic, device=device) as states:
+        claim = Claim(device=device, boot_id=boot_id, role=role, hostname=hostname)
+        await bus.publish(DEVICE_CLAIM, claim, device=device)
+        answered = False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                answered = await _answered(states, boot_id)
+    if answered:
+        raise DuplicateNameError(device, role, await _where(bus, device))
+    logger.info("the holder of this name does not answer; taking it over", extra={"device": device, "role": role})
+
+
+def _state_topic(role: Role) -> Topic[State]:
+    return DEVICE_STATUS if role == "monitor" else DEVICE_STAGES  # type: ignore[return-value]  # both are `State`s
+
+
+def _rival(delivery: Delivery[S], boot_id: str) -> bool:
+    return delivery.message.online and delivery.message.boot_id != boot_id
+
+
+async def _answered(states: AsyncIterator[Delivery[S]], boot_id: str) -> bool:
+    async for delivery in states:
+        if not delivery.retained and _rival(delivery, boot_id):
+            return True
+    return False
+
+
+async def _where(bus: Bus, device: str) -> str:
+    known = await bus.snapshot(DEVICE_INFO, device=device)
+    return f" (on host {known[0].message.hostname!r})" if known else ""
+
+
+class Presence(Generic[S]):
+    """Keeps one service's retained state true. `current` gives the state as it is now."""
+
+    def __init__(
+        self, bus: Bus, topic: Topic[S], *, device: str, boot_id: str, role: Role, current: Callable[[], S]
+    ) -> None:
+        self._bus = bus
+        self._topic = topic
+        self._device = device
+        self._boot_id = boot_id
+        self._role = role
+        self._current = current
+
+    async def announce(self) -> None:
+        """Publish the state as it is now."""
+        await self._bus.publish(self._topic, self._current(), device=self._device)
+
+    async def guard(self) -> None:
+        """Announce, then answer claims and undo overwrites until cancelled. One loop of the service's task group.
+
+        It listens before it announces, so that a newcomer's claim is answered by one or the other.
+
+        Raises:
+            DuplicateNameError: two services took the name in the same moment and this one has to go.
+        """
+        async with (
+            self._bus.subscribe(DEVICE_CLAIM, device=self._device) as claims,
+            self._bus.subscribe(self._topic, device=self._device) as states,
+        ):
+            await self.announce()
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._answer(claims), name="claims")
+                loops.create_task(self._defend(states), name="states")
+
+    async def _answer(self, claims: AsyncIterator[Delivery[Claim]]) -> None:
+        async for delivery in claims:
+            claim = delivery.message
+            if claim.role == self._role and claim.boot_id != self._boot_id:
+                logger.warning("another host asked for this name", extra={"hostname": claim.hostname})
+                await self.announce()
+
+    async def _defend(self, states: AsyncIterator[Delivery[S]]) -> None:
+        async for delivery in states:
+            match verdict(delivery.message, retained=delivery.retained, boot_id=self._boot_id):
+                case "announce":
+                    logger.info("state was overwritten; publishing it again", extra={"by": delivery.message.boot_id})
+                    await self.announce()
+                case "yield":
+                    raise DuplicateNameError(self._device, self._role, await _where(self._bus, self._device))
+                case "ours":
+                    pass
+
+
+def verdict(state: State, *, retained: bool, boot_id: str) -> Literal["ours", "announce", "yield"]:
+    """What the guard of `boot_id` does about a state it sees under its own name.
+
+    Of two lives that are both there, the one with the smaller boot id (the earlier one) stays. A retained state
+    proves nothing about being there: it may be left from a life whose will is still on its way.
+    """
+    if state.online and state.boot_id == boot_id:
+        return "ours"
+    if state.online and not retained and state.boot_id < boot_id:
+        return "yield"
+    return "announce"
