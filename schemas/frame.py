@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -18,7 +18,7 @@ import msgpack
 from pydantic import Field, ValidationError
 
 from schemas.base import Count, Message, Name, NonNegative, Text
-from schemas.codec import Array, TensorError, TensorHeader, decode_tensor, encode_tensor
+from schemas.codec import Array, EncodedTensor, TensorError, TensorHeader, decode_tensor, encode_tensor
 from schemas.plan import CodecName
 
 ErrorCode = Literal[
@@ -124,7 +124,14 @@ def encode_frame(header: FrameHeader, tensors: Mapping[str, Array] | None = None
     Raises:
         schemas.codec.TensorError: an element type that frames do not carry.
     """
-    encoded = [encode_tensor(name, array, codec) for name, array in (tensors or {}).items()]
+    return pack_frame(header, [encode_tensor(name, array, codec) for name, array in (tensors or {}).items()])
+
+
+def pack_frame(header: FrameHeader, encoded: Sequence[EncodedTensor]) -> bytes:
+    """One payload from a header and tensors that are encoded already; `header.tensors` is filled in here.
+
+    For a sender whose header tells what encoding took: it must encode before it can write the header.
+    """
     full = header.model_copy(update={"tensors": tuple(tensor.header for tensor in encoded)})
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(1 + len(encoded))
