@@ -1,0 +1,121 @@
+"""The vocabulary of a rollout: what can happen to a deployment, and what can be done about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan
+from schemas.stages import StagesHeld
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Somebody published a wish, or took it back (None)."""
+
+    wish: Deployment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Profiling:
+    """The decision waits for devices to measure the model."""
+
+    ticket: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The answer to a `Decide`; the generation inside is filled in here."""
+
+    ticket: int
+    plan: Plan
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The answer to a `Decide` that found no plan; `decision.error` says why."""
+
+    ticket: int
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A worker reported what it holds."""
+
+    held: StagesHeld
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A device is gone, or came back in a new life with nothing loaded."""
+
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Improved:
+    """A device became usable (its name), or the library changed (None): what failed may work now."""
+
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event = Wanted | Profiling | Planned | Refused | Held | Lost | Improved | Tick
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Decide:
+    """Make a plan for `wish` without the devices of `excluded` (why, by name); drops every earlier `Decide`."""
+
+    ticket: int
+    wish: Deployment
+    excluded: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Whatever is being decided is no longer wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishNext:
+    """Have the workers prepare this plan."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class PublishCurrent:
+    """Every stage is ready: let submitters switch."""
+
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ClearNext:
+    """Nothing is being prepared any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClearCurrent:
+    """Nothing is served any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDecision:
+    """Tell what was decided and why."""
+
+    decision: Decision
+
+
+Action = Decide | Forget | PublishNext | PublishCurrent | ClearNext | ClearCurrent | PublishDecision

@@ -1,0 +1,314 @@
+"""Make before break for one deployment: a pure state machine from events to actions.
+
+    wanted -> Decide -> planned -> `next` (preparing) -> every device ready -> `current` (serving)
+
+Values in, values out: no clock, no bus. `advance` takes the time as a number, and what must be done comes back as
+actions for the service to carry out in order. A device that fails, dies or dawdles is planned around; nothing is ever
+served by a half-ready plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan, stage_id
+from schemas.stages import StagesHeld
+from services.planner.events import (
+    Action,
+    ClearCurrent,
+    ClearNext,
+    Decide,
+    Event,
+    Forget,
+    Held,
+    Improved,
+    Lost,
+    Planned,
+    Profiling,
+    PublishCurrent,
+    PublishDecision,
+    PublishNext,
+    Refused,
+    Tick,
+    Wanted,
+)
+
+Phase = Literal["idle", "deciding", "preparing", "serving", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait, seconds."""
+
+    ready_s: float = 60.0
+    """For a device to get ready, counted from its last progress."""
+    retry_s: float = 30.0
+    """Before devices that were left out get another chance when nothing could be planned without them."""
+    settle_s: float = 1.0
+    """After a device joined and before planning with it: machines switched on together are planned together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Where one deployment stands."""
+
+    deployment: str
+    phase: Phase = "idle"
+    wish: Deployment | None = None
+    generation: int = 0
+    """The highest seen anywhere; the next plan gets the one after it."""
+    ticket: int = 0
+    current: Plan | None = None
+    next: Plan | None = None
+    decision: Decision | None = None
+    progress: Mapping[str, float] = field(default_factory=dict)
+    """How far each device of `next` is; only growth matters."""
+    heard_s: Mapping[str, float] = field(default_factory=dict)
+    """When each device of `next` last made progress."""
+    ready: frozenset[str] = frozenset()
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    retry_at_s: float = math.inf
+
+
+Step = tuple[Rollout, tuple[Action, ...]]
+
+
+def advance(rollout: Rollout, event: Event, *, now_s: float, patience: Patience) -> Step:
+    """The next state and what to do, in order. `now_s` is any clock that only grows."""
+    step: Step = (rollout, ())
+    match event:
+        case Profiling(ticket) | Planned(ticket) | Refused(ticket):
+            # An answer to a question that is no longer asked is dropped.
+            if ticket == rollout.ticket and rollout.phase == "deciding":
+                step = _answered(rollout, event, now_s, patience)
+        case Wanted(wish):
+            step = _wanted(rollout, wish)
+        case Held(held):
+            step = _held(_seen(rollout, held), held, now_s)
+        case Lost(device):
+            step = _decide(rollout) if _depends_on(rollout, device) else step
+        case Improved(device):
+            step = _improved(rollout, device, now_s, patience)
+        case Tick():
+            step = _tick(rollout, now_s, patience)
+    return step
+
+
+def resume(
+    deployment: str,
+    wish: Deployment,
+    *,
+    current: Plan | None,
+    upcoming: Plan | None,
+    decision: Decision | None,
+    highest_generation: int,
+    card_sha: str | None,
+    usable: frozenset[str],
+    now_s: float,
+) -> Step:
+    """Continue from what the broker kept while the planner was away.
+
+    A plan that answers this very wish, was made from the model as the library has it (`card_sha`), and whose devices
+    are all usable stays undisturbed, served or being prepared. Anything else is decided anew.
+    """
+    rollout = Rollout(deployment, wish=wish, current=current, decision=decision, generation=highest_generation)
+
+    def stands(plan: Plan) -> bool:
+        return (
+            decision is not None
+            and decision.requested == wish.requested
+            and decision.generation == plan.generation
+            and plan.model == wish.model
+            and plan.card_sha == card_sha
+            and usable.issuperset(plan.devices)
+        )
+
+    if upcoming is not None and stands(upcoming) and (current is None or current.generation < upcoming.generation):
+        return replace(rollout, phase="preparing", next=upcoming, heard_s=dict.fromkeys(upcoming.devices, now_s)), ()
+    leftover: tuple[Action, ...] = (ClearNext(),) if upcoming is not None else ()
+    if current is not None and stands(current):
+        rollout, announced = _serving(rollout) if decision and decision.state != "serving" else (rollout, ())
+        return replace(rollout, phase="serving"), leftover + announced
+    rollout, actions = _decide(rollout)
+    return rollout, leftover + actions
+
+
+def _wanted(rollout: Rollout, wish: Deployment | None) -> Step:
+    if wish is None:
+        return _removed(rollout)
+    if wish == rollout.wish:
+        return rollout, ()
+    return _decide(replace(rollout, wish=wish, excluded={}))
+
+
+def _removed(rollout: Rollout) -> Step:
+    if rollout.wish is None:
+        return rollout, ()
+    actions: list[Action] = [Forget()]
+    if rollout.next is not None:
+        actions.append(ClearNext())
+    if rollout.current is not None:
+        actions.append(ClearCurrent())
+    # The generation stays readable on the broker, so that a deployment that comes back continues from it.
+    decision = Decision(
+        deployment=rollout.deployment,
+        generation=rollout.generation,
+        requested=rollout.wish.requested,
+        state="removed",
+    )
+    ticket, generation = rollout.ticket + 1, rollout.generation
+    gone = Rollout(rollout.deployment, ticket=ticket, generation=generation, decision=decision)
+    return gone, (*actions, PublishDecision(decision))
+
+
+def _decide(rollout: Rollout) -> Step:
+    wish = rollout.wish
+    if wish is None:
+        return rollout, ()
+    actions: tuple[Action, ...] = (ClearNext(),) if rollout.next is not None else ()
+    ticket = rollout.ticket + 1
+    rollout = replace(
+        rollout, phase="deciding", ticket=ticket, next=None, progress={}, heard_s={}, ready=frozenset(),
+        retry_at_s=math.inf,
+    )  # fmt: skip
+    return rollout, (*actions, Decide(ticket, wish, rollout.excluded))
+
+
+def _answered(rollout: Rollout, event: Profiling | Planned | Refused, now_s: float, patience: Patience) -> Step:
+    match event:
+        case Planned(_, plan, decision):
+            return _prepare(rollout, plan, decision, now_s)
+        case Refused(_, decision):
+            retry_at_s = now_s + patience.retry_s if rollout.excluded else math.inf
+            return _publish(replace(rollout, phase="failed", retry_at_s=retry_at_s), decision)
+        case Profiling(_, decision):
+            return _publish(rollout, decision)
+
+
+def _prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float) -> Step:
+    generation = rollout.generation + 1
+    plan = plan.model_copy(update={"generation": generation})
+    decision = decision.model_copy(update={"generation": generation, "state": "preparing"})
+    rollout = replace(
+        rollout, phase="preparing", generation=generation, next=plan, decision=decision,
+        progress={}, heard_s=dict.fromkeys(plan.devices, now_s), ready=frozenset(),
+    )  # fmt: skip
+    return rollout, (PublishNext(plan), PublishDecision(decision))
+
+
+def _publish(rollout: Rollout, decision: Decision) -> Step:
+    return replace(rollout, decision=decision), (PublishDecision(decision),)
+
+
+def _held(rollout: Rollout, held: StagesHeld, now_s: float) -> Step:
+    if not held.online:
+        return rollout, ()
+    if rollout.next is not None and held.device in rollout.next.devices:
+        return _preparing(rollout, rollout.next, held, now_s)
+    if rollout.current is not None and rollout.phase == "serving":
+        error = _evidence(rollout.current, held).error
+        if error:
+            return _leave_out(rollout, {held.device: error})
+    return rollout, ()
+
+
+def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float) -> Step:
+    evidence = _evidence(plan, held)
+    device = held.device
+    if evidence.error:
+        return _leave_out(rollout, {device: evidence.error})
+    if evidence.progress > rollout.progress.get(device, 0.0):
+        rollout = replace(
+            rollout,
+            progress={**rollout.progress, device: evidence.progress},
+            heard_s={**rollout.heard_s, device: now_s},
+        )
+    ready = rollout.ready | {device} if evidence.ready else rollout.ready - {device}
+    rollout = replace(rollout, ready=ready)
+    if not ready.issuperset(plan.devices):
+        return rollout, ()
+    rollout, announced = _serving(replace(rollout, current=plan, next=None))
+    return rollout, (PublishCurrent(plan), ClearNext(), *announced)
+
+
+def _serving(rollout: Rollout) -> Step:
+    rollout = replace(rollout, phase="serving", progress={}, heard_s={}, ready=frozenset())
+    if rollout.decision is None:
+        return rollout, ()
+    return _publish(rollout, rollout.decision.model_copy(update={"state": "serving"}))
+
+
+def _leave_out(rollout: Rollout, reasons: Mapping[str, str]) -> Step:
+    return _decide(replace(rollout, excluded={**rollout.excluded, **reasons}))
+
+
+def _improved(rollout: Rollout, device: str | None, now_s: float, patience: Patience) -> Step:
+    if device is None:
+        return _decide(rollout) if rollout.phase == "failed" else (rollout, ())
+    left = {name: why for name, why in rollout.excluded.items() if name != device}
+    soon_s = now_s + patience.settle_s if rollout.phase == "failed" else math.inf
+    return replace(rollout, excluded=left, retry_at_s=min(rollout.retry_at_s, soon_s)), ()
+
+
+def _tick(rollout: Rollout, now_s: float, patience: Patience) -> Step:
+    if rollout.phase == "failed" and now_s >= rollout.retry_at_s:
+        return _decide(replace(rollout, excluded={}))
+    late = {
+        device: f"did not get ready: no progress for {patience.ready_s:g} s"
+        for device, heard_s in rollout.heard_s.items()
+        if device not in rollout.ready and now_s - heard_s >= patience.ready_s
+    }
+    return _leave_out(rollout, late) if rollout.phase == "preparing" and late else (rollout, ())
+
+
+def _depends_on(rollout: Rollout, device: str) -> bool:
+    """Whether losing the device changes anything: a decision under way may have counted on any device."""
+    match rollout.phase:
+        case "deciding":
+            return True
+        case "preparing":
+            return rollout.next is not None and device in rollout.next.devices
+        case "serving":
+            return rollout.current is not None and device in rollout.current.devices
+        case "idle" | "failed":
+            return False
+
+
+def _seen(rollout: Rollout, held: StagesHeld) -> Rollout:
+    """A generation that some worker still holds is never given out again."""
+    highest = max((s.generation for s in held.stages if s.deployment == rollout.deployment), default=0)
+    return replace(rollout, generation=highest) if highest > rollout.generation else rollout
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    ready: bool
+    progress: float
+    error: str
+
+
+def _evidence(plan: Plan, held: StagesHeld) -> _Evidence:
+    """What a worker's report says about its own stages of `plan`."""
+    reported = {
+        (s.stage, s.first, s.last): s
+        for s in held.stages
+        if (s.deployment, s.generation, s.card_sha) == (plan.deployment, plan.generation, plan.card_sha)
+    }
+    wanted = [
+        (stage_id(number, index), stage.first, stage.last)
+        for number, route in enumerate(plan.routes)
+        for index, stage in enumerate(route.stages)
+        if stage.device == held.device
+    ]
+    mine = [reported[stage] for stage in wanted if stage in reported]
+    failed = next((s for s in mine if s.state == "failed"), None)
+    return _Evidence(
+        ready=len(mine) == len(wanted) and all(s.state == "ready" for s in mine),
+        # Being asked to hold a stage, fetching its bytes and being ready are each a step forward.
+        progress=sum(1 + s.progress + (s.state == "ready") for s in mine),
+        error=f"could not load its stage: {failed.error or 'no reason given'}" if failed else "",
+    )

@@ -1,0 +1,451 @@
+"""Make before break as values: every event, what it leads to, and what must never happen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan, Route, parse_route, stage_id
+from schemas.stages import HeldStage, StagesHeld, StageState
+from services.planner.events import (
+    Action,
+    ClearCurrent,
+    ClearNext,
+    Decide,
+    Event,
+    Forget,
+    Held,
+    Improved,
+    Lost,
+    Planned,
+    Profiling,
+    PublishCurrent,
+    PublishDecision,
+    PublishNext,
+    Refused,
+    Tick,
+    Wanted,
+)
+from services.planner.rollout import Patience, Rollout, advance, resume
+
+SHA = "a" * 64
+PATIENCE = Patience(ready_s=10.0, retry_s=30.0, settle_s=1.0)
+WISH = Deployment(deployment="cats", model="mobilenet_v2", requested=1.0)
+
+
+def plan(text: str, generation: int = 1, deployment: str = "cats") -> Plan:
+    routes: tuple[Route, ...] = tuple(parse_route(part) for part in text.split(" | "))
+    return Plan(
+        deployment=deployment, generation=generation, model="mobilenet_v2", card_sha=SHA, objective="latency",
+        policy="exact", routes=routes,
+    )  # fmt: skip
+
+
+def decision(state: str = "preparing", *, generation: int = 0, requested: float = 1.0, error: str = "") -> Decision:
+    return Decision.model_validate(
+        {"deployment": "cats", "generation": generation, "requested": requested, "state": state, "error": error}
+    )
+
+
+def holding(
+    device: str, of: Plan, state: StageState = "ready", *, progress: float = 1.0, error: str = "", boot: str = "b1"
+) -> Held:
+    stages = tuple(
+        HeldStage(
+            deployment=of.deployment, generation=of.generation, stage=stage_id(number, index), model=of.model,
+            card_sha=of.card_sha, first=stage.first, last=stage.last, state=state, progress=progress, error=error,
+        )
+        for number, route in enumerate(of.routes)
+        for index, stage in enumerate(route.stages)
+        if stage.device == device
+    )  # fmt: skip
+    return Held(StagesHeld(device=device, boot_id=boot, online=True, stages=stages))
+
+
+@dataclass
+class Story:
+    """Walks a rollout through events and keeps what it asked for."""
+
+    rollout: Rollout = field(default_factory=lambda: Rollout("cats"))
+    now_s: float = 0.0
+    log: list[Action] = field(default_factory=list)
+
+    def tell(self, *events: Event) -> list[Action]:
+        said: list[Action] = []
+        for event in events:
+            self.rollout, actions = advance(self.rollout, event, now_s=self.now_s, patience=PATIENCE)
+            said += actions
+        self.log += said
+        return said
+
+    def planned(self, text: str) -> Plan:
+        """Answer the question that is open now; gives the plan with its generation."""
+        said = self.tell(Planned(self.rollout.ticket, plan(text), decision()))
+        return one(said, PublishNext).plan
+
+
+A = TypeVar("A")
+
+
+def one(actions: Sequence[Action], kind: type[A]) -> A:
+    found = [action for action in actions if isinstance(action, kind)]
+    assert len(found) == 1, f"expected one {kind.__name__} in {actions}"
+    return found[0]
+
+
+def kinds(actions: Sequence[Action]) -> list[type[Action]]:
+    return [type(action) for action in actions]
+
+
+def served(text: str = "a[0:2) -> b[2:4)") -> Story:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned(text)
+    for device in made.devices:
+        story.tell(holding(device, made))
+    assert story.rollout.phase == "serving"
+    return story
+
+
+def serving(story: Story) -> Plan:
+    assert story.rollout.current is not None
+    return story.rollout.current
+
+
+def test_a_wish_is_decided_prepared_and_then_served() -> None:
+    story = Story()
+    assert story.tell(Wanted(WISH)) == [Decide(1, WISH, {})]
+    made = story.planned("a[0:2) -> b[2:4)")
+    assert made.generation == 1
+    assert story.tell(holding("a", made, "loading", progress=0.5), holding("a", made)) == []
+    said = story.tell(holding("b", made))
+    assert kinds(said) == [PublishCurrent, ClearNext, PublishDecision]
+    assert one(said, PublishCurrent).plan == made
+    assert story.rollout.phase == "serving"
+    assert one(said, PublishDecision).decision.state == "serving"
+
+
+def test_a_device_with_two_stages_is_ready_only_with_both() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:3) -> a[3:4)")
+    both = holding("a", made).held
+    half = both.model_copy(update={"stages": both.stages[:1]})
+    assert story.tell(holding("b", made), Held(half)) == []
+    assert PublishCurrent in kinds(story.tell(Held(both)))
+
+
+@pytest.mark.parametrize("change", [{"generation": 7}, {"card_sha": "b" * 64}, {"last": 3}, {"deployment": "dogs"}])
+def test_stages_of_another_plan_are_no_evidence(change: dict[str, object]) -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    held = holding("a", made).held
+    other = held.model_copy(update={"stages": (held.stages[0].model_copy(update=change),)})
+    assert story.tell(Held(other)) == []
+
+
+def test_a_device_that_was_ready_and_no_longer_is_holds_the_switch_back() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("a", made), holding("a", made, "loading"))
+    assert story.tell(holding("b", made)) == []
+    assert PublishCurrent in kinds(story.tell(holding("a", made)))
+
+
+def test_a_second_wish_supersedes_the_first_while_it_is_decided() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    newer = WISH.model_copy(update={"objective": "throughput", "requested": 2.0})
+    assert one(story.tell(Wanted(newer)), Decide) == Decide(2, newer, {})
+    assert story.tell(Planned(1, plan("a[0:4)"), decision()), Refused(1, decision("failed"))) == []
+
+
+def test_a_second_wish_supersedes_the_first_while_it_is_prepared() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    said = story.tell(Wanted(WISH.model_copy(update={"requested": 2.0})))
+    assert kinds(said) == [ClearNext, Decide]
+    assert story.tell(holding("a", made)) == []
+    assert story.planned("b[0:4)").generation == 2
+
+
+def test_the_same_wish_heard_again_changes_nothing() -> None:
+    story = served()
+    assert story.tell(Wanted(WISH)) == []
+
+
+def test_a_new_wish_keeps_the_old_plan_serving_until_the_new_one_is_ready() -> None:
+    story = served()
+    said = story.tell(Wanted(WISH.model_copy(update={"requested": 2.0})))
+    made = story.planned("c[0:4)")
+    assert ClearCurrent not in kinds(said)
+    assert serving(story).generation == 1
+    assert one(story.tell(holding("c", made)), PublishCurrent).plan.generation == 2
+
+
+def test_a_device_lost_while_it_gets_ready_is_planned_around_at_once() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("a", made))
+    assert kinds(story.tell(Lost("b"))) == [ClearNext, Decide]
+    assert kinds(story.tell(holding("b", made))) == []
+
+
+def test_a_device_lost_while_it_serves_is_planned_around_at_once() -> None:
+    story = served()
+    said = story.tell(Lost("b"))
+    assert kinds(said) == [Decide]
+    again = story.planned("a[0:4)")
+    assert again.generation == 2
+    assert one(story.tell(holding("a", again)), PublishCurrent).plan == again
+
+
+def test_a_lost_device_that_serves_nothing_changes_nothing() -> None:
+    assert served().tell(Lost("c")) == []
+
+
+def test_a_loss_while_deciding_asks_again() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    assert one(story.tell(Lost("a")), Decide).ticket == 2
+
+
+def test_a_stage_that_fails_to_load_leaves_its_device_out() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    said = story.tell(holding("b", made, "failed", error="disk full"))
+    assert one(said, Decide).excluded == {"b": "could not load its stage: disk full"}
+
+
+def test_a_stage_that_fails_while_it_serves_leaves_its_device_out() -> None:
+    story = served()
+    said = story.tell(holding("b", serving(story), "failed", error="out of memory"))
+    assert one(said, Decide).excluded == {"b": "could not load its stage: out of memory"}
+
+
+def test_a_device_that_makes_no_progress_is_left_out_after_the_timeout() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("a", made))
+    story.now_s = 9.9
+    assert story.tell(Tick()) == []
+    story.now_s = 10.0
+    assert set(one(story.tell(Tick()), Decide).excluded) == {"b"}
+
+
+def test_progress_counts_as_life() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    for step in range(1, 9):
+        story.now_s = 9.0 * step
+        assert story.tell(holding("a", made, "loading", progress=step / 10), Tick()) == []
+    story.now_s += 9.0
+    story.tell(holding("a", made, "loading", progress=0.8))
+    story.now_s += 1.0
+    assert Decide in kinds(story.tell(Tick()))
+
+
+def test_a_refusal_is_told_and_tried_again_when_a_device_becomes_usable() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    refusal = decision("failed", error="no devices")
+    assert story.tell(Refused(1, refusal)) == [PublishDecision(refusal)]
+    assert story.tell(Improved("a")) == []
+    story.now_s = 1.0
+    assert kinds(story.tell(Tick())) == [Decide]
+
+
+def test_a_refusal_is_tried_again_when_the_library_changes() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    story.tell(Refused(1, decision("failed", error="unknown model")))
+    assert kinds(story.tell(Improved())) == [Decide]
+
+
+def test_a_device_that_joins_a_good_plan_does_not_disturb_it() -> None:
+    assert served().tell(Improved("c"), Improved(), Tick()) == []
+
+
+def test_devices_left_out_get_another_chance_when_nothing_works_without_them() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    story.tell(holding("a", made, "failed", error="hiccup"))
+    story.tell(Refused(story.rollout.ticket, decision("failed", error="no devices")))
+    story.now_s = 29.0
+    assert story.tell(Tick()) == []
+    story.now_s = 30.0
+    assert one(story.tell(Tick()), Decide).excluded == {}
+
+
+def test_a_device_left_out_comes_back_in_with_a_new_life_or_a_new_wish() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("b", made, "failed"))
+    story.tell(Improved("b"))
+    assert story.rollout.excluded == {}
+    story.tell(holding("b", story.planned("a[0:2) -> b[2:4)"), "failed"))
+    assert one(story.tell(Wanted(WISH.model_copy(update={"requested": 5.0}))), Decide).excluded == {}
+
+
+def test_profiling_is_told_only_while_it_is_asked_for() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    waiting = decision("profiling")
+    assert story.tell(Profiling(1, waiting)) == [PublishDecision(waiting)]
+    story.planned("a[0:4)")
+    assert story.tell(Profiling(1, waiting)) == []
+
+
+def test_removal_clears_everything_and_keeps_the_generation_readable() -> None:
+    story = served()
+    story.tell(Wanted(WISH.model_copy(update={"requested": 2.0})))
+    story.planned("a[0:4)")
+    said = story.tell(Wanted(None))
+    assert kinds(said) == [Forget, ClearNext, ClearCurrent, PublishDecision]
+    told = one(said, PublishDecision).decision
+    assert (told.state, told.generation) == ("removed", 2)
+    assert story.tell(Wanted(None)) == []
+    story.tell(Wanted(WISH))
+    assert story.planned("a[0:4)").generation == 3
+
+
+def test_a_late_answer_does_not_bring_a_removed_deployment_back() -> None:
+    story = Story()
+    story.tell(Wanted(WISH), Wanted(None))
+    assert story.tell(Planned(1, plan("a[0:4)"), decision())) == []
+
+
+def test_a_generation_that_a_worker_still_holds_is_never_given_out_again() -> None:
+    story = Story()
+    story.tell(Wanted(WISH), holding("z", plan("z[0:4)", generation=41)))
+    assert story.planned("a[0:4)").generation == 42
+
+
+def test_a_restarted_planner_adopts_a_good_plan_and_disturbs_nothing() -> None:
+    rollout, actions = resumed(current=plan("a[0:4)", 5), told=decision("serving", generation=5))
+    assert (rollout.phase, actions) == ("serving", ())
+    story = Story(rollout)
+    assert story.tell(Wanted(WISH)) == []
+    story.tell(Lost("a"))
+    assert story.planned("b[0:4)").generation == 6
+
+
+def test_a_planner_that_died_between_switching_and_telling_tells_after_its_restart() -> None:
+    rollout, actions = resumed(current=plan("a[0:4)", 5), told=decision("preparing", generation=5))
+    assert rollout.phase == "serving"
+    assert one(actions, PublishDecision).decision.state == "serving"
+
+
+def test_a_restarted_planner_goes_on_preparing() -> None:
+    rollout, actions = resumed(
+        current=plan("a[0:4)", 5), upcoming=plan("b[0:4)", 6), told=decision("preparing", generation=6)
+    )
+    assert (rollout.phase, actions) == ("preparing", ())
+    story = Story(rollout, now_s=1.0)
+    assert one(story.tell(holding("b", plan("b[0:4)", 6))), PublishCurrent).plan.generation == 6
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"current": None},
+        {"usable": frozenset({"b"})},
+        {"card_sha": "b" * 64},
+        {"card_sha": None},
+        {"told": None},
+        {"told": decision("serving", generation=4)},
+        {"told": decision("serving", generation=5, requested=0.5)},
+        {"told": decision("failed", generation=0, error="no devices")},
+    ],
+    ids=["none", "device gone", "other card", "model gone", "no decision", "older plan", "older wish", "failed"],
+)
+def test_a_restarted_planner_decides_anew_when_the_plan_does_not_stand(changes: dict[str, object]) -> None:
+    kept = {"current": plan("a[0:4)", 5), "told": decision("serving", generation=5), **changes}
+    rollout, actions = resumed(**kept)  # type: ignore[arg-type]
+    assert kinds(actions) == [Decide]
+    story = Story(rollout)
+    assert story.planned("b[0:4)").generation == 6
+
+
+def test_a_restarted_planner_drops_a_preparation_that_nobody_wants_any_more() -> None:
+    rollout, actions = resumed(
+        current=plan("a[0:4)", 5), upcoming=plan("b[0:4)", 4), told=decision("serving", generation=5)
+    )
+    assert (rollout.phase, kinds(actions)) == ("serving", [ClearNext])
+
+
+def resumed(
+    *,
+    current: Plan | None = None,
+    upcoming: Plan | None = None,
+    told: Decision | None,
+    card_sha: str | None = SHA,
+    usable: frozenset[str] = frozenset({"a", "b"}),
+) -> tuple[Rollout, tuple[Action, ...]]:
+    return resume(
+        "cats", WISH, current=current, upcoming=upcoming, decision=told, highest_generation=5, card_sha=card_sha,
+        usable=usable, now_s=0.0,
+    )  # fmt: skip
+
+
+DEVICES = ("a", "b", "c")
+ROUTES = ("a[0:4)", "a[0:2) -> b[2:4)", "c[0:4)", "b[0:1) -> c[1:4)", "a[0:4) | b[0:2) -> c[2:4)")
+
+
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 4), st.sampled_from(DEVICES)), max_size=40))
+def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
+    happenings: list[tuple[int, int, str]],
+) -> None:
+    story = Story()
+    ready: set[tuple[str, int]] = set()
+    generations: list[int] = []
+    for number, (what, which, device) in enumerate(happenings):
+        story.now_s += which
+        upcoming = story.rollout.next
+        event: Event
+        match what:
+            case 0:
+                event = Wanted(WISH.model_copy(update={"requested": float(number)}))
+            case 1:
+                event = Planned(story.rollout.ticket, plan(ROUTES[which]), decision())
+            case 2 | 3 | 4 if upcoming is not None:
+                event = holding(device, upcoming)
+                ready.add((device, upcoming.generation))
+            case 5 if upcoming is not None:
+                event = holding(device, upcoming, "failed")
+                ready.discard((device, upcoming.generation))
+            case 6:
+                event = Lost(device)
+                ready = {(name, generation) for name, generation in ready if name != device}
+            case 7:
+                event = Refused(story.rollout.ticket, decision("failed", error="none"))
+            case 8:
+                event = Wanted(None)
+            case _:
+                event = Tick()
+        for action in story.tell(event):
+            if isinstance(action, PublishNext):
+                generations.append(action.plan.generation)
+            if isinstance(action, PublishCurrent):
+                assert all((name, action.plan.generation) in ready for name in action.plan.devices)
+    assert generations == sorted(set(generations))
+
+
+def test_a_story_is_a_value() -> None:
+    story = served()
+    assert replace(story.rollout) == story.rollout
