@@ -1,0 +1,151 @@
+"""A hub with users, tried on a real mosquitto: nobody gets in without a password, and no device speaks as another."""
+
+import getpass
+import socket
+import stat
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from broker.embedded import find_mosquitto
+from stageline.credentials import CredentialsError, HubFiles, Invitation, conf_text, init_hub, invite, without_user
+
+ROOT = "stageline/v1"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Invitation]]:
+    """A hub with a planner, two devices and an operator, and its broker running."""
+    hub = HubFiles(tmp_path_factory.mktemp("hub"))
+    port = free_port()
+    users = {"hub": init_hub(hub, bind="127.0.0.1", port=port)}
+    for device in ("pi4", "nano"):
+        users[device] = invite(hub, device, host="127.0.0.1", port=port)
+    users["ann"] = invite(hub, "ann", role="operator", host="127.0.0.1", port=port)
+    users["old-pi4"], users["pi4"] = users["pi4"], invite(hub, "pi4", host="127.0.0.1", port=port)
+    # Started by root, mosquitto would become its own user, who cannot look into a test's folder.
+    hub.conf.write_text(f"user {getpass.getuser()}\n{hub.conf.read_text()}")
+    with running(hub.conf, port):
+        yield users
+
+
+@contextmanager
+def running(conf: Path, port: int) -> Iterator[None]:
+    """mosquitto with that configuration, listening."""
+    broker = subprocess.Popen([find_mosquitto(), "-c", str(conf)], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while True:
+            assert broker.poll() is None, "mosquitto does not accept the configuration"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < deadline
+        yield
+    finally:
+        broker.kill()
+        broker.wait()
+
+
+def publish(who: Invitation, topic: str, password: str | None = None) -> bool:
+    done = subprocess.run(
+        ["mosquitto_pub", "-V", "5", "-q", "1", "-h", who.host, "-p", str(who.port), "-u", who.user,
+         "-P", password or who.password, "-t", f"{ROOT}/{topic}", "-m", "x"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    return done.returncode == 0 and "ailed" not in done.stderr + done.stdout
+
+
+def hears(who: Invitation, sender: Invitation, topic: str) -> bool:
+    """Whether `who` receives what `sender` leaves at `topic` (retained, so that no timing is involved)."""
+    auth = ["-V", "5", "-h", who.host, "-p", str(who.port)]
+    subprocess.run(
+        ["mosquitto_pub", *auth, "-u", sender.user, "-P", sender.password, "-r", "-t", f"{ROOT}/{topic}", "-m", "here"],
+        timeout=10, check=True, capture_output=True,
+    )  # fmt: skip
+    done = subprocess.run(
+        ["mosquitto_sub", *auth, "-u", who.user, "-P", who.password, "-C", "1", "-W", "1", "-t", f"{ROOT}/{topic}"],
+        capture_output=True, text=True, timeout=10, check=False,
+    )  # fmt: skip
+    return done.stdout.strip() == "here"
+
+
+def test_nobody_gets_in_without_the_right_password(people: dict[str, Invitation]) -> None:
+    assert publish(people["pi4"], "device/pi4/status")
+    assert not publish(people["pi4"], "device/pi4/status", password="guess")
+    assert not publish(people["old-pi4"], "device/pi4/status"), "a new invitation must end the old one"
+
+
+def test_a_device_speaks_only_as_itself(people: dict[str, Invitation]) -> None:
+    assert not publish(people["pi4"], "device/nano/status")
+    assert not publish(people["pi4"], "plan/cats/current")
+    assert not publish(people["pi4"], "model/cats/card")
+    assert not publish(people["pi4"], "deployment/cats")
+    assert publish(people["pi4"], "stage/cats/3/nano/r0s1")
+    assert publish(people["pi4"], "answer/laptop")
+
+
+def test_a_device_hears_its_own_work_and_no_one_elses(people: dict[str, Invitation]) -> None:
+    assert hears(people["nano"], people["ann"], "stage/cats/3/nano/r0s1")
+    assert not hears(people["pi4"], people["ann"], "stage/cats/3/nano/r0s2")
+    assert not hears(people["pi4"], people["hub"], "answer/laptop")
+    assert hears(people["pi4"], people["hub"], "plan/cats/current")
+
+
+def test_an_operator_deploys_and_looks_at_everything_but_is_no_planner(people: dict[str, Invitation]) -> None:
+    assert publish(people["ann"], "deployment/cats")
+    assert hears(people["ann"], people["hub"], "plan/cats/decision")
+    assert not publish(people["ann"], "plan/cats/current")
+
+
+def test_secrets_are_not_for_others_to_read(tmp_path: Path) -> None:
+    hub = HubFiles(tmp_path / "hub")
+    planner = init_hub(hub)
+    for file in (hub.passwords, hub.planner_address):
+        assert not stat.S_IMODE(file.stat().st_mode) & stat.S_IRWXO
+    assert planner.password not in hub.passwords.read_text()
+
+
+def test_a_hub_is_initialised_once(tmp_path: Path) -> None:
+    hub = HubFiles(tmp_path / "hub")
+    with pytest.raises(CredentialsError, match="hub --init"):
+        invite(hub, "pi4", host="hub.local")
+    init_hub(hub)
+    with pytest.raises(CredentialsError, match="already has users"):
+        init_hub(hub)
+    with pytest.raises(CredentialsError, match="planner's own name"):
+        invite(hub, "hub", host="hub.local")
+
+
+def test_the_systems_own_mosquitto_accepts_the_hubs_part_of_its_configuration(tmp_path: Path) -> None:
+    """Debian's mosquitto.conf comes first and already says where to keep things; saying it twice is an error there."""
+    hub = HubFiles(tmp_path)
+    init_hub(hub)
+    (tmp_path / "conf.d").mkdir()
+    port = free_port()
+    (tmp_path / "conf.d" / "stageline.conf").write_text(conf_text(hub, bind="127.0.0.1", port=port))
+    system = tmp_path / "system.conf"
+    system.write_text(
+        f"user {getpass.getuser()}\npid_file {tmp_path}/pid\npersistence true\npersistence_location {tmp_path}/\n"
+        f"log_dest file {tmp_path}/log\ninclude_dir {tmp_path}/conf.d\n"
+    )
+    with running(system, port):
+        pass
+
+
+def test_an_operators_section_can_be_taken_out_again() -> None:
+    from stageline.credentials import operator_rights
+
+    both = "start\n" + operator_rights("ann", ROOT) + operator_rights("bob", ROOT)
+    assert without_user(both, "ann") == "start\n" + operator_rights("bob", ROOT)
+    assert without_user("start\n", "ann") == "start\n"
