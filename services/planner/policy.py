@@ -1,0 +1,43 @@
+"""What a planning policy is: a pure function from a problem to a choice of routes, with a name and a source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.plan import Prediction, Route
+from services.planner.cost import Problem
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a policy decided: complete routes (weights, windows and predictions filled in) and what it was called."""
+
+    routes: tuple[Route, ...]
+    predicted: Prediction
+    label: str
+    """What kind of plan it is, in words: "one device", "replicas", "pipeline", ..."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the decision should know: approximations made, bounds, gaps."""
+
+    def __str__(self) -> str:
+        return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))
+
+
+class Policy(Protocol):
+    """Every way of planning, ours and the literature's, so that all can be compared on the same fleet."""
+
+    @property
+    def name(self) -> str:
+        """As in `stageline deploy --policy NAME`."""
+
+    @property
+    def citation(self) -> str:
+        """The paper, or "ours"; with what was reconstructed, if anything."""
+
+    def plan(self, problem: Problem) -> Choice:
+        """Decide.
+
+        Raises:
+            services.planner.errors.PlanningError: there is no plan, or not by this policy; says why.
+        """
