@@ -1,0 +1,232 @@
+"""A private mosquitto: a child process on a free loopback port, gone when its owner is gone. For demo and tests."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+_LOG = logging.getLogger(__name__)
+_HOST: Final = "127.0.0.1"
+_START_TIMEOUT_S: Final = 10.0
+_STOP_TIMEOUT_S: Final = 5.0
+_ATTEMPTS: Final = 5
+_NOBODY: Final = 65534
+_SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
+
+TEMPLATE: Final = Path(__file__).with_name("mosquitto.conf")
+
+
+class MosquittoMissingError(RuntimeError):
+    """mosquitto is not installed; the message says how to install it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "mosquitto, the MQTT broker, is not installed. Install it with "
+            "`sudo apt-get install mosquitto mosquitto-clients` (Debian, Raspberry Pi OS) or `brew install mosquitto`"
+        )
+
+
+class BrokerStartError(RuntimeError):
+    """mosquitto started and would not serve; the message ends with what it wrote."""
+
+    def __init__(self, problem: str, log: str) -> None:
+        super().__init__(f"the private mosquitto {problem}; it wrote:\n{log.strip() or '(nothing)'}")
+
+
+def find_mosquitto() -> str:
+    """Path of the mosquitto binary, which distributions keep out of a user's PATH.
+
+    Raises:
+        MosquittoMissingError: there is none.
+    """
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path=":".join(_SBIN))
+    if found is None:
+        raise MosquittoMissingError
+    return found
+
+
+def configure(template: str, settings: Mapping[str, str | None]) -> str:
+    """A mosquitto configuration from another: each setting replaces its line or is added; None removes it."""
+    kept = [
+        line
+        for line in template.splitlines()
+        if line.lstrip().startswith("#") or line.split(maxsplit=1)[:1] == [] or line.split()[0] not in settings
+    ]
+    added = [f"{name} {value}" for name, value in settings.items() if value is not None]
+    return "\n".join([*kept, *added, ""])
+
+
+class EmbeddedBroker:
+    """One mosquitto on 127.0.0.1, nothing kept on disk. Use as a context manager, or `start` and `stop`.
+
+    Args:
+        settings: mosquitto settings that differ from `mosquitto.conf`, e.g. `{"max_packet_size": "100000"}`.
+        acl: text of an access-control file.
+
+    Started from the main thread it also ends when this process is killed: the kernel ties that promise to the
+    thread that started it, so a broker started from another thread relies on `stop`.
+    """
+
+    def __init__(self, settings: Mapping[str, str | None] | None = None, *, acl: str | None = None) -> None:
+        self._settings = dict(settings or {})
+        self._acl = acl
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Address for `Bus`, e.g. `mqtt://127.0.0.1:40123`; the same after `restart`."""
+        return f"mqtt://{_HOST}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """The loopback port; 0 before the first start."""
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """Process id of mosquitto; 0 when it does not run."""
+        return self._process.pid if self._process else 0
+
+    def start(self) -> None:
+        """Start and wait until it accepts connections.
+
+        Raises:
+            MosquittoMissingError: not installed.
+            BrokerStartError: it ended or did not listen in time.
+        """
+        if self._process is not None:
+            return
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="stageline-mosquitto-")
+            # mosquitto started by root gives its rights up, and must still reach its files.
+            Path(self._folder.name).chmod(0o755)
+        for attempt in range(_ATTEMPTS):
+            fresh_port = self._port == 0
+            if fresh_port:
+                self._port = _free_port()
+            try:
+                self._launch(Path(self._folder.name))
+            except BrokerStartError as error:
+                # Between asking for a free port and mosquitto taking it, somebody else may have it.
+                if not fresh_port or attempt == _ATTEMPTS - 1 or "Address already in use" not in str(error):
+                    raise
+                self._port = 0
+            else:
+                return
+
+    def stop(self) -> None:
+        """End it in good order and remove its files."""
+        self._end(signal.SIGTERM)
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a power cut would; `restart` brings back an empty broker."""
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """Start again on the same port; nothing is remembered, retained messages included."""
+        self._end(signal.SIGTERM)
+        self.start()
+
+    def log(self, lines: int = 20) -> str:
+        """The last lines that mosquitto wrote."""
+        if self._folder is None:
+            return ""
+        path = Path(self._folder.name) / "log"
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:]) if path.exists() else ""
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _launch(self, folder: Path) -> None:
+        settings: dict[str, str | None] = {
+            "persistence": "false",
+            "persistence_location": None,
+            "autosave_interval": None,
+            **self._settings,
+            "listener": f"{self._port} {_HOST}",
+        }
+        if self._acl is not None:
+            acl_file = folder / "acl"
+            acl_file.write_text(self._acl)
+            acl_file.chmod(0o644)
+            settings["acl_file"] = str(acl_file)
+        configuration = folder / "mosquitto.conf"
+        configuration.write_text(configure(TEMPLATE.read_text(), settings))
+        configuration.chmod(0o644)
+        with (folder / "log").open("wb") as log, configuration.open("rb") as source:
+            self._process = subprocess.Popen(
+                [*_wrapper(), find_mosquitto(), "-c", "/dev/stdin"],
+                stdin=source,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self._wait_until_listening()
+        _LOG.debug("private mosquitto, pid %d, on port %d", self.pid, self._port)
+
+    def _wait_until_listening(self) -> None:
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while self._process is not None:
+            if self._process.poll() is not None:
+                status, self._process = self._process.returncode, None
+                raise BrokerStartError(f"ended with status {status}", self.log())
+            try:
+                socket.create_connection((_HOST, self._port), timeout=1.0).close()
+            except OSError:
+                if time.monotonic() > deadline:
+                    self._end(signal.SIGKILL)
+                    raise BrokerStartError(f"did not listen within {_START_TIMEOUT_S:g} s", self.log()) from None
+                time.sleep(0.01)
+            else:
+                return
+
+    def _end(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(how)
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wrapper() -> list[str]:
+    """What to start mosquitto with: tied to the life of the starting thread, and never with root's rights.
+
+    mosquitto would give root's rights up by itself, but a change of user also unties it.
+    """
+    setpriv = shutil.which("setpriv")
+    if setpriv is None or threading.current_thread() is not threading.main_thread():
+        return []
+    nobody = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+    return [setpriv, *nobody, "--pdeathsig", "TERM", "--"]

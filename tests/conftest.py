@@ -1,0 +1,23 @@
+"""Fixtures that every part's tests share: a real private mosquitto, and a topic root of one's own."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+import pytest
+
+from broker.embedded import EmbeddedBroker
+
+
+@pytest.fixture(scope="session")
+def broker() -> Iterator[EmbeddedBroker]:
+    """One mosquitto for the whole session; tests keep apart by `root`."""
+    with EmbeddedBroker() as running:
+        yield running
+
+
+@pytest.fixture
+def root() -> str:
+    """A topic root that no other test uses."""
+    return f"test-{secrets.token_hex(3)}/v1"
