@@ -1,0 +1,107 @@
+"""Offers the hub's model library on the bus: cards as retained messages, weights in chunks on request."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from broker.bus import Bus
+from broker.connection import BusError
+from models.library import Library, MissingBlobError, WrongHashError
+from schemas.model import BlobChunk, BlobRequest, ModelCard
+from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
+
+logger = logging.getLogger(__name__)
+
+RESCAN_S: Final = 1.0
+READS_AT_ONCE: Final = 4
+"""Chunks being read or sent at a time: with 1 MiB at most each, what a slow link can make us hold."""
+
+Signature = tuple[tuple[str, int], ...]
+
+
+class LibraryServer:
+    """Keeps `model/*/card` equal to what the library holds, and answers blob requests."""
+
+    def __init__(self, bus: Bus, library: Library, *, changed: Callable[[], None]) -> None:
+        """`changed` is called after the cards on the bus were brought up to date."""
+        self._bus = bus
+        self._library = library
+        self._changed = changed
+        self._signature: Signature | None = None
+        self._scanning = asyncio.Lock()
+        self.cards: Mapping[str, ModelCard] = {}
+
+    async def scan(self) -> None:
+        """Bring the cards on the bus up to date, if the library changed since the last look."""
+        async with self._scanning:
+            signature = await asyncio.to_thread(_signature, self._library.cards_folder)
+            if signature == self._signature:
+                return
+            cards = await asyncio.to_thread(self._library.cards)
+            before, self.cards, self._signature = self.cards, cards, signature
+            for name in sorted(before.keys() - cards.keys()):
+                await self._bus.clear(MODEL_CARD, model=name)
+            for name, card in sorted(cards.items()):
+                if before.get(name) != card:
+                    await self._bus.publish(MODEL_CARD, card, model=name)
+        logger.info("library scanned", extra={"models": ", ".join(sorted(cards)) or "none"})
+        self._changed()
+
+    async def watch(self) -> None:
+        """Look again every second: `stageline import` writes into the directory and tells nobody."""
+        while True:
+            await self.scan()
+            await asyncio.sleep(RESCAN_S)
+
+    async def serve(self) -> None:
+        """Answer blob requests, on a connection of their own so that weights delay nothing else."""
+        slots = asyncio.Semaphore(READS_AT_ONCE)
+        async with (
+            self._bus.bulk() as bulk,
+            bulk.subscribe(BLOB_REQUEST) as requests,
+            asyncio.TaskGroup() as answers,
+        ):
+            async for delivery in requests:
+                await slots.acquire()
+                model, sha = delivery.parameters["model"], delivery.parameters["sha"]
+                answer = answers.create_task(self._answer(bulk, model, sha, delivery.message))
+                answer.add_done_callback(lambda _: slots.release())
+
+    async def _answer(self, bulk: Bus, model: str, sha: str, request: BlobRequest) -> None:
+        chunk = await asyncio.to_thread(self._read, model, sha, request)
+        if chunk.error:
+            logger.warning("blob refused", extra={"model": model, "receiver": request.receiver, "why": chunk.error})
+        try:
+            await bulk.publish(BLOB_CHUNK, chunk, model=model, sha=sha, receiver=request.receiver)
+        except BusError as error:
+            # The receiver asks again: a chunk that cannot be sent now must not end the hub.
+            logger.warning("chunk not sent: %s", error, extra={"model": model, "receiver": request.receiver})
+
+    def _read(self, model: str, sha: str, request: BlobRequest) -> BlobChunk:
+        """One range from disk, or why not. Only blobs that the model's card lists are files of ours."""
+        card = self.cards.get(model)
+        known = {blob.sha256: blob for blob in (card.graph, *card.blobs)} if card else {}
+        if sha not in known:
+            have = f"the library has {', '.join(sorted(self.cards)) or 'no models'}"
+            error = f"model {model!r} has no blob {sha[:12]} ({have}); import it on the hub with `stageline import`"
+            return BlobChunk(offset=request.offset, total=0, data=b"", error=error)
+        data, error = b"", ""
+        try:
+            with self._library.blobs.path(sha).open("rb") as file:
+                file.seek(request.offset)
+                data = file.read(request.length)
+        except (MissingBlobError, WrongHashError, OSError) as problem:
+            error = f"{problem}; on the hub: `stageline import` {model} again"
+        return BlobChunk(offset=request.offset, total=known[sha].nbytes, data=data, error=error)
+
+
+def _signature(cards: Path) -> Signature:
+    """Changes whenever a card is added, replaced or removed."""
+    if not cards.is_dir():
+        return ()
+    return tuple(sorted((card.name, card.stat().st_mtime_ns) for card in os.scandir(cards) if card.is_file()))

@@ -1,0 +1,44 @@
+"""What the planner can be told, by environment (`STAGELINE_...`) or flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from services.planner.rollout import Patience
+from services.settings import ServiceSettings
+
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class PlannerSettings(ServiceSettings):
+    """Settings of the hub's planner; frozen."""
+
+    library: Path | None = None
+    """Where models are kept; `library` under the state directory unless said otherwise."""
+    profile_timeout_s: Seconds = 120.0
+    """A device that has not measured a model by then is left out of the plan."""
+    ready_timeout_s: Seconds = 60.0
+    """A device that makes no progress for so long while it gets ready is planned around."""
+    retry_s: Seconds = 30.0
+    """Devices that were left out get another chance after this when nothing can be planned without them."""
+    settle_s: Annotated[float, Field(ge=0, le=60)] = 1.0
+    """Wait so long after a device joined a fleet that had no plan: others may be joining too."""
+    answer_within_s: Seconds = 3.0
+    """After (re)connecting, workers that the broker calls online must say so themselves within this time."""
+    submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
+    """Link of the submitters to the broker, each way; they are not measured."""
+    hub_mbps: Annotated[float, Field(gt=0)] | None = None
+    """Link of the hub, each way, which all routes share; unset: no limit."""
+
+    @property
+    def library_dir(self) -> Path:
+        """The model library's directory."""
+        return self.library or self.state_dir / "library"
+
+    @property
+    def patience(self) -> Patience:
+        """How long a rollout waits for what."""
+        return Patience(ready_s=self.ready_timeout_s, retry_s=self.retry_s, settle_s=self.settle_s)
