@@ -1,0 +1,134 @@
+"""What came back for one request: the answer, and the receipt that says where it was made and at what price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from schemas.base import Count, Message, Name, NonNegative, Text
+from schemas.codec import Array
+from schemas.frame import StageTrace
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+EnergyMethod = Literal["measured", "modelled", "unknown"]
+
+
+class Receipt(Message):
+    """Which device ran which blocks for one request, how long, how many bytes, how many joules."""
+
+    request: Text
+    deployment: Name
+    generation: Count
+    route: Text
+    """As a plan prints it: `r0: pi4[0:12) -u8-> nano[12:19)`."""
+    attempts: Annotated[int, Field(ge=1)]
+    latency_ms: NonNegative
+    """From acceptance to the answer in hand."""
+    held_ms: NonNegative
+    """Part of it before the answered attempt was sent: waiting for room in a window, and attempts that were lost."""
+    stages: tuple[StageTrace, ...]
+
+    @property
+    def energy_j(self) -> float:
+        """Joules over all stages; says nothing without `energy_method`."""
+        return sum(stage.energy_j for stage in self.stages)
+
+    @property
+    def energy_method(self) -> EnergyMethod:
+        """Measured only when every stage's joules are; unknown when a stage does not say where they are from."""
+        if not self.stages or any(not stage.energy_source for stage in self.stages):
+            return "unknown"
+        return "measured" if all(stage.energy_method == "measured" for stage in self.stages) else "modelled"
+
+    @property
+    def travel_ms(self) -> float:
+        """The way there and back: what holding, waiting at stages, computing and coding leave of the latency."""
+        inside = sum(stage.wait_ms + stage.compute_ms + stage.codec_ms for stage in self.stages)
+        return max(0.0, self.latency_ms - self.held_ms - inside)
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON: the fields and the sums."""
+        return {
+            **self.model_dump(mode="json"),
+            "travel_ms": self.travel_ms,
+            "energy_j": self.energy_j,
+            "energy_method": self.energy_method,
+        }
+
+    def __str__(self) -> str:
+        tries = "" if self.attempts == 1 else f", {self.attempts} attempts"
+        return f"{self.latency_ms:.1f} ms over {self.route} (generation {self.generation}{tries}), {self.energy_text}"
+
+    @property
+    def energy_text(self) -> str:
+        """`0.12 J measured`, or that nobody knows."""
+        return "energy unknown" if self.energy_method == "unknown" else f"{self.energy_j:.3g} J {self.energy_method}"
+
+    def table(self) -> Table:
+        """One row per stage, for a terminal."""
+        from rich.table import Table  # noqa: PLC0415  a submitter without a terminal needs no rich
+
+        table = Table(title=str(self), title_justify="left")
+        table.add_column("stage")
+        for heading in ("wait ms", "compute ms", "codec ms", "in kB", "out kB", "energy"):
+            table.add_column(heading, justify="right")
+        for stage in self.stages:
+            table.add_row(
+                f"{stage.device}[{stage.first}:{stage.last})",
+                f"{stage.wait_ms:.1f}",
+                f"{stage.compute_ms:.1f}",
+                f"{stage.codec_ms:.1f}",
+                f"{stage.bytes_in / 1000:.1f}",
+                f"{stage.bytes_out / 1000:.1f}",
+                f"{stage.energy_j:.3g} J {stage.energy_method} ({stage.energy_source})" if stage.energy_source else "-",
+            )
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """One class and how probable it is."""
+
+    label: str
+    probability: float
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The model's outputs for one request, and its receipt."""
+
+    request: str
+    outputs: Mapping[str, Array]
+    receipt: Receipt
+    labels: Sequence[str] = ()
+
+    @property
+    def output(self) -> Array:
+        """The first output; the only one of most models."""
+        return next(iter(self.outputs.values()))
+
+    def top(self, count: int = 5) -> list[Guess]:
+        """The most probable classes, best first; named by their number when the model's card has no labels.
+
+        Scores that are not probabilities already (in 0..1, adding up to 1) go through softmax.
+        """
+        scores = self._scores()
+        best = np.argsort(scores)[::-1][:count]
+        return [Guess(self.labels[i] if i < len(self.labels) else f"class {i}", float(scores[i]), int(i)) for i in best]
+
+    def _scores(self) -> NDArray[np.float64]:
+        candidates = [one for one in self.outputs.values() if one.size == len(self.labels)]
+        scores = (candidates[0] if candidates else self.output).reshape(-1).astype(np.float64)
+        if scores.size and scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+            return scores
+        exponents: NDArray[np.float64] = np.exp(scores - scores.max(initial=-np.inf))
+        exponents /= exponents.sum()
+        return exponents

@@ -1,0 +1,183 @@
+"""Which route the next request takes: weighted turns among the routes that can take it now. Pure.
+
+Weights are honoured by smooth weighted round robin (as in nginx's upstream module): over any run of requests each
+route gets its share, and a heavy route's turns are spread out and not bunched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from schemas.plan import Plan, stage_id
+from schemas.stages import StagesHeld
+
+RouteState = Literal["up", "unready", "down"]
+
+_LEAST_WEIGHT: Final = 1e-9
+"""A route of weight 0 still serves when it is the only one left."""
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 8.0
+
+
+class Turns:
+    """Whose turn it is among weighted routes."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._weights = tuple(max(weight, _LEAST_WEIGHT) for weight in weights)
+        self._credit = [0.0] * len(weights)
+
+    def take(self, eligible: Collection[int]) -> int | None:
+        """The next route among `eligible`, or None when there is none; the others keep their credit."""
+        if not eligible:
+            return None
+        for route in eligible:
+            self._credit[route] += self._weights[route]
+        chosen = max(sorted(eligible), key=self._credit.__getitem__)
+        self._credit[chosen] -= sum(self._weights[route] for route in eligible)
+        return chosen
+
+
+class Latency:
+    """Smoothed round trip of one route and how far it strays.
+
+    The estimator of TCP's retransmission timer (Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988), started
+    from the plan's prediction until the first answer has been seen.
+    """
+
+    def __init__(self, predicted_s: float | None) -> None:
+        self._predicted_s = predicted_s or 0.0
+        self._smooth_s: float | None = None
+        self._stray_s = 0.0
+
+    @property
+    def observed_s(self) -> float | None:
+        """Smoothed latency, seconds; None before the first answer."""
+        return self._smooth_s
+
+    def observe(self, seconds: float) -> None:
+        """Take in one request's latency, sent to answered."""
+        if self._smooth_s is None:
+            self._smooth_s, self._stray_s = seconds, seconds / 2
+            return
+        self._stray_s += (abs(seconds - self._smooth_s) - self._stray_s) / 4
+        self._smooth_s += (seconds - self._smooth_s) / 8
+
+    def patience_s(self, floor_s: float) -> float:
+        """How long an answer may take before it is taken for lost, seconds."""
+        expected_s = 3 * self._predicted_s if self._smooth_s is None else self._smooth_s + 4 * self._stray_s
+        return max(floor_s, expected_s)
+
+
+@dataclass(slots=True)
+class _Line:
+    latency: Latency
+    window: int
+    state: RouteState = "up"
+    busy: int = 0
+    silences: int = 0
+    """Timeouts and unheard sends since its last sign of life: while there are any it gets one probe at a time."""
+    rest_until: float = 0.0
+
+
+class RouteBoard:
+    """The routes of one plan as a submitter sees them: windows, signs of life, and whose turn it is."""
+
+    def __init__(self, plan: Plan | None) -> None:
+        self.plan = plan
+        routes = plan.routes if plan is not None else ()
+        self._turns = Turns([route.weight for route in routes])
+        self._lines = [
+            _Line(Latency(route.predicted.latency_ms / 1000 if route.predicted else None), route.window)
+            for route in routes
+        ]
+
+    @property
+    def window(self) -> int:
+        """Requests that may be under way at once, over all routes."""
+        return sum(line.window for line in self._lines)
+
+    def busy(self, route: int) -> int:
+        """Requests under way on this route."""
+        return self._lines[route].busy
+
+    def take(self, now: float, avoid: Collection[int] = ()) -> int | None:
+        """Occupy a place on the route whose turn it is, one not in `avoid` where possible; None when all are full."""
+        eligible = self._eligible(now)
+        route = self._turns.take([route for route in eligible if route not in avoid] or eligible)
+        if route is not None:
+            self._lines[route].busy += 1
+        return route
+
+    def release(self, route: int) -> None:
+        """A place on this route is free again."""
+        self._lines[route].busy -= 1
+
+    def sign_of_life(self, route: int, seconds: float | None = None) -> None:
+        """Something came back over it; `seconds` is the request's latency when it was an answer."""
+        line = self._lines[route]
+        line.silences, line.rest_until = 0, 0.0
+        if seconds is not None:
+            line.latency.observe(seconds)
+
+    def silence(self, route: int, now: float, *, heard: bool) -> None:
+        """No answer in time, or nobody listening (`heard` is False): it rests, longer each time, while others serve.
+
+        Requests that were under way together fall silent together: that counts once.
+        """
+        line = self._lines[route]
+        if line.rest_until > now:
+            return
+        line.silences += 1
+        others = any(one.state == "up" and not one.silences for one in self._lines)
+        if others or not heard:
+            first_s, longest_s = (20 * _FIRST_PAUSE_S, _LONGEST_PAUSE_S) if heard else (_FIRST_PAUSE_S, 1.0)
+            line.rest_until = now + min(first_s * 2 ** min(line.silences - 1, 10), longest_s)
+
+    def patience_s(self, route: int, floor_s: float) -> float:
+        """How long an answer over this route may take."""
+        return self._lines[route].latency.patience_s(floor_s)
+
+    def see(self, held: Mapping[str, StagesHeld]) -> None:
+        """Take in what the workers say they hold; a route that comes up starts with a clean sheet."""
+        for index, line in enumerate(self._lines):
+            state = _state(self.plan, index, held) if self.plan is not None else "down"
+            if state == "up" and line.state != "up":
+                line.silences, line.rest_until = 0, 0.0
+            line.state = state
+
+    def next_change(self, now: float) -> list[float]:
+        """When resting routes may be tried again."""
+        return [line.rest_until for line in self._lines if line.rest_until > now]
+
+    def _eligible(self, now: float) -> list[int]:
+        sound = any(line.state == "up" and not line.silences for line in self._lines)
+        return [
+            index
+            for index, line in enumerate(self._lines)
+            if line.state == "up"
+            and line.rest_until <= now
+            and line.busy < (1 if line.silences and sound else line.window)
+        ]
+
+
+def _state(plan: Plan, index: int, held: Mapping[str, StagesHeld]) -> RouteState:
+    """What is known of a route: a device offline, a stage not (or no longer) ready, or nothing against it.
+
+    A device that nobody has heard of counts as up: the planner named it, and silence is caught by the resend timer.
+    """
+    state: RouteState = "up"
+    for place, stage in enumerate(plan.routes[index].stages):
+        worker = held.get(stage.device)
+        if worker is None:
+            continue
+        if not worker.online:
+            return "down"
+        if not any(
+            (one.deployment, one.generation, one.stage) == (plan.deployment, plan.generation, stage_id(index, place))
+            and one.state in ("ready", "draining")
+            for one in worker.stages
+        ):
+            state = "unready"
+    return state

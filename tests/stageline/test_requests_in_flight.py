@@ -1,0 +1,339 @@
+"""What is sent, sent again and given up, whatever the order in which things happen."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from schemas.frame import ErrorCode, FrameFault
+from schemas.plan import Plan, Route, Stage, stage_id
+from schemas.stages import HeldStage, StagesHeld
+from stageline.requests_in_flight import GiveUp, Patience, RequestsInFlight, Send
+
+SHA = "0" * 64
+DEVICES = ("a", "b", "c")
+ROUTES = st.lists(st.lists(st.sampled_from(DEVICES), min_size=1, max_size=3).map(tuple), min_size=1, max_size=3)
+FAULTS = st.sampled_from(["stage-failed", "draining", "wrong-generation", "bad-input", "expired"])
+
+
+def make_plan(generation: int, routes: tuple[tuple[str, ...], ...], window: int = 2) -> Plan:
+    return Plan(
+        deployment="d", generation=generation, model="m", card_sha=SHA, objective="latency", policy="exact",
+        routes=tuple(
+            Route(stages=tuple(Stage(device=one, first=i, last=i + 1) for i, one in enumerate(devices)), window=window)
+            for devices in routes
+        ),
+    )  # fmt: skip
+
+
+def worker(device: str, plan: Plan | None, *, online: bool = True, boot: str = "b1") -> StagesHeld:
+    stages = [
+        HeldStage(
+            deployment="d", generation=plan.generation, stage=stage_id(i, j), model="m", card_sha=SHA, first=j,
+            last=j + 1, state="ready",
+        )
+        for i, route in enumerate(plan.routes)
+        for j, stage in enumerate(route.stages)
+        if stage.device == device
+    ] if plan and online else []  # fmt: skip
+    return StagesHeld(device=device, boot_id=boot, online=online, stages=tuple(stages))
+
+
+def fault(code: ErrorCode, device: str = "a") -> FrameFault:
+    return FrameFault(code=code, detail="it said so", device=device)
+
+
+def sends(actions: list[Send | GiveUp]) -> list[tuple[str, int, int]]:
+    return [(one.request, one.attempt, one.route) for one in actions if isinstance(one, Send)]
+
+
+def give_ups(actions: list[Send | GiveUp]) -> list[tuple[str, str]]:
+    return [(one.request, one.reason) for one in actions if isinstance(one, GiveUp)]
+
+
+@pytest.fixture
+def flight() -> RequestsInFlight:
+    one = RequestsInFlight()
+    one.follow(make_plan(1, (("a",), ("b",)), window=1), now=0.0)
+    return one
+
+
+def test_requests_wait_for_a_plan_and_fail_clearly_when_none_comes() -> None:
+    flight = RequestsInFlight()
+    flight.accept("x", now=0.0, deadline=5.0)
+    assert flight.due(1.0) == []
+    assert flight.next_due(1.0) == 5.0
+    (failure,) = flight.due(5.0)
+    assert isinstance(failure, GiveUp)
+    assert (failure.reason, failure.detail) == ("no-plan", "no plan is served; waited 5.0 s")
+    assert flight.audit.lost == 0
+
+
+def test_only_what_the_windows_hold_is_sent_and_the_oldest_goes_first(flight: RequestsInFlight) -> None:
+    for name in "xyz":
+        flight.accept(name, now=0.0, deadline=9.0)
+    assert sends(flight.due(0.0)) == [("x", 0, 0), ("y", 0, 1)]
+    assert flight.answered("y", 0, now=0.1)
+    assert sends(flight.due(0.1)) == [("z", 0, 1)]
+
+
+def test_a_request_without_answer_goes_again_by_another_route(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    assert flight.next_due(0.0) == 1.0
+    assert sends(flight.due(1.0)) == [("x", 1, 1)]
+    assert flight.audit.resent == 1
+
+
+def test_the_first_answer_counts_and_every_other_is_dropped(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.due(1.0)
+    assert flight.answered("x", 0, now=1.1)
+    assert not flight.answered("x", 1, now=1.2)
+    assert not flight.answered("stranger", 0, now=1.3)
+    assert (flight.audit.answered, flight.audit.duplicates_dropped, flight.audit.late_dropped) == (1, 1, 1)
+
+
+def test_waits_grow_while_a_single_route_stays_silent() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.accept("x", now=0.0, deadline=100.0)
+    times, now = [], 0.0
+    for _ in range(5):
+        if sends(flight.due(now)):
+            times.append(now)
+        now = flight.next_due(now) or now
+    assert times == [0.0, 1.0, 3.0, 7.0, 15.0]
+
+
+def test_a_request_is_given_up_after_so_many_attempts() -> None:
+    flight = RequestsInFlight(Patience(max_attempts=3))
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.accept("x", now=0.0, deadline=1000.0)
+    seen: list[tuple[str, str]] = []
+    now: float | None = 0.0
+    while now is not None and not seen:
+        seen = give_ups(flight.due(now))
+        now = flight.next_due(now)
+    assert seen == [("x", "no-answer")]
+
+
+def test_what_was_under_way_on_a_device_that_left_goes_again_at_once(flight: RequestsInFlight) -> None:
+    plan = flight.board.plan
+    flight.devices({one: worker(one, plan) for one in "ab"}, now=0.0)
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.devices({"a": worker("a", plan, online=False), "b": worker("b", plan)}, now=0.2)
+    assert sends(flight.due(0.2)) == [("x", 1, 1)]
+
+
+def test_a_device_reborn_unseen_has_lost_what_was_under_way_on_it(flight: RequestsInFlight) -> None:
+    plan = flight.board.plan
+    flight.devices({one: worker(one, plan) for one in "ab"}, now=0.0)
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.devices({"a": worker("a", None, boot="b2"), "b": worker("b", plan)}, now=0.2)
+    assert sends(flight.due(0.2)) == [("x", 1, 1)]
+
+
+def test_a_superseded_generation_has_a_grace_to_answer_and_then_the_new_plan_is_used(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.accept("y", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.follow(make_plan(2, (("c",),)), now=0.5)
+    assert sends(flight.due(0.5)) == []
+    assert flight.answered("x", 0, now=0.6)
+    assert flight.next_due(0.6) == 1.0
+    assert sends(flight.due(1.5)) == [("y", 1, 0)]
+
+
+@pytest.mark.parametrize("code", ["bad-input", "expired", "too-large", "bad-frame"])
+def test_a_final_fault_is_the_one_failure(flight: RequestsInFlight, code: ErrorCode) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    failure = flight.faulted("x", 0, fault(code), now=0.1)
+    assert failure == GiveUp("x", code, "it said so", "a")
+    assert flight.faulted("x", 0, fault(code), now=0.2) is None
+    assert flight.audit.failed == 1
+
+
+def test_a_draining_stage_sends_the_request_another_way_after_a_short_pause(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    assert flight.faulted("x", 0, fault("draining"), now=0.1) is None
+    assert flight.due(0.1) == []
+    assert sends(flight.due(flight.next_due(0.1) or 0)) == [("x", 1, 1)]
+
+
+def test_a_stage_that_keeps_failing_is_reported_after_two_more_tries(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    now = 0.0
+    for attempt in range(2):
+        flight.due(now)
+        assert flight.faulted("x", attempt, fault("stage-failed"), now=now) is None
+        now = flight.next_due(now) or now
+    flight.due(now)
+    assert flight.faulted("x", 2, fault("stage-failed"), now=now) == GiveUp("x", "stage-failed", "it said so", "a")
+
+
+def test_a_fault_of_a_replaced_attempt_changes_nothing(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.due(1.0)
+    assert flight.faulted("x", 0, fault("stage-failed"), now=1.1) is None
+    assert flight.answered("x", 1, now=1.2)
+
+
+def test_unheard_requests_go_elsewhere_and_do_not_count_as_attempts(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    flight.unheard("x", 0, now=0.0)
+    assert sends(flight.due(0.0)) == [("x", 0, 1)]
+
+
+def test_a_late_failure_names_the_devices_that_are_offline() -> None:
+    flight = RequestsInFlight()
+    plan = make_plan(1, (("a", "b"),))
+    flight.follow(plan, now=0.0)
+    flight.devices({"b": worker("b", plan, online=False)}, now=0.0)
+    flight.accept("x", now=0.0, deadline=2.0)
+    (failure,) = flight.due(2.0)
+    assert isinstance(failure, GiveUp)
+    assert failure.detail == "could not be sent within 2.0 s; offline: b"
+
+
+def test_refusing_resolves_once(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    flight.due(0.0)
+    assert flight.refuse("x", "closed", "the client was closed") is not None
+    assert flight.refuse("x", "closed", "the client was closed") is None
+    assert not flight.answered("x", 0, now=1.0)
+    assert flight.audit.late_dropped == 1
+
+
+class Line(RuleBasedStateMachine):
+    """Plans and devices come and go, answers are late, doubled or never come: each request resolves once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flight = RequestsInFlight(Patience(max_attempts=6))
+        self.now = 0.0
+        self.names = itertools.count()
+        self.generations = itertools.count(1)
+        self.plan: Plan | None = None
+        self.held: dict[str, StagesHeld] = {}
+        self.accepted: set[str] = set()
+        self.results: dict[str, str] = {}
+        self.sent: list[Send] = []
+        self.latest: dict[str, Send] = {}
+        self.attempts: dict[str, int] = {}
+
+    def resolve(self, request: str, how: str) -> None:
+        assert request in self.accepted
+        assert request not in self.results, "a second result became visible"
+        self.results[request] = how
+        self.latest.pop(request, None)
+
+    def act(self) -> None:
+        for action in self.flight.due(self.now):
+            if isinstance(action, GiveUp):
+                self.resolve(action.request, action.reason)
+                continue
+            assert action.request not in self.results, "sent after its result"
+            assert action.plan is self.plan
+            devices = action.plan.routes[action.route].devices
+            assert all(one not in self.held or self.held[one].online for one in devices), "sent to a dead device"
+            self.latest[action.request] = action
+            self.sent.append(action)
+
+    @rule(seconds=st.floats(0.1, 30.0))
+    def accept(self, seconds: float) -> None:
+        name = f"q{next(self.names)}"
+        self.accepted.add(name)
+        self.flight.accept(name, now=self.now, deadline=self.now + seconds)
+        self.act()
+
+    @rule(routes=ROUTES)
+    def replan(self, routes: list[tuple[str, ...]]) -> None:
+        self.plan = make_plan(next(self.generations), tuple(routes))
+        self.held = {name: worker(name, self.plan, boot=one.boot_id) for name, one in self.held.items() if one.online}
+        self.flight.devices(self.held, now=self.now)
+        self.flight.follow(self.plan, now=self.now)
+        self.act()
+
+    @rule()
+    def withdraw(self) -> None:
+        self.plan = None
+        self.flight.follow(None, now=self.now)
+        self.act()
+
+    @rule(device=st.sampled_from(DEVICES), online=st.booleans(), boot=st.sampled_from(["b1", "b2"]))
+    def device(self, device: str, online: bool, boot: str) -> None:
+        self.held = {**self.held, device: worker(device, self.plan, online=online, boot=boot)}
+        self.flight.devices(self.held, now=self.now)
+        self.act()
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), duplicates=st.integers(1, 3))
+    def answer(self, data: st.DataObject, duplicates: int) -> None:
+        send = data.draw(st.sampled_from(self.sent))
+        for _ in range(duplicates):
+            if self.flight.answered(send.request, send.attempt, now=self.now):
+                self.resolve(send.request, "answered")
+        self.act()
+
+    @precondition(lambda self: self.sent)
+    @rule(data=st.data(), code=FAULTS)
+    def fault(self, data: st.DataObject, code: ErrorCode) -> None:
+        send = data.draw(st.sampled_from(self.sent))
+        failure = self.flight.faulted(send.request, send.attempt, fault(code), now=self.now)
+        if failure is not None:
+            self.resolve(failure.request, failure.reason)
+        self.act()
+
+    @precondition(lambda self: self.latest)
+    @rule(data=st.data())
+    def unheard(self, data: st.DataObject) -> None:
+        send = data.draw(st.sampled_from(sorted(self.latest.values(), key=lambda one: one.request)))
+        self.flight.unheard(send.request, send.attempt, now=self.now)
+        self.act()
+
+    @rule(seconds=st.floats(0.01, 5.0))
+    def wait(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (due := self.flight.next_due(self.now)) is not None and due <= until:
+            assert due >= self.now or self.flight.due(self.now) == [], "overdue work was left undone"
+            self.now = max(due, self.now + 1e-6)
+            self.act()
+        self.now = until
+        self.act()
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        audit = self.flight.audit
+        answered = sum(how == "answered" for how in self.results.values())
+        assert (audit.submitted, audit.answered, audit.failed) == (
+            len(self.accepted), answered, len(self.results) - answered,
+        )  # fmt: skip
+        assert audit.lost == 0
+
+    @invariant()
+    def no_route_is_over_its_window(self) -> None:
+        assert self.flight.board.window >= 0
+        for index, _ in enumerate(self.plan.routes if self.plan else ()):
+            assert 0 <= self.flight.board.busy(index) <= (self.plan.routes[index].window if self.plan else 0)
+
+    def teardown(self) -> None:
+        self.now += 1000.0
+        self.act()
+        assert set(self.results) == self.accepted, "a request never resolved"
+        assert self.flight.audit.open == 0
+
+
+Line.TestCase.settings = settings(max_examples=120, stateful_step_count=40, deadline=None)
+TestLine = Line.TestCase

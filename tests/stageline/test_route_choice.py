@@ -1,0 +1,132 @@
+"""Weighted turns, latency estimates and the route board: values in, values out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.plan import Plan, Prediction, Route, Stage
+from schemas.stages import HeldStage, StagesHeld
+from stageline.route_choice import Latency, RouteBoard, Turns
+
+SHA = "0" * 64
+
+
+def plan(*routes: Route, generation: int = 1) -> Plan:
+    return Plan(
+        deployment="d", generation=generation, model="m", card_sha=SHA, objective="latency", policy="exact",
+        routes=routes,
+    )  # fmt: skip
+
+
+def route(*devices: str, weight: float = 1.0, window: int = 2) -> Route:
+    return Route(
+        stages=tuple(Stage(device=device, first=i, last=i + 1) for i, device in enumerate(devices)),
+        weight=weight,
+        window=window,
+    )
+
+
+def worker(device: str, *stages: str, online: bool = True, generation: int = 1, boot: str = "b1") -> StagesHeld:
+    held = tuple(
+        HeldStage(
+            deployment="d", generation=generation, stage=stage, model="m", card_sha=SHA, first=0, last=1, state="ready"
+        )
+        for stage in stages
+    )
+    return StagesHeld(device=device, boot_id=boot, online=online, stages=held)
+
+
+def test_turns_follow_the_weights_without_bunching() -> None:
+    turns = Turns([0.5, 0.25, 0.25])
+    taken = [turns.take([0, 1, 2]) for _ in range(8)]
+    assert Counter(taken) == {0: 4, 1: 2, 2: 2}
+    assert all(taken[i : i + 3].count(0) <= 2 for i in range(6))
+
+
+@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=6), st.integers(1, 200))
+def test_every_route_is_within_one_turn_per_rival_of_its_share(weights: list[float], rounds: int) -> None:
+    turns = Turns(weights)
+    counts = Counter(turns.take(range(len(weights))) for _ in range(rounds))
+    for index, weight in enumerate(weights):
+        assert abs(counts[index] - rounds * weight / sum(weights)) <= len(weights)
+
+
+def test_a_route_of_no_weight_serves_only_when_it_is_the_only_one_left() -> None:
+    turns = Turns([0.0, 1.0])
+    assert [turns.take([0, 1]) for _ in range(50)] == [1] * 50
+    assert turns.take([0]) == 0
+    assert turns.take([]) is None
+
+
+def test_patience_starts_from_the_prediction_and_then_follows_what_is_seen() -> None:
+    latency = Latency(0.5)
+    assert latency.patience_s(1.0) == pytest.approx(1.5)
+    for _ in range(50):
+        latency.observe(4.0)
+    assert latency.observed_s == pytest.approx(4.0)
+    assert 4.0 <= latency.patience_s(1.0) < 5.0
+    assert Latency(None).patience_s(1.0) == 1.0
+
+
+def test_no_more_than_the_window_is_under_way_on_a_route() -> None:
+    board = RouteBoard(plan(route("a", window=2)))
+    assert board.window == 2
+    assert [board.take(0.0) for _ in range(3)] == [0, 0, None]
+    board.release(0)
+    assert board.take(0.0) == 0
+
+
+def test_a_route_with_a_device_offline_or_a_stage_not_ready_is_not_taken() -> None:
+    board = RouteBoard(plan(route("a", "b"), route("c")))
+    board.see({"a": worker("a", "r0s0"), "b": worker("b", online=False), "c": worker("c", "r1s0")})
+    assert board.take(0.0) == 1
+    board.see({"a": worker("a", "r0s0"), "b": worker("b", "r0s1"), "c": worker("c", "r1s0", generation=7)})
+    assert board.take(0.0) == 0
+
+
+def test_a_route_already_tried_is_avoided_while_another_has_room() -> None:
+    board = RouteBoard(plan(route("a", weight=1.0), route("b", weight=0.1, window=1)))
+    assert board.take(0.0, avoid={0}) == 1
+    assert board.take(0.0, avoid={0}) == 0
+
+
+def test_a_silent_route_rests_and_is_then_probed_by_one_request_until_it_answers() -> None:
+    board = RouteBoard(plan(route("a"), route("b", window=1)))
+    board.silence(0, 10.0, heard=True)
+    board.silence(0, 10.0, heard=True)
+    assert board.take(10.0) == 1
+    assert board.take(10.0) is None
+    assert board.next_change(10.0) == [11.0]
+    assert [board.take(11.0), board.take(11.0)] == [0, None]
+    board.sign_of_life(0, 0.2)
+    assert board.take(11.0) == 0
+
+
+def test_the_only_route_keeps_its_window_though_it_was_silent() -> None:
+    board = RouteBoard(plan(route("a", window=2)))
+    board.silence(0, 0.0, heard=True)
+    assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [0, 0, None]
+
+
+def test_a_route_nobody_listens_on_rests_even_when_it_is_the_only_one() -> None:
+    board = RouteBoard(plan(route("a")))
+    board.silence(0, 0.0, heard=False)
+    assert board.take(0.0) is None
+    assert board.take(board.next_change(0.0)[0]) == 0
+
+
+def test_a_device_that_comes_back_starts_with_a_clean_sheet() -> None:
+    board = RouteBoard(plan(route("a"), route("b")))
+    board.silence(0, 0.0, heard=True)
+    board.see({"a": worker("a", online=False)})
+    board.see({"a": worker("a", "r0s0")})
+    assert board.next_change(0.0) == []
+
+
+def test_predictions_set_the_first_patience() -> None:
+    slow = route("a").model_copy(update={"predicted": Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)})
+    assert RouteBoard(plan(slow)).patience_s(0, 1.0) == pytest.approx(6.0)
