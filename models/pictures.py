@@ -1,0 +1,84 @@
+"""From a picture file to the u8 tensor that picture models take."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from schemas.codec import Array
+from schemas.model import Preprocess
+
+MAX_PIXELS: Final = 100_000_000
+"""A file of a few kilobytes can claim to be gigapixels; no camera's picture is larger than this."""
+
+_SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jfif"}
+)
+
+
+class UnreadablePictureError(ValueError):
+    """A file that is no picture, or a damaged or oversized one."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path} cannot be read as a picture: {why}")
+
+
+def is_picture(path: Path) -> bool:
+    """Whether the file's name looks like a picture's; nothing is opened."""
+    return path.suffix.lower() in _SUFFIXES
+
+
+def load_picture(path: Path, preprocess: Preprocess) -> Array:
+    """A picture as the model wants it: upright, RGB, shorter side resized, centre cropped.
+
+    Returns:
+        uint8 [1, crop, crop, 3].
+
+    Raises:
+        UnreadablePictureError: the file is missing, no picture, damaged, or has more than MAX_PIXELS.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Pillow's own, lower bound only warns; MAX_PIXELS is the one that counts here.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise UnreadablePictureError(path, f"{opened.width} x {opened.height} pixels are too many")
+                picture = _rgb(ImageOps.exif_transpose(opened))
+    except FileNotFoundError as error:
+        raise UnreadablePictureError(path, "there is no such file") from error
+    except UnidentifiedImageError as error:
+        raise UnreadablePictureError(path, "it is in no picture format known here") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        if isinstance(error, UnreadablePictureError):
+            raise
+        raise UnreadablePictureError(path, str(error) or type(error).__name__) from error
+    return np.asarray(_resize_and_crop(picture, preprocess), dtype=np.uint8)[np.newaxis]
+
+
+def _rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode == "RGB":
+        return picture.copy()
+    if picture.mode.startswith("I;16") or picture.mode == "I":
+        # 16-bit grey: Pillow's own conversion would clip at 255.
+        grey = np.clip(np.asarray(picture, dtype=np.float32) / 257, 0, 255).astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
+    if "A" in picture.getbands() or "transparency" in picture.info:
+        layered = picture.convert("RGBA")
+        white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, layered).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _resize_and_crop(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
+    """As torchvision's Resize and CenterCrop: the longer side truncated, the crop padded with black where it must."""
+    short, crop = preprocess.resize, preprocess.crop
+    width, height = picture.size
+    size = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    resized = picture.resize(size, Image.Resampling.BILINEAR)
+    left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
+    return resized.crop((left, top, left + crop, top + crop))

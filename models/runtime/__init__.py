@@ -1,0 +1,65 @@
+"""Runs stages. Two backends behind one small interface; PyTorch is imported only when it is the backend asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, Protocol
+
+from models.blobs import BlobStore
+from models.runtime.need import stage_memory_bytes
+from models.stage import stage_model
+from schemas.codec import Array
+from schemas.model import ModelCard, TensorSpec
+
+__all__ = ["Backend", "StageRunner", "load_stage", "stage_memory_bytes"]
+
+Backend = Literal["onnxruntime", "torch"]
+
+
+class StageRunner(Protocol):
+    """A loaded stage. `run` is a pure function of its tensors; one call at a time."""
+
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """All tensors of the cut before the stage."""
+
+    @property
+    def outputs(self) -> tuple[TensorSpec, ...]:
+        """All tensors of the cut after it."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the stage takes in this process (an estimate, see `stage_memory_bytes`)."""
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """The tensors of the cut after the stage, from those of the cut before it.
+
+        Raises:
+            models.runtime.checks.WrongInputError: a tensor is missing, unknown, or of another type or shape.
+        """
+
+    def close(self) -> None:
+        """Give the memory back; `run` must not be called again."""
+
+
+def load_stage(
+    card: ModelCard, store: BlobStore, first: int, last: int, *, backend: Backend = "onnxruntime", threads: int = 1
+) -> StageRunner:
+    """Build blocks `[first, last)` from blobs that are all in `store`; not for an event loop: takes up to a second.
+
+    Raises:
+        models.blobs.MissingBlobError, models.blobs.WrongHashError: a blob is not here, or damaged.
+        models.stage.BadGraphError: the graph does not fit the card.
+        models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
+    """
+    piece = stage_model(card, store, first, last)
+    for weight in piece.weights:
+        store.path(weight.sha256)
+    memory = stage_memory_bytes(card, first, last)
+    if backend == "torch":
+        from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only when it is the backend
+
+        return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory)
+    from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
+
+    return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory)
