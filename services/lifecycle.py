@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from broker.address import BadAddressError
-from broker.bus import BrokerUnreachableError
+from broker.connection import BrokerUnreachableError, BusError
 from schemas.base import InvalidNameError
 
 logger = logging.getLogger(__name__)
@@ -31,18 +31,22 @@ class OperatorError(Exception):
     """Something that the person who runs the service must mend; the message says what and how. Exit code 2."""
 
 
-KNOWN_ERRORS: Final = (OperatorError, InvalidNameError, BadAddressError, BrokerUnreachableError)
+KNOWN_ERRORS: Final = (OperatorError, InvalidNameError, BadAddressError, BusError)
 
 
-class HasLogLevel(Protocol):
+class CommonSettings(Protocol):
     """Settings, as far as this module needs them."""
 
     @property
     def log_level(self) -> str:
         """A name of the logging module."""
 
+    @property
+    def connect_timeout_s(self) -> float | None:
+        """How long to look for the broker; None is for ever."""
 
-S = TypeVar("S", bound=HasLogLevel)
+
+S = TypeVar("S", bound=CommonSettings)
 
 
 def launch(load: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]]) -> int:
@@ -53,13 +57,18 @@ def launch(load: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]
     except KNOWN_ERRORS as error:
         logger.error("%s", error)  # noqa: TRY400  one line for the operator; a traceback would bury it
         return EXIT_MEND
-    return run(lambda: serve(settings), log_level=settings.log_level)
+    never_give_up = settings.connect_timeout_s is None
+    return run(lambda: serve(settings), log_level=settings.log_level, never_give_up=never_give_up)
 
 
-def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO") -> int:
+def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO", never_give_up: bool = False) -> int:
     """Run `main()` on a new event loop until it ends, fails, or SIGTERM or SIGINT cancels it.
 
     A second signal cancels what the first one left running, so that a farewell that hangs can be cut short.
+
+    Args:
+        never_give_up: nobody set a time after which the broker counts as unreachable, so if it is, the supervisor
+            should start us again: exit code 1 instead of 2.
 
     Returns:
         The exit code. A known error is one log line, anything else is logged with its traceback.
@@ -68,12 +77,12 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO
     try:
         asyncio.run(_until_signalled(main))
     except Exception as error:
-        mend = _known(error)
-        if mend is None:
+        known = _known(error)
+        if known is None:
             logger.critical("crashed: %s", error, exc_info=error)
             return EXIT_CRASHED
-        logger.error("%s", mend)  # noqa: TRY400  as above
-        return EXIT_MEND
+        logger.error("%s", known)  # noqa: TRY400  as above
+        return EXIT_CRASHED if never_give_up and isinstance(known, BrokerUnreachableError) else EXIT_MEND
     return EXIT_STOPPED
 
 

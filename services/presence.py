@@ -16,32 +16,24 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Final, Generic, Literal, Protocol, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 
-from broker.bus import Bus, Delivery
-from schemas.device import Claim
+from broker.bus import Bus
+from broker.connection import BrokerUnreachableError
+from broker.delivery import Delivery
+from schemas.device import Claim, DeviceStatus
+from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_CLAIM, DEVICE_INFO, DEVICE_STAGES, DEVICE_STATUS, Topic
 from services.lifecycle import OperatorError
 
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 2.0
+GOODBYE_WITHIN_S: Final = 2.0
 Role = Literal["monitor", "worker"]
 
 
-class State(Protocol):
-    """What the state messages of both roles have in common."""
-
-    @property
-    def boot_id(self) -> str:
-        """Which life of the service this is."""
-
-    @property
-    def online(self) -> bool:
-        """Whether that life goes on."""
-
-
-S = TypeVar("S", bound=State)
+S = TypeVar("S", DeviceStatus, StagesHeld)
 
 
 class DuplicateNameError(OperatorError):
@@ -68,32 +60,36 @@ async def claim_name(bus: Bus, *, device: str, boot_id: str, role: Role, hostnam
     Raises:
         DuplicateNameError: the holder answered.
     """
-    topic = _state_topic(role)
-    if not any(_rival(delivery, boot_id) for delivery in await bus.snapshot(topic, device=device)):
-        return
-    async with bus.subscribe(topic, device=device) as states:
-        claim = Claim(device=device, boot_id=boot_id, role=role, hostname=hostname)
-        await bus.publish(DEVICE_CLAIM, claim, device=device)
-        answered = False
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_WITHIN_S):
-                answered = await _answered(states, boot_id)
+    claim = Claim(device=device, boot_id=boot_id, role=role, hostname=hostname)
+    if role == "monitor":
+        answered = await _holder_answers(bus, DEVICE_STATUS, claim)
+    else:
+        answered = await _holder_answers(bus, DEVICE_STAGES, claim)
     if answered:
         raise DuplicateNameError(device, role, await _where(bus, device))
-    logger.info("the holder of this name does not answer; taking it over", extra={"device": device, "role": role})
 
 
-def _state_topic(role: Role) -> Topic[State]:
-    return DEVICE_STATUS if role == "monitor" else DEVICE_STAGES  # type: ignore[return-value]  # both are `State`s
+async def _holder_answers(bus: Bus, topic: Topic[S], claim: Claim) -> bool:
+    remembered = await bus.snapshot(topic, device=claim.device)
+    if not any(_rival(delivery.message, claim.boot_id) for delivery in remembered):
+        return False
+    async with bus.subscribe(topic, device=claim.device) as states:
+        await bus.publish(DEVICE_CLAIM, claim, device=claim.device)
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN_S):
+                return await _answered(states, claim.boot_id)
+        except TimeoutError:
+            logger.info("the last holder of this name does not answer; taking it over", extra={"device": claim.device})
+            return False
 
 
-def _rival(delivery: Delivery[S], boot_id: str) -> bool:
-    return delivery.message.online and delivery.message.boot_id != boot_id
+def _rival(state: DeviceStatus | StagesHeld, boot_id: str) -> bool:
+    return state.online and state.boot_id != boot_id
 
 
 async def _answered(states: AsyncIterator[Delivery[S]], boot_id: str) -> bool:
     async for delivery in states:
-        if not delivery.retained and _rival(delivery, boot_id):
+        if not delivery.retained and _rival(delivery.message, boot_id):
             return True
     return False
 
@@ -110,15 +106,16 @@ class Presence(Generic[S]):
         self, bus: Bus, topic: Topic[S], *, device: str, boot_id: str, role: Role, current: Callable[[], S]
     ) -> None:
         self._bus = bus
-        self._topic = topic
+        self._topic: Topic[S] = topic
         self._device = device
         self._boot_id = boot_id
         self._role = role
-        self._current = current
+        self._current: Callable[[], S] = current
 
     async def announce(self) -> None:
-        """Publish the state as it is now."""
-        await self._bus.publish(self._topic, self._current(), device=self._device)
+        """Publish the state as it is now. Without a connection it is said as soon as there is one again."""
+        with contextlib.suppress(BrokerUnreachableError):  # the bus remembers it for the reconnect
+            await self._bus.publish(self._topic, self._current(), device=self._device)
 
     async def guard(self) -> None:
         """Announce, then answer claims and undo overwrites until cancelled. One loop of the service's task group.
@@ -136,6 +133,24 @@ class Presence(Generic[S]):
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._answer(claims), name="claims")
                 loops.create_task(self._defend(states), name="states")
+
+    @contextlib.asynccontextmanager
+    async def farewell(self, gone: Callable[[str], S]) -> AsyncIterator[None]:
+        """Publish `gone(reason)` when the block ends. We leave the broker in good order, so no will does it for us.
+
+        Nothing is said after a `DuplicateNameError`: the state under this name is the other service's.
+        """
+        try:
+            yield
+        except BaseException as error:
+            if not _contains_duplicate(error):
+                await self._say_goodbye(gone("stopped" if isinstance(error, asyncio.CancelledError) else "crashed"))
+            raise
+        await self._say_goodbye(gone("stopped"))
+
+    async def _say_goodbye(self, state: S) -> None:
+        with contextlib.suppress(BrokerUnreachableError):  # then the will has told already
+            await self._bus.publish(self._topic, state, timeout_s=GOODBYE_WITHIN_S, device=self._device)
 
     async def _answer(self, claims: AsyncIterator[Delivery[Claim]]) -> None:
         async for delivery in claims:
@@ -156,7 +171,13 @@ class Presence(Generic[S]):
                     pass
 
 
-def verdict(state: State, *, retained: bool, boot_id: str) -> Literal["ours", "announce", "yield"]:
+def _contains_duplicate(error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(DuplicateNameError) is not None
+    return isinstance(error, DuplicateNameError)
+
+
+def verdict(state: DeviceStatus | StagesHeld, *, retained: bool, boot_id: str) -> Literal["ours", "announce", "yield"]:
     """What the guard of `boot_id` does about a state it sees under its own name.
 
     Of two lives that are both there, the one with the smaller boot id (the earlier one) stays. A retained state
