@@ -48,7 +48,7 @@ def load_picture(path: Path, preprocess: Preprocess) -> Array:
             with Image.open(path) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise UnreadablePictureError(path, f"{opened.width} x {opened.height} pixels are too many")
-                picture = _rgb(ImageOps.exif_transpose(opened))
+                return picture_tensor(ImageOps.exif_transpose(opened), preprocess)
     except FileNotFoundError as error:
         raise UnreadablePictureError(path, "there is no such file") from error
     except UnidentifiedImageError as error:
@@ -57,7 +57,11 @@ def load_picture(path: Path, preprocess: Preprocess) -> Array:
         if isinstance(error, UnreadablePictureError):
             raise
         raise UnreadablePictureError(path, str(error) or type(error).__name__) from error
-    return np.asarray(_resize_and_crop(picture, preprocess), dtype=np.uint8)[np.newaxis]
+
+
+def picture_tensor(picture: Image.Image, preprocess: Preprocess) -> Array:
+    """An open picture as the model wants it: RGB, shorter side resized, centre cropped; uint8 [1, crop, crop, 3]."""
+    return np.asarray(_resize_and_crop(_rgb(picture), preprocess), dtype=np.uint8)[np.newaxis]
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
