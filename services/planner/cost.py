@@ -28,6 +28,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from models.runtime import stage_memory_bytes
 from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, Profile
 from schemas.model import ModelCard
@@ -151,13 +152,38 @@ class Problem:
             need_bytes=self.need_bytes,
         )
 
+    def only(self, devices: Sequence[int]) -> Problem:
+        """The same problem for some of the devices, renumbered in the order given."""
+        chosen = list(devices)
+        per_device = (
+            "feasible compute_ms codec_ms frame_ms service_ms rtt_ms down_ms up_ms latency_ms bottleneck_ms energy_j"
+        )
+        arrays = {name: getattr(self, name)[chosen] for name in per_device.split()}
+        return replace(self, devices=tuple(self.devices[index] for index in chosen), **arrays)
+
+    def allowing(self, stages: Flags) -> Problem:
+        """The same problem with only these stages allowed, (P, P) or (n, P, P)."""
+        feasible = self.feasible & stages
+        return replace(
+            self,
+            feasible=feasible,
+            latency_ms=np.where(feasible, self.latency_ms, np.inf),
+            bottleneck_ms=np.where(feasible, self.bottleneck_ms, np.inf),
+            energy_j=np.where(feasible, self.energy_j, np.inf),
+        )
+
     def budget_bytes(self, device: int) -> int:
         """Memory that a device may give: its worker's budget, or the deployment's limit if that is less."""
         return _budget_bytes(self.devices[device], self.deployment)
 
 
 def problem_from(
-    card: ModelCard, deployment: Deployment, devices: Sequence[DeviceFacts], hub: HubFacts, *, need: Need
+    card: ModelCard,
+    deployment: Deployment,
+    devices: Sequence[DeviceFacts],
+    hub: HubFacts,
+    *,
+    need: Need = stage_memory_bytes,
 ) -> Problem:
     """The planning problem from what is known now. Pure.
 
@@ -166,7 +192,7 @@ def problem_from(
         deployment: what is wanted; its excluded devices are left out, its memory limits and pins applied.
         devices: every usable device, in an order that stays the same between calls (ties go to the first).
         hub: the submitter's and the hub's links.
-        need: memory of a stage.
+        need: memory that a stage takes; another rule than the runtime's own is for tests.
 
     Raises:
         NoDeviceError: no device is given, or all are excluded.

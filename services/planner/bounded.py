@@ -1,0 +1,70 @@
+"""The fastest pipelines whose latency stays within a bound, exactly, and only for sets of devices that matter.
+
+For a threshold on the bottleneck, the least latency over every set follows from one sum-DP over the stages below
+the threshold; so a set's best bottleneck is found by bisection over the stage bottlenecks that occur. Every probe
+narrows all of the set's subsets as well. Rates start as upper bounds (the bottleneck without any latency bound),
+and only sets that the best partition wants to use are made exact: the caller asks again until all of them are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.planner.cost import Floats, Problem
+from services.planner.evaluate import BOTTLENECK_MIN_MS
+from services.planner.subset_dp import fill, members, subsets_of
+
+
+def rates_of(bottleneck_ms: Floats) -> Floats:
+    """Requests per second; 0 for an infinite bottleneck."""
+    rates: Floats = 1e3 / np.maximum(bottleneck_ms, BOTTLENECK_MIN_MS)
+    return rates
+
+
+class BoundedRates:
+    """Upper bounds on the rate of the best pipeline over exactly each set of devices, made exact on demand."""
+
+    def __init__(self, problem: Problem, fastest_ms: Floats) -> None:
+        """`fastest_ms`: (2^n,) least bottleneck over exactly each set, whatever the latency."""
+        self._problem = problem
+        self._fastest_ms = fastest_ms
+        bound = problem.deployment.latency_bound_ms
+        self._left_ms = np.inf if bound is None else bound * (1 + 1e-12) - problem.submit_ms
+        self._thresholds = np.unique(problem.bottleneck_ms[np.isfinite(problem.bottleneck_ms)])
+        self._low = np.searchsorted(self._thresholds, fastest_ms)
+        self._high = np.full(len(fastest_ms), len(self._thresholds))
+        """Between them, inclusive, is the index of each set's least threshold; the last stands for "none"."""
+        if np.isfinite(self._left_ms):
+            reach = fill(problem.latency_ms, np.add)[:, -1]
+            self._low[reach > self._left_ms] = len(self._thresholds)
+        else:
+            self._high = self._low.copy()
+
+    @property
+    def rate(self) -> Floats:
+        """(2^n,) requests per second; 0 where no pipeline keeps the bound."""
+        return rates_of(np.append(self._thresholds, np.inf)[self._low])
+
+    def settle(self, subset: int) -> bool:
+        """Make one set's rate exact; returns whether it was not before."""
+        if self._low[subset] == self._high[subset]:
+            return False
+        probe = int(self._low[subset])
+        while self._low[subset] < self._high[subset]:
+            self._probe(subset, probe)
+            probe = int(self._low[subset] + self._high[subset]) // 2
+        return True
+
+    def threshold_ms(self, subset: int) -> float:
+        """The settled bottleneck of a set."""
+        return float(self._thresholds[self._low[subset]])
+
+    def _probe(self, subset: int, index: int) -> None:
+        devices = members(subset)
+        cost = np.where(
+            self._problem.bottleneck_ms[devices] <= self._thresholds[index], self._problem.latency_ms[devices], np.inf
+        )
+        keeps = fill(cost, np.add)[:, -1] <= self._left_ms
+        sets = subsets_of(subset)
+        self._high[sets] = np.where(keeps, np.minimum(self._high[sets], index), self._high[sets])
+        self._low[sets] = np.where(keeps, self._low[sets], np.maximum(self._low[sets], index + 1))

@@ -1,0 +1,225 @@
+"""What a plan would give: latency, requests per second and joules of any set of routes, by the cost model.
+
+Every policy is judged by these functions, and only by them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
+from services.planner.cost import Problem
+from services.planner.errors import InfeasibleError
+from services.planner.policy import Choice
+
+BOTTLENECK_MIN_MS: Final = 1e-6
+WINDOW_MAX: Final = 1024
+
+
+class Placement(NamedTuple):
+    """One stage in a problem's own numbers: device index, first cut position, position after the last."""
+
+    device: int
+    first: int
+    last: int
+
+
+Line = tuple[Placement, ...]
+"""A route in a problem's own numbers."""
+
+
+@dataclass(frozen=True)
+class LineCost:
+    """What one route gives when it has its devices to itself."""
+
+    latency_ms: float
+    """One request alone, from the submitter and back to it."""
+    bottleneck_ms: float
+    energy_j: float
+    moved_bytes: float
+    """Through the hub, each way, per request."""
+    stages: int
+    measured: bool
+    """Whether all of its watts were measured, not modelled."""
+
+    @property
+    def rate_rps(self) -> float:
+        """Requests per second of a full pipeline."""
+        return 1e3 / max(self.bottleneck_ms, BOTTLENECK_MIN_MS)
+
+
+def line_cost(problem: Problem, line: Line) -> LineCost:
+    """Add up the stages of one route; inf where a stage is not feasible."""
+    return LineCost(
+        latency_ms=problem.submit_ms + sum(float(problem.latency_ms[stage]) for stage in line),
+        bottleneck_ms=max(float(problem.bottleneck_ms[stage]) for stage in line),
+        energy_j=sum(float(problem.energy_j[stage]) for stage in line),
+        moved_bytes=float(problem.wire_bytes[0]) + sum(float(problem.wire_bytes[stage.last]) for stage in line),
+        stages=len(line),
+        measured=all(problem.devices[stage.device].info.power.method == "measured" for stage in line),
+    )
+
+
+def in_bound(problem: Problem, cost: LineCost) -> bool:
+    """Whether a route can be used at all: feasible, and within the latency bound when there is one."""
+    bound = problem.deployment.latency_bound_ms
+    if bound is None or problem.deployment.objective != "throughput":
+        return math.isfinite(cost.latency_ms)
+    return cost.latency_ms <= bound * (1 + 1e-12)
+
+
+def window(problem: Problem, cost: LineCost) -> int:
+    """Requests in flight that suit the objective.
+
+    latency / bottleneck requests fill a pipeline exactly (Little's law). For throughput and energy: that, rounded
+    up, and one more per stage, so that a hiccup of one stage does not starve the next; fewer where waiting in
+    line would break the latency bound. For latency and cost: no more than can be under way without waiting, and
+    at most 2, because real stages vary.
+    """
+    fill = cost.latency_ms / max(cost.bottleneck_ms, BOTTLENECK_MIN_MS)
+    deployment = problem.deployment
+    if deployment.objective in ("latency", "cost"):
+        return max(1, min(2, math.floor(fill * (1 + 1e-9))))
+    full = math.ceil(fill * (1 - 1e-9))
+    wanted = full + cost.stages
+    if deployment.objective == "throughput" and deployment.latency_bound_ms is not None:
+        wanted = max(full, min(wanted, math.floor(deployment.latency_bound_ms / cost.bottleneck_ms)))
+    return max(1, min(WINDOW_MAX, wanted))
+
+
+def rates_rps(problem: Problem, costs: Sequence[LineCost]) -> list[float]:
+    """Requests per second that each route gets at most, under the limits that all routes share.
+
+    The hub's link goes to the routes that move the fewest bytes first (optimal for given routes: a fractional
+    knapsack). The submitter's link scales all alike.
+    """
+    rates = [cost.rate_rps for cost in costs]
+    if problem.hub.hub_mbps is not None:
+        left = problem.hub.hub_mbps * 1e6 / 8
+        for index in sorted(range(len(costs)), key=lambda i: costs[i].moved_bytes):
+            rates[index] = min(rates[index], left / max(costs[index].moved_bytes, 1.0))
+            left = max(0.0, left - rates[index] * costs[index].moved_bytes)
+    total = sum(rates)
+    return [rate * problem.submit_rps / total for rate in rates] if total > problem.submit_rps else rates
+
+
+def predict(problem: Problem, costs: Sequence[LineCost]) -> Prediction:
+    """Of a plan of these routes, requests being shared out by their rates.
+
+    Throughput is what the windows let through: under objective latency that is less than the devices could do.
+    """
+    return _whole(problem, costs, rates_rps(problem, costs))
+
+
+def objective(problem: Problem, predicted: Prediction) -> float:
+    """What is minimised: ms, negative requests per second, joules, or `w * latency_s + (1 - w) * energy_j`."""
+    deployment = problem.deployment
+    if deployment.objective == "throughput":
+        return -predicted.throughput_rps
+    if deployment.objective == "energy":
+        return predicted.energy_j
+    if deployment.objective == "cost":
+        weight = deployment.latency_weight
+        return weight * predicted.latency_ms / 1e3 + (1 - weight) * predicted.energy_j
+    return predicted.latency_ms
+
+
+def choose(problem: Problem, lines: Sequence[Line], label: str, notes: Iterable[str] = ()) -> Choice:
+    """Complete routes with weights, windows and predictions. Routes that would get no request are left out.
+
+    Raises:
+        InfeasibleError: a route that breaks a constraint.
+    """
+    costs = [line_cost(problem, line) for line in lines]
+    if not lines or not all(in_bound(problem, cost) for cost in costs):
+        raise InfeasibleError(f"{label}: a stage does not fit its device, breaks a pin, or is over the latency bound")
+    rates = rates_rps(problem, costs)
+    used = [index for index, rate in enumerate(rates) if rate > 1e-9 * sum(rates)]
+    total = sum(rates[index] for index in used)
+    routes = tuple(_route(problem, lines[i], costs[i], rate=rates[i], weight=min(1.0, rates[i] / total)) for i in used)
+    predicted = _whole(problem, [costs[i] for i in used], [rates[i] for i in used])
+    return Choice(routes=routes, predicted=predicted, label=label, notes=tuple(notes))
+
+
+def kind(lines: Sequence[Line]) -> str:
+    """What people call such a plan."""
+    if len(lines) == 1:
+        return "one device" if len(lines[0]) == 1 else "pipeline"
+    return "replicas" if all(len(line) == 1 for line in lines) else "replicated pipelines"
+
+
+def to_plan(problem: Problem, choice: Choice, *, generation: int, policy: str) -> Plan:
+    """The message that workers and submitters follow."""
+    return Plan(
+        deployment=problem.deployment.deployment,
+        generation=generation,
+        model=problem.card.name,
+        card_sha=problem.card.sha256,
+        objective=problem.deployment.objective,
+        policy=policy,
+        routes=choice.routes,
+        predicted=choice.predicted,
+    )
+
+
+def lines_of(problem: Problem, routes: Iterable[Route]) -> tuple[Line, ...]:
+    """Routes back in the problem's own numbers.
+
+    Raises:
+        InfeasibleError: a device or cut point that the problem does not have.
+    """
+    device = {facts.name: index for index, facts in enumerate(problem.devices)}
+    position = {block: index for index, block in enumerate(problem.positions.tolist())}
+    try:
+        return tuple(
+            tuple(
+                Placement(device[stage.device], position[stage.first], position[stage.last]) for stage in route.stages
+            )
+            for route in routes
+        )
+    except KeyError as error:
+        raise InfeasibleError(f"{error.args[0]} is no device or cut point of this problem") from error
+
+
+def _whole(problem: Problem, costs: Sequence[LineCost], rates: Sequence[float]) -> Prediction:
+    total = sum(rates)
+    served = [
+        min(rate, window(problem, cost) * 1e3 / max(cost.latency_ms, BOTTLENECK_MIN_MS))
+        for rate, cost in zip(rates, costs, strict=True)
+    ]
+    return Prediction(
+        latency_ms=sum(rate * cost.latency_ms for rate, cost in zip(rates, costs, strict=True)) / total,
+        throughput_rps=sum(served),
+        energy_j=sum(rate * cost.energy_j for rate, cost in zip(rates, costs, strict=True)) / total,
+        energy_method="measured" if all(cost.measured for cost in costs) else "modelled",
+    )
+
+
+def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight: float) -> Route:
+    borders = problem.positions.tolist()
+    codec = problem.deployment.codec
+    return Route(
+        stages=tuple(
+            Stage(
+                device=problem.devices[stage.device].name,
+                first=borders[stage.first],
+                last=borders[stage.last],
+                codec=codec if number < len(line) else "fp32",
+            )
+            for number, stage in enumerate(line, 1)
+        ),
+        weight=weight,
+        window=window(problem, cost),
+        predicted=_whole(problem, [cost], [rate]),
+        stage_predictions=tuple(
+            StagePrediction(
+                down_ms=float(problem.down_ms[stage.device, stage.first]),
+                compute_ms=float(problem.compute_ms[stage] + problem.codec_ms[stage] + problem.frame_ms[stage]),
+                up_ms=float(problem.up_ms[stage.device, stage.last]),
+            )
+            for stage in line
+        ),
+    )

@@ -1,0 +1,252 @@
+"""Why a plan is as it is: what the other plans would have given, and which term decided.
+
+The deciding term is found by counterfactuals: the same policy plans again with unlimited memory, then without pins,
+then with links and frames that cost nothing. The first of these worlds in which other devices would serve (or the
+same in another arrangement) names the term; if none of them changes the choice, the devices' speeds made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from schemas.deployment import Alternative, Term
+from schemas.plan import Prediction
+from services.planner.cost import Problem
+from services.planner.diagnosis import line_text, why_not
+from services.planner.errors import InfeasibleError, PlanningError
+from services.planner.evaluate import Line, Placement, choose, lines_of, objective
+from services.planner.policies.best_single import BestSingle
+from services.planner.policies.even_split import EvenSplit
+from services.planner.policies.exact import best_pipeline
+from services.planner.policies.replicas import Replicas
+from services.planner.policy import Choice, Policy
+
+_TEXT_MAX: Final = 4000
+_REASONS_MAX: Final = 4
+_SAME: Final = 1e-3
+"""Plans whose objectives differ by less than this share are the same to people."""
+_COUNTERFACTUALS: Final[tuple[Literal["memory", "pins", "link"], ...]] = ("memory", "pins", "link")
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The part of a Decision that says why."""
+
+    alternatives: tuple[Alternative, ...]
+    """What was considered, the chosen plan first."""
+    decided_by: Term
+    explanation: str
+
+
+def explain(problem: Problem, choice: Choice, policy: Policy) -> Explanation:
+    """Explain what `policy` chose for `problem`. Pure; takes as long as a few plannings."""
+    others = {
+        "best single device": _attempt(BestSingle(), problem),
+        "replicas": _attempt(Replicas(), problem),
+        "best pipeline": _pipeline(problem),
+        "even split": _attempt(EvenSplit(), problem),
+    }
+    decided_by = deciding_term(problem, choice, policy)
+    if any(len(route.stages) > 1 for route in choice.routes):
+        whole = (others["best single device"], others["replicas"])
+        sentence = _why_split(problem, choice, decided_by, whole, policy)
+    else:
+        sentence = _why_whole(problem, choice, others["best pipeline"], policy)
+    return Explanation(
+        alternatives=(
+            _alternative(problem, choice, "chosen", choice),
+            *(_alternative(problem, choice, label, other) for label, other in others.items()),
+        ),
+        decided_by=decided_by,
+        explanation=_clip(" ".join([sentence, *(f"Note: {note}." for note in choice.notes)])),
+    )
+
+
+def deciding_term(problem: Problem, choice: Choice, policy: Policy) -> Term:
+    """The constraint or cost without which `policy` would have used other devices, or arranged them otherwise."""
+    if len(problem.devices) == 1:
+        return "none"
+    reached = objective(problem, choice.predicted)
+    for term in _COUNTERFACTUALS:
+        world = problem.without(term)
+        if term != "link" and np.array_equal(world.feasible, problem.feasible):
+            continue
+        other = _attempt(policy, world)
+        if isinstance(other, PlanningError) or _arrangement(other) == _arrangement(choice):
+            continue
+        if reached - objective(problem, other.predicted) > _SAME * abs(reached):
+            return term
+    return "compute"
+
+
+def _attempt(policy: Policy, problem: Problem) -> Choice | PlanningError:
+    try:
+        return policy.plan(problem)
+    except PlanningError as error:
+        return error
+
+
+def _pipeline(problem: Problem) -> Choice | PlanningError:
+    if len(problem.devices) == 1:
+        return InfeasibleError("there is only one device")
+    if len(problem.positions) == 2:
+        return InfeasibleError("the model is one block, which cannot be split")
+    line = best_pipeline(problem)
+    if line is None:
+        return InfeasibleError("no split keeps the memory limits, pins, links and latency bound")
+    return choose(problem, [line], "pipeline")
+
+
+def _alternative(problem: Problem, choice: Choice, label: str, other: Choice | PlanningError) -> Alternative:
+    if isinstance(other, PlanningError):
+        return Alternative(label=label, plan="", feasible=False, reason=_clip(str(other)))
+    if other is choice:
+        reason = choice.label
+    elif str(other) == str(choice):
+        reason = "the same plan as the chosen one"
+    else:
+        reason = _difference(problem, choice.predicted, other.predicted)
+    return Alternative(label=label, plan=_clip(str(other)), feasible=True, predicted=other.predicted, reason=reason)
+
+
+def _difference(problem: Problem, chosen: Prediction, other: Prediction) -> str:
+    """How much worse the other plan is by the objective; policies other than the exact one may have missed better."""
+    kind = problem.deployment.objective
+    worse = objective(problem, other) - objective(problem, chosen)
+    if abs(worse) <= _SAME * abs(objective(problem, chosen)):
+        return "as good as the chosen plan"
+    size = abs(worse)
+    if kind == "latency":
+        return f"{size:.1f} ms {'slower' if worse > 0 else 'quicker'}"
+    if kind == "throughput":
+        return f"{size:.1f} requests/s {'fewer' if worse > 0 else 'more'}"
+    if kind == "energy":
+        return f"{size:.3f} J {'more' if worse > 0 else 'less'} per request"
+    return f"costs {size:.4f} {'more' if worse > 0 else 'less'} per request"
+
+
+def _why_whole(problem: Problem, choice: Choice, pipeline: Choice | PlanningError, policy: Policy) -> str:
+    if isinstance(pipeline, PlanningError):
+        return f"Not split: {pipeline}."
+    split = f"the best split ({pipeline.routes[0]})"
+    if _is_better(problem, pipeline, choice):
+        return f"Not split, by policy {policy.name}, though {split} {_gives(problem, pipeline.predicted)}."
+    if problem.deployment.objective == "throughput":
+        return (
+            f"Not split: {_who(choice)} {_figure(problem, choice.predicted)}; {split} "
+            f"{_gives(problem, pipeline.predicted)}, held up by {_slowest(problem, pipeline)}."
+        )
+    computing, moving = _difference_parts(problem, choice, pipeline)
+    text = f"{split} {_saves(computing)} and its links and frames cost {moving:.1f} ms more"
+    if problem.deployment.objective == "latency":
+        return f"Not split: {text}."
+    return (
+        f"Not split: {_who(choice)} {_figure(problem, choice.predicted)}; {text}, so it "
+        f"{_gives(problem, pipeline.predicted)}."
+    )
+
+
+def _why_split(
+    problem: Problem, choice: Choice, decided_by: Term, whole: Sequence[Choice | PlanningError], policy: Policy
+) -> str:
+    single, replicas = whole
+    if isinstance(single, PlanningError):
+        if decided_by == "pins":
+            pins = ", ".join(f"[{pin.first}:{pin.last}) on {pin.device}" for pin in problem.deployment.pins)
+            return f"Split because of pins ({pins}): no device may run the whole model."
+        return f"Split because no single device can serve the whole model: {_whole_reasons(problem)}."
+    alone = f"the best single device ({single.routes[0]}) {_gives(problem, single.predicted)}"
+    if not isinstance(replicas, PlanningError) and len(replicas.routes) > 1:
+        alone += f", whole copies on {len(replicas.routes)} devices give {_figure(problem, replicas.predicted)}"
+    if _is_better(problem, single, choice):
+        return f"Split, by policy {policy.name}, though {alone}; this plan {_gives(problem, choice.predicted)}."
+    text = f"Split: the plan {_gives(problem, choice.predicted)}; {alone}"
+    if problem.deployment.objective == "throughput":
+        return f"{text}."
+    computing, moving = _difference_parts(problem, single, choice)
+    return f"{text}; splitting {_saves(computing)} and costs {moving:.1f} ms of links and frames."
+
+
+def _is_better(problem: Problem, one: Choice, other: Choice) -> bool:
+    reached = objective(problem, other.predicted)
+    return objective(problem, one.predicted) < reached - _SAME * abs(reached)
+
+
+def _gives(problem: Problem, predicted: Prediction) -> str:
+    return f"gives {_figure(problem, predicted)}"
+
+
+def _figure(problem: Problem, predicted: Prediction) -> str:
+    kind = problem.deployment.objective
+    if kind == "throughput":
+        return f"{predicted.throughput_rps:.1f} requests/s"
+    if kind == "latency":
+        return f"{predicted.latency_ms:.1f} ms"
+    if kind == "energy":
+        return f"{predicted.energy_j:.3f} J"
+    return f"a cost of {objective(problem, predicted):.4f} ({predicted.latency_ms:.1f} ms, {predicted.energy_j:.3f} J)"
+
+
+def _saves(ms: float) -> str:
+    if ms >= 0:
+        return f"saves {ms:.1f} ms of compute"
+    return f"computes {-ms:.1f} ms longer (a request's blocks run one after another, and some would run slower)"
+
+
+def _who(choice: Choice) -> str:
+    devices = [device for route in choice.routes for device in route.devices]
+    return f"whole copies on {_listed(devices)} give" if len(devices) > 1 else f"{devices[0]} alone gives"
+
+
+def _difference_parts(problem: Problem, whole: Choice, split: Choice) -> tuple[float, float]:
+    """Compute that the split saves, and what it costs more in links and frames, ms per request."""
+    before, after = _latency_parts(problem, whole), _latency_parts(problem, split)
+    return before[0] - after[0], after[1] - before[1]
+
+
+def _latency_parts(problem: Problem, choice: Choice) -> tuple[float, float]:
+    """Computing, and everything that moving data costs (transfers, round trips, frames, codecs), ms per request."""
+    computing = moving = 0.0
+    for route, line in zip(choice.routes, lines_of(problem, choice.routes), strict=True):
+        for stage in line:
+            compute = float(problem.compute_ms[stage])
+            computing += route.weight * compute
+            moving += route.weight * (float(problem.latency_ms[stage]) - compute)
+    return computing, moving
+
+
+def _slowest(problem: Problem, pipeline: Choice) -> str:
+    line: Line = lines_of(problem, pipeline.routes)[0]
+    stage = max(line, key=lambda stage: float(problem.bottleneck_ms[stage]))
+    bottleneck = float(problem.bottleneck_ms[stage])
+    text = line_text(problem, (stage,))
+    if bottleneck > float(problem.service_ms[stage]):
+        return f"{text}, whose link needs {bottleneck:.1f} ms for each request"
+    return f"{text}, busy for {bottleneck:.1f} ms with each request"
+
+
+def _whole_reasons(problem: Problem) -> str:
+    last = len(problem.positions) - 1
+    reasons = [
+        why_not(problem, Placement(device, 0, last)) or f"{facts.name} is over the latency bound"
+        for device, facts in enumerate(problem.devices)
+    ]
+    return "; ".join(reasons[:_REASONS_MAX]) + (
+        f"; and {len(reasons) - _REASONS_MAX} more" * (len(reasons) > _REASONS_MAX)
+    )
+
+
+def _arrangement(choice: Choice) -> list[tuple[str, ...]]:
+    return sorted(route.devices for route in choice.routes)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _clip(text: str) -> str:
+    return text if len(text) <= _TEXT_MAX else f"{text[:_TEXT_MAX]}..."

@@ -1,0 +1,39 @@
+"""Every planning policy, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from services.planner.errors import PlanningError
+from services.planner.policies.best_single import BestSingle
+from services.planner.policies.brute_force import BruteForce
+from services.planner.policies.even_split import EvenSplit
+from services.planner.policies.exact import Exact
+from services.planner.policies.replicas import Replicas
+from services.planner.policy import Policy
+
+POLICIES: Final[tuple[Policy, ...]] = (Exact(), BestSingle(), Replicas(), EvenSplit(), BruteForce())
+
+
+class UnknownPolicyError(PlanningError):
+    """A name that no policy has; lists those there are."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no policy {name!r}; there are {', '.join(policy_names())}")
+
+
+def policy_names() -> tuple[str, ...]:
+    """Names for `--policy` and `Deployment.policy`."""
+    return tuple(policy.name for policy in POLICIES)
+
+
+def find_policy(name: str) -> Policy:
+    """The policy of that name.
+
+    Raises:
+        UnknownPolicyError: there is none.
+    """
+    for policy in POLICIES:
+        if policy.name == name:
+            return policy
+    raise UnknownPolicyError(name)
