@@ -121,6 +121,8 @@ class Profile(Message):
     threads: Annotated[int, Field(ge=1, le=1024)]
     block_ms: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=4096)]
     """Wall time of each block at sustained load under this device's quota, batch 1, ms."""
+    stage_overhead_ms: NonNegative = 0.0
+    """What a stage costs beyond its blocks, however many they are: its session's start and end, ms."""
     frame_ms: NonNegative
     """Fixed cost of taking one frame in and sending one out (decode, dispatch, encode), ms."""
     frame_ms_per_mb: NonNegative
