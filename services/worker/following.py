@@ -1,0 +1,160 @@
+"""What a worker should do next, from the plans that it sees and the stages that it holds. Values in, values out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.plan import CodecName, Plan, stage_id
+from schemas.stages import StageState
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StageKey:
+    """Names one stage of one generation; prints as in topics: `cats/4/r0s1`."""
+
+    deployment: str
+    generation: int
+    stage: str
+
+    def __str__(self) -> str:
+        return f"{self.deployment}/{self.generation}/{self.stage}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Slice:
+    """What is computed, whoever asks for it: stages of the same slice share one runner."""
+
+    card_sha: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One stage that a plan places on this device."""
+
+    key: StageKey
+    model: str
+    slice: Slice
+    route: int
+    codec: CodecName
+    """For what it sends on; answers always go as they are."""
+    next_device: str | None
+    """None: the last stage of its route, which answers the submitter."""
+    next_stage: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One stage as far as deciding about it goes."""
+
+    assignment: Assignment
+    state: StageState
+    drained: bool = False
+    """Draining, and quiet for long enough (or for too long anyway)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revive:
+    """Serve again a stage that was on its way out: it is wanted after all."""
+
+    key: StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Let go of a stage and of the memory that only it uses."""
+
+    key: StageKey
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Fetch, build, warm and subscribe a stage."""
+
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Serve what is still under way, then drop."""
+
+    key: StageKey
+
+
+Action = Revive | Drop | Load | Drain
+
+
+def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
+    """The stages that `plan` places on `device`, in route order."""
+    found: list[Assignment] = []
+    for route, stages in enumerate(route.stages for route in plan.routes):
+        for index, stage in enumerate(stages):
+            if stage.device != device:
+                continue
+            after = stages[index + 1] if index + 1 < len(stages) else None
+            found.append(
+                Assignment(
+                    key=StageKey(plan.deployment, plan.generation, stage_id(route, index)),
+                    model=plan.model,
+                    slice=Slice(plan.card_sha, stage.first, stage.last),
+                    route=route,
+                    codec=stage.codec if after else "fp32",
+                    next_device=after.device if after else None,
+                    next_stage=stage_id(route, index + 1) if after else None,
+                )
+            )
+    return tuple(found)
+
+
+def decide(
+    held: Mapping[StageKey, Held], upcoming: Mapping[str, Plan], current: Mapping[str, Plan], device: str
+) -> tuple[Action, ...]:
+    """What to do now, most urgent first; nothing when all is as it should be.
+
+    1. Revive what is wanted after all: it costs nothing.
+    2. Drop what nobody can use any more: give memory back before more is taken.
+    3. Load what `current` names, then what `next` names.
+    4. Drain what has been replaced.
+
+    Args:
+        held: what this device holds.
+        upcoming: the plan being prepared, by deployment.
+        current: the plan being served, by deployment.
+        device: this device's name.
+    """
+    wanted = {one.key: one for plan in current.values() for one in assignments(plan, device)}
+    for plan in upcoming.values():
+        if plan.deployment not in current or plan.generation > current[plan.deployment].generation:
+            wanted.update({one.key: one for one in assignments(plan, device)})
+    revive: list[Action] = []
+    drop: list[Action] = []
+    drain: list[Action] = []
+    stay: set[StageKey] = set()
+    for key, one in held.items():
+        if wanted.get(key) == one.assignment:
+            stay.add(key)
+            if one.state == "draining":
+                revive.append(Revive(key))
+        elif key in wanted:
+            drop.append(Drop(key))
+        elif one.state == "draining":
+            if one.drained:
+                drop.append(Drop(key))
+        elif not _may_come(key, upcoming, current):
+            if one.state == "ready":
+                drain.append(Drain(key))
+            else:
+                drop.append(Drop(key))
+    return (*revive, *drop, *(Load(one) for key, one in wanted.items() if key not in stay), *drain)
+
+
+def _may_come(key: StageKey, upcoming: Mapping[str, Plan], current: Mapping[str, Plan]) -> bool:
+    """Whether a prepared stage that no plan names now may still become current.
+
+    The planner publishes `current` and clears `next`; the second may be seen first. So what was prepared stays until
+    a later plan supersedes it or its deployment is gone.
+    """
+    serving = current.get(key.deployment)
+    return serving is not None and key.generation > serving.generation and key.deployment not in upcoming

@@ -1,0 +1,165 @@
+"""One frame through one stage: check, decode, compute, encode. No bus and no clock but a stopwatch."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from schemas.codec import Array, TensorHeader, encode_tensor
+from schemas.frame import (
+    ErrorCode,
+    Frame,
+    FrameError,
+    FrameFault,
+    FrameHeader,
+    StageTrace,
+    encode_frame,
+    pack_frame,
+    remaining_budget_ms,
+)
+from schemas.model import ModelCard, TensorSpec
+from services.worker.energy import Watts
+from services.worker.following import Assignment
+
+
+class Runs(Protocol):
+    """As much of a stage runner as moving frames needs."""
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """All tensors of the cut before the stage in, all tensors of the cut behind it out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A stage that can compute: what it takes, what it gives, and where that goes."""
+
+    device: str
+    assignment: Assignment
+    takes: tuple[TensorSpec, ...]
+    gives: tuple[TensorSpec, ...]
+    runner: Runs
+
+    @classmethod
+    def of(cls, device: str, assignment: Assignment, card: ModelCard, runner: Runs) -> Lane:
+        """The lane of one assignment, with the tensors that the card's cuts say."""
+        first, last = assignment.slice.first, assignment.slice.last
+        gives = card.cuts[last].tensors if last < len(card.blocks) else card.outputs
+        return cls(device, assignment, card.cuts[first].tensors if first else card.inputs, gives, runner)
+
+
+class RefusedError(Exception):
+    """A frame that this stage does not answer with tensors; `code` and the message go to the submitter."""
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code: ErrorCode = code
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A result, ready to be sent."""
+
+    payload: bytes
+    header: FrameHeader
+    trace: StageTrace
+
+
+def check(lane: Lane, header: FrameHeader) -> None:
+    """Everything that can be checked without touching tensor data; cheap enough for the event loop.
+
+    Raises:
+        RefusedError: not for this stage, or not what it takes (says what was expected and what came).
+    """
+    here = lane.assignment
+    if header.kind != "work":
+        raise RefusedError("bad-frame", f"a frame of kind {header.kind!r} came to a stage, which takes 'work'")
+    if (header.deployment, header.generation) != (here.key.deployment, here.key.generation):
+        raise RefusedError(
+            "wrong-generation",
+            f"frame of {header.deployment} generation {header.generation} came to stage {here.key}: "
+            "submit it again on the current plan",
+        )
+    if header.route != here.route:
+        raise RefusedError("bad-frame", f"frame of route {header.route} came to stage {here.key}")
+    given = {tensor.name: (tensor.dtype, tensor.shape) for tensor in header.tensors}
+    if given != {spec.name: (spec.dtype, spec.shape) for spec in lane.takes}:
+        expected = ", ".join(map(str, lane.takes))
+        came = ", ".join(map(_describe, header.tensors)) or "no tensor"
+        raise RefusedError(
+            "bad-frame" if here.slice.first else "bad-input", f"stage {here.key} takes {expected}; given: {came}"
+        )
+
+
+def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, watts: Watts) -> Done:
+    """Decode, run, encode; belongs in the compute thread.
+
+    Args:
+        lane: the stage.
+        frame: checked by `check`.
+        waited_ms: time since the frame arrived here.
+        expiry_s: MQTT message expiry as received, None when there was none.
+        watts: for the energy in the trace.
+
+    Raises:
+        RefusedError: too late, undecodable, or the runner failed on it.
+    """
+    header = frame.header
+    budget_ms = remaining_budget_ms(header, waited_ms, expiry_s)
+    if budget_ms <= 0:
+        raise RefusedError("expired", f"deadline passed before stage {lane.assignment.key} could compute")
+    started = time.perf_counter()
+    try:
+        tensors = frame.arrays()
+    except FrameError as error:
+        raise RefusedError("bad-frame", str(error)) from error
+    decoded = time.perf_counter()
+    try:
+        outputs = lane.runner.run(tensors)
+        computed = time.perf_counter()
+        encoded = [encode_tensor(spec.name, outputs[spec.name], lane.assignment.codec) for spec in lane.gives]
+    except Exception as error:
+        # Whatever a model's code raises on one input is that request's answer, not the end of this worker.
+        raise RefusedError(
+            "stage-failed", f"stage {lane.assignment.key} on this input: {type(error).__name__}: {error}"
+        ) from error
+    finished = time.perf_counter()
+    compute_ms = (computed - decoded) * 1000.0
+    trace = StageTrace(
+        device=lane.device,
+        first=lane.assignment.slice.first,
+        last=lane.assignment.slice.last,
+        wait_ms=waited_ms,
+        compute_ms=compute_ms,
+        codec_ms=(decoded - started + finished - computed) * 1000.0,
+        bytes_in=sum(map(len, frame.data)),
+        bytes_out=sum(len(tensor.data) for tensor in encoded),
+        energy_j=watts.joules(compute_ms),
+        energy_method=watts.method,
+        energy_source=watts.source,
+    )
+    sent = header.model_copy(
+        update={
+            "kind": "work" if lane.assignment.next_device else "answer",
+            "trace": (*header.trace, trace),
+            "budget_ms": max(0.0, budget_ms - (finished - started) * 1000.0),
+        }
+    )
+    return Done(pack_frame(sent, encoded), sent, trace)
+
+
+def fault_payload(device: str, header: FrameHeader, refused: RefusedError) -> bytes:
+    """The frame that tells a submitter why there is no answer."""
+    fault = FrameFault(code=refused.code, detail=str(refused)[:4096], device=device)
+    return encode_frame(header.model_copy(update={"kind": "error", "fault": fault}))
+
+
+def expiry_s(budget_ms: float) -> int:
+    """Message expiry for that budget: whole seconds, rounded up, at least one (0 would mean never)."""
+    return max(1, math.ceil(budget_ms / 1000.0))
+
+
+def _describe(tensor: TensorHeader) -> str:
+    return f"{tensor.name} {tensor.dtype}[{'x'.join(map(str, tensor.shape))}]"

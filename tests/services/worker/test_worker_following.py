@@ -1,0 +1,191 @@
+"""From plans and held stages to what is done next, without a bus."""
+
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.plan import Plan, Route, parse_route
+from schemas.stages import StageState
+from services.worker.following import (
+    Action,
+    Assignment,
+    Drain,
+    Drop,
+    Held,
+    Load,
+    Revive,
+    StageKey,
+    assignments,
+    decide,
+)
+
+SHA = "a" * 64
+ME = "pi4"
+
+
+def plan(text: str, generation: int, deployment: str = "cats") -> Plan:
+    routes: tuple[Route, ...] = tuple(parse_route(route.strip()) for route in text.split("|"))
+    return Plan(
+        deployment=deployment,
+        generation=generation,
+        model="net",
+        card_sha=SHA,
+        objective="latency",
+        policy="exact",
+        routes=routes,
+    )
+
+
+def holding(plan: Plan, state: StageState, *, drained: bool = False) -> dict[StageKey, Held]:
+    return {one.key: Held(one, state, drained) for one in assignments(plan, ME)}
+
+
+def todo(
+    held: Mapping[StageKey, Held], upcoming: Plan | None = None, current: Plan | None = None
+) -> tuple[Action, ...]:
+    def book(plan: Plan | None) -> dict[str, Plan]:
+        return {plan.deployment: plan} if plan else {}
+
+    return decide(held, book(upcoming), book(current), ME)
+
+
+def keys(plan: Plan) -> list[StageKey]:
+    return [one.key for one in assignments(plan, ME)]
+
+
+ONE = plan("pi4[0:4) -> nano[4:9)", 1)
+TWO = plan("nano[0:3) -> pi4[3:9)", 2)
+THREE = plan("pi4[0:9)", 3)
+ELSEWHERE = plan("nano[0:9)", 4)
+
+
+def test_an_assignment_knows_where_its_results_go_and_in_which_codec() -> None:
+    first, last = assignments(plan("pi4[0:3) -u8-> nano[3:6) -> pi4[6:9)", 7), ME)
+    assert (first.next_device, first.next_stage, first.codec) == ("nano", "r0s1", "u8")
+    assert (last.next_device, last.next_stage, last.codec) == (None, None, "fp32")
+    assert str(last.key) == "cats/7/r0s2"
+
+
+def test_every_route_gives_its_own_assignments() -> None:
+    both = assignments(plan("pi4[0:9) | nano[0:3) -> pi4[3:9)", 7), ME)
+    assert [(one.route, one.key.stage) for one in both] == [(0, "r0s0"), (1, "r1s1")]
+
+
+def test_the_first_plan_is_loaded_when_it_is_next() -> None:
+    assert todo({}, ONE) == (Load(assignments(ONE, ME)[0]),)
+
+
+def test_a_worker_that_starts_late_loads_the_current_plan() -> None:
+    assert todo({}, None, ONE) == (Load(assignments(ONE, ME)[0]),)
+
+
+def test_nothing_is_done_while_the_next_plan_is_being_prepared() -> None:
+    assert todo(holding(ONE, "ready") | holding(TWO, "loading"), TWO, ONE) == ()
+
+
+def test_current_is_loaded_before_next() -> None:
+    assert [action.assignment.key for action in todo({}, TWO, ONE) if isinstance(action, Load)] == [
+        *keys(ONE),
+        *keys(TWO),
+    ]
+
+
+def test_the_old_generation_drains_when_the_new_one_is_current() -> None:
+    assert todo(holding(ONE, "ready") | holding(TWO, "ready"), None, TWO) == (Drain(keys(ONE)[0]),)
+
+
+def test_a_draining_stage_is_dropped_only_when_it_is_drained() -> None:
+    assert todo(holding(ONE, "draining") | holding(TWO, "ready"), None, TWO) == ()
+    assert todo(holding(ONE, "draining", drained=True) | holding(TWO, "ready"), None, TWO) == (Drop(keys(ONE)[0]),)
+
+
+def test_a_prepared_stage_stays_while_next_is_cleared_and_current_not_yet_seen() -> None:
+    assert todo(holding(ONE, "ready") | holding(TWO, "ready"), None, ONE) == ()
+
+
+def test_the_first_prepared_plan_is_revived_when_current_is_seen_after_next_was_cleared() -> None:
+    assert todo(holding(ONE, "ready")) == (Drain(keys(ONE)[0]),)
+    assert todo(holding(ONE, "draining"), None, ONE) == (Revive(keys(ONE)[0]),)
+
+
+def test_a_prepared_stage_goes_when_a_later_next_supersedes_it() -> None:
+    held = holding(ONE, "ready") | holding(TWO, "loading")
+    assert todo(held, THREE, ONE) == (Drop(keys(TWO)[0]), Load(assignments(THREE, ME)[0]))
+
+
+def test_a_prepared_stage_goes_when_a_later_current_supersedes_it() -> None:
+    held = holding(ONE, "ready") | holding(TWO, "ready")
+    assert set(todo(held, None, ELSEWHERE)) == {Drain(keys(ONE)[0]), Drain(keys(TWO)[0])}
+
+
+def test_a_failed_stage_stays_reported_while_its_plan_is_named_and_goes_with_it() -> None:
+    assert todo(holding(TWO, "failed"), TWO, None) == ()
+    assert todo(holding(TWO, "failed"), THREE, None)[0] == Drop(keys(TWO)[0])
+
+
+def test_a_removed_deployment_is_drained_and_what_was_loading_is_dropped() -> None:
+    assert todo(holding(ONE, "ready")) == (Drain(keys(ONE)[0]),)
+    assert todo(holding(ONE, "loading")) == (Drop(keys(ONE)[0]),)
+
+
+def test_a_next_that_is_older_than_current_is_not_loaded() -> None:
+    assert todo(holding(TWO, "ready"), ONE, TWO) == ()
+
+
+def test_the_same_key_with_other_blocks_is_loaded_anew() -> None:
+    changed = plan("pi4[0:5) -> nano[5:9)", 1)
+    assert todo(holding(ONE, "ready"), None, changed) == (Drop(keys(ONE)[0]), Load(assignments(changed, ME)[0]))
+
+
+def test_deployments_do_not_disturb_one_another() -> None:
+    dogs = plan("pi4[0:2) -> nano[2:9)", 9, "dogs")
+    held = holding(ONE, "ready") | holding(dogs, "ready")
+    assert decide(held, {}, {"cats": ONE, "dogs": dogs}, ME) == ()
+    assert decide(held, {}, {"cats": ONE}, ME) == (Drain(keys(dogs)[0]),)
+
+
+PLANS = [ONE, TWO, THREE, ELSEWHERE, plan("pi4[0:2) -> nano[2:9)", 5), plan("pi4[0:4) -> nano[4:9)", 2, "dogs")]
+books = st.fixed_dictionaries({}, optional={"cats": st.sampled_from(PLANS[:5]), "dogs": st.just(PLANS[5])})
+holdings = st.dictionaries(
+    st.sampled_from([one for some in PLANS for one in assignments(some, ME)]),
+    st.tuples(st.sampled_from(["loading", "ready", "draining", "failed"]), st.booleans()),
+)
+
+
+def carry_out(held: dict[StageKey, Held], actions: tuple[Action, ...]) -> dict[StageKey, Held]:
+    after = dict(held)
+    for action in actions:
+        match action:
+            case Load(one):
+                assert one.key not in after
+                after[one.key] = Held(one, "ready")
+            case Drop(key):
+                del after[key]
+            case Drain(key):
+                after[key] = Held(after[key].assignment, "draining", drained=True)
+            case Revive(key):
+                after[key] = Held(after[key].assignment, "ready")
+    return after
+
+
+@given(upcoming=books, current=books, some=holdings)
+def test_whatever_is_held_ends_as_the_plans_say_and_stays(
+    upcoming: dict[str, Plan], current: dict[str, Plan], some: dict[Assignment, tuple[StageState, bool]]
+) -> None:
+    held = {one.key: Held(one, state, drained) for one, (state, drained) in some.items()}
+    for _ in range(4):
+        held = carry_out(held, decide(held, upcoming, current, ME))
+    assert not decide(held, upcoming, current, ME)
+    for served in current.values():
+        assert set(keys(served)) <= held.keys()
+    for key, one in held.items():
+        if one.state in ("ready", "loading"):
+            serving = current.get(key.deployment)
+            assert key.deployment in upcoming or (serving is not None and key.generation >= serving.generation)
+
+
+@pytest.mark.parametrize("held", [{}, holding(ONE, "ready"), holding(ONE, "draining")])
+def test_a_plan_without_this_device_loads_nothing(held: dict[StageKey, Held]) -> None:
+    assert not [action for action in todo(held, ELSEWHERE, None) if isinstance(action, Load)]
