@@ -9,8 +9,8 @@ import numpy as np
 from services.planner.cost import FRAME_HEADER_BYTES, Problem
 from services.planner.errors import PlanningError
 from services.planner.evaluate import Line, Placement, line_cost
+from services.planner.grouping import any_line
 from services.planner.pins import PinError
-from services.planner.search import EXACT_DEVICES, chain, quickest_line
 
 
 class NotEnoughMemoryError(PlanningError):
@@ -47,18 +47,6 @@ def no_plan(problem: Problem) -> PlanningError:
     if any_line(problem.without("link")) is not None:
         return LinkError(_link_text(problem))
     return _memory_error(problem.without("link").without("pins"))
-
-
-def any_line(problem: Problem) -> Line | None:
-    """Some route that keeps memory, pins and links: the quickest in a small fleet; None when none was found."""
-    if len(problem.devices) <= EXACT_DEVICES:
-        return quickest_line(problem)
-    return chain(problem, by_memory(problem))
-
-
-def by_memory(problem: Problem) -> list[int]:
-    """Devices, the one that offers most memory first."""
-    return sorted(range(len(problem.devices)), key=lambda device: -problem.budget_bytes(device))
 
 
 def line_text(problem: Problem, line: Line) -> str:

@@ -19,9 +19,9 @@ from services.planner.cost import Problem
 from services.planner.diagnosis import line_text, why_not
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import Line, Placement, choose, lines_of, objective
+from services.planner.grouping import best_pipeline
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.even_split import EvenSplit
-from services.planner.policies.exact import best_pipeline
 from services.planner.policies.replicas import Replicas
 from services.planner.policy import Choice, Policy
 
@@ -29,7 +29,11 @@ _TEXT_MAX: Final = 4000
 _REASONS_MAX: Final = 4
 _SAME: Final = 1e-3
 """Plans whose objectives differ by less than this share are the same to people."""
-_COUNTERFACTUALS: Final[tuple[Literal["memory", "pins", "link"], ...]] = ("memory", "pins", "link")
+_COUNTERFACTUALS: Final[dict[Literal["memory", "pins", "link"], str]] = {
+    "memory": "With unlimited memory",
+    "pins": "Without pins",
+    "link": "If links and frames cost nothing",
+}
 
 
 @dataclass(frozen=True)
@@ -50,26 +54,33 @@ def explain(problem: Problem, choice: Choice, policy: Policy) -> Explanation:
         "best pipeline": _pipeline(problem),
         "even split": _attempt(EvenSplit(), problem),
     }
-    decided_by = deciding_term(problem, choice, policy)
+    decided_by, otherwise = deciding_term(problem, choice, policy)
     if any(len(route.stages) > 1 for route in choice.routes):
         whole = (others["best single device"], others["replicas"])
         sentence = _why_split(problem, choice, decided_by, whole, policy)
     else:
         sentence = _why_whole(problem, choice, others["best pipeline"], policy)
+    remarks = [f"Note: {note}." for note in choice.notes]
+    if otherwise is not None and decided_by in _COUNTERFACTUALS:
+        remarks.insert(0, f"{_COUNTERFACTUALS[decided_by]} it would be {otherwise}.")
     return Explanation(
         alternatives=(
             _alternative(problem, choice, "chosen", choice),
             *(_alternative(problem, choice, label, other) for label, other in others.items()),
         ),
         decided_by=decided_by,
-        explanation=_clip(" ".join([sentence, *(f"Note: {note}." for note in choice.notes)])),
+        explanation=_clip(" ".join([sentence, *remarks])),
     )
 
 
-def deciding_term(problem: Problem, choice: Choice, policy: Policy) -> Term:
-    """The constraint or cost without which `policy` would have used other devices, or arranged them otherwise."""
+def deciding_term(problem: Problem, choice: Choice, policy: Policy) -> tuple[Term, Choice | None]:
+    """The constraint or cost without which `policy` would have used other devices, or arranged them otherwise.
+
+    Returns:
+        The term, and the plan of the world without it; "compute" or "none" and None when no world has another plan.
+    """
     if len(problem.devices) == 1:
-        return "none"
+        return "none", None
     reached = objective(problem, choice.predicted)
     for term in _COUNTERFACTUALS:
         world = problem.without(term)
@@ -79,8 +90,8 @@ def deciding_term(problem: Problem, choice: Choice, policy: Policy) -> Term:
         if isinstance(other, PlanningError) or _arrangement(other) == _arrangement(choice):
             continue
         if reached - objective(problem, other.predicted) > _SAME * abs(reached):
-            return term
-    return "compute"
+            return term, other
+    return "compute", None
 
 
 def _attempt(policy: Policy, problem: Problem) -> Choice | PlanningError:
@@ -137,17 +148,14 @@ def _why_whole(problem: Problem, choice: Choice, pipeline: Choice | PlanningErro
         return f"Not split, by policy {policy.name}, though {split} {_gives(problem, pipeline.predicted)}."
     if problem.deployment.objective == "throughput":
         return (
-            f"Not split: {_who(choice)} {_figure(problem, choice.predicted)}; {split} "
+            f"Not split: {_who(problem, choice)}; {split} "
             f"{_gives(problem, pipeline.predicted)}, held up by {_slowest(problem, pipeline)}."
         )
     computing, moving = _difference_parts(problem, choice, pipeline)
     text = f"{split} {_saves(computing)} and its links and frames cost {moving:.1f} ms more"
     if problem.deployment.objective == "latency":
         return f"Not split: {text}."
-    return (
-        f"Not split: {_who(choice)} {_figure(problem, choice.predicted)}; {text}, so it "
-        f"{_gives(problem, pipeline.predicted)}."
-    )
+    return f"Not split: {_who(problem, choice)}; {text}, so it {_gives(problem, pipeline.predicted)}."
 
 
 def _why_split(
@@ -161,7 +169,7 @@ def _why_split(
         return f"Split because no single device can serve the whole model: {_whole_reasons(problem)}."
     alone = f"the best single device ({single.routes[0]}) {_gives(problem, single.predicted)}"
     if not isinstance(replicas, PlanningError) and len(replicas.routes) > 1:
-        alone += f", whole copies on {len(replicas.routes)} devices give {_figure(problem, replicas.predicted)}"
+        alone += f", whole copies on {len(replicas.routes)} devices {_gives(problem, replicas.predicted, many=True)}"
     if _is_better(problem, single, choice):
         return f"Split, by policy {policy.name}, though {alone}; this plan {_gives(problem, choice.predicted)}."
     text = f"Split: the plan {_gives(problem, choice.predicted)}; {alone}"
@@ -176,19 +184,17 @@ def _is_better(problem: Problem, one: Choice, other: Choice) -> bool:
     return objective(problem, one.predicted) < reached - _SAME * abs(reached)
 
 
-def _gives(problem: Problem, predicted: Prediction) -> str:
-    return f"gives {_figure(problem, predicted)}"
-
-
-def _figure(problem: Problem, predicted: Prediction) -> str:
+def _gives(problem: Problem, predicted: Prediction, *, many: bool = False) -> str:
     kind = problem.deployment.objective
+    ending = "" if many else "s"
     if kind == "throughput":
-        return f"{predicted.throughput_rps:.1f} requests/s"
+        return f"give{ending} {predicted.throughput_rps:.1f} requests/s"
     if kind == "latency":
-        return f"{predicted.latency_ms:.1f} ms"
+        return f"take{ending} {predicted.latency_ms:.1f} ms"
     if kind == "energy":
-        return f"{predicted.energy_j:.3f} J"
-    return f"a cost of {objective(problem, predicted):.4f} ({predicted.latency_ms:.1f} ms, {predicted.energy_j:.3f} J)"
+        return f"use{ending} {predicted.energy_j:.3f} J"
+    value = objective(problem, predicted)
+    return f"cost{ending} {value:.4f} ({predicted.latency_ms:.1f} ms, {predicted.energy_j:.3f} J)"
 
 
 def _saves(ms: float) -> str:
@@ -197,9 +203,11 @@ def _saves(ms: float) -> str:
     return f"computes {-ms:.1f} ms longer (a request's blocks run one after another, and some would run slower)"
 
 
-def _who(choice: Choice) -> str:
+def _who(problem: Problem, choice: Choice) -> str:
     devices = [device for route in choice.routes for device in route.devices]
-    return f"whole copies on {_listed(devices)} give" if len(devices) > 1 else f"{devices[0]} alone gives"
+    if len(devices) == 1:
+        return f"{devices[0]} alone {_gives(problem, choice.predicted)}"
+    return f"whole copies on {_listed(devices)} {_gives(problem, choice.predicted, many=True)}"
 
 
 def _difference_parts(problem: Problem, whole: Choice, split: Choice) -> tuple[float, float]:

@@ -18,8 +18,6 @@ from services.planner.evaluate import Line, Placement, line_cost, objective, pre
 from services.planner.partition import best_partitions, parts
 from services.planner.subset_dp import bit_counts, fill, members, trace
 
-EXACT_DEVICES: Final = 10
-"""Fleets, or groups of devices, up to this size are searched exactly."""
 TIE: Final = 1e-9
 """Plans whose objectives differ by less than this share are equally good."""
 _TIED_SETS_MAX: Final = 16

@@ -6,9 +6,7 @@ the problem is solved again with ever fewer of the large cuts, down to whole cop
 routes that move the fewest bytes first, and the best of these plans is taken; its gap to the bound
 `min(rate without the hub's limit, link / least bytes a request moves)` is in the notes.
 
-Beyond EXACT_DEVICES the fleet is taken in groups, fastest devices first: each group is solved exactly, and for
-throughput all groups work side by side. If no group can hold the model, stages are laid over the whole fleet in
-order of memory by a DP that may skip devices. Plain, quick, and without a bound.
+Beyond EXACT_DEVICES the plan is good, but not proved best (`services.planner.grouping`).
 """
 
 from __future__ import annotations
@@ -20,10 +18,11 @@ from typing import Final
 import numpy as np
 
 from services.planner.cost import Problem
-from services.planner.diagnosis import by_memory, no_plan
+from services.planner.diagnosis import no_plan
 from services.planner.evaluate import Line, Placement, choose, in_bound, kind, line_cost, predict
+from services.planner.grouping import EXACT_DEVICES, fleet_lines
 from services.planner.policy import Choice
-from services.planner.search import EXACT_DEVICES, TIE, best_line, best_lines, chain, pick
+from services.planner.search import TIE, pick
 from services.planner.subset_dp import fill
 
 _CUT_LADDER: Final = 6
@@ -66,31 +65,6 @@ class Exact:
         return choice
 
 
-def fleet_lines(problem: Problem) -> Sequence[Line] | None:
-    """The best plan without the hub's limit: exact in a small fleet, by groups in a large one; None if none fits."""
-    if len(problem.devices) <= EXACT_DEVICES:
-        return best_lines(problem)
-    solved = []
-    for group in _groups(problem):
-        lines = best_lines(problem.only(group))
-        if lines is not None:
-            solved.append([_renumbered(line, group) for line in lines])
-    if not solved:
-        line = chain(problem, by_memory(problem))
-        return None if line is None or not in_bound(problem, line_cost(problem, line)) else [line]
-    if problem.deployment.objective != "throughput":
-        return pick(problem, solved)
-    together = [[line for lines in solved[:count] for line in lines] for count in range(1, len(solved) + 1)]
-    return pick(problem, together)
-
-
-def best_pipeline(problem: Problem) -> Line | None:
-    """The best single route of two stages or more; in a large fleet, over its fastest devices."""
-    group = speed_order(problem)[:EXACT_DEVICES]
-    line = best_line(problem.only(group), stages_min=2)
-    return None if line is None else _renumbered(line, group)
-
-
 def whole_copies(problem: Problem) -> Iterator[list[Line]]:
     """Every device that can serve the whole model alone, one plan each; then all of them as replicas."""
     last = len(problem.positions) - 1
@@ -99,25 +73,6 @@ def whole_copies(problem: Problem) -> Iterator[list[Line]]:
     yield from ([line] for line in fit)
     if len(fit) > 1:
         yield fit
-
-
-def speed_order(problem: Problem) -> list[int]:
-    """Devices by the time a whole request would take on each alone, memory aside; those with pins come first."""
-    pinned = {pin.device for pin in problem.deployment.pins}
-    alone = problem.compute_ms[:, 0, -1] + problem.frame_ms[:, 0, -1] + problem.down_ms[:, 0] + problem.up_ms[:, -1]
-    return sorted(
-        range(len(problem.devices)), key=lambda u: (problem.devices[u].name not in pinned, float(alone[u]), u)
-    )
-
-
-def _groups(problem: Problem) -> Iterator[list[int]]:
-    order = speed_order(problem)
-    for start in range(0, len(order), EXACT_DEVICES):
-        yield order[start : start + EXACT_DEVICES]
-
-
-def _renumbered(line: Line, group: Sequence[int]) -> Line:
-    return tuple(stage._replace(device=group[stage.device]) for stage in line)
 
 
 def _hub_bound_rps(problem: Problem, best_without: Sequence[Line]) -> float | None:
