@@ -4,36 +4,68 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-
-from broker.address import BrokerAddress
-from broker.channel import NO_SUBSCRIBER, Channel
-from broker.connection import ConnectionSettings, Incoming, Outgoing
-from broker.delivery import Delivery, FrameDelivery, RawDelivery, Will
+from broker.address import BadAddressError, BrokerAddress
+from broker.channel import Channel, PublishRefusedError
+from broker.connection import (
+    BrokerRefusedError,
+    BrokerUnreachableError,
+    BusError,
+    ConnectionSettings,
+    SubscribeRefusedError,
+    TooLargeError,
+)
+from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery, Stream, Will
+from broker.edge import FRAME_CONTENT_TYPE, Edge
+from broker.message import NO_SUBSCRIBER, Incoming, Outgoing
+from broker.packet import Envelope
+from broker.rejections import Rejections
 from broker.snapshot import retained_now
-from schemas.base import Message, check_name
+from schemas.base import check_name
 from schemas.frame import Frame
-from schemas.topics import ROOT, BadMessageError, Topic
+from schemas.topics import ROOT, Topic
 
-_LOG = logging.getLogger(__name__)
-M = TypeVar("M", bound=Message)
+__all__ = [
+    "BadAddressError",
+    "BrokerAddress",
+    "BrokerRefusedError",
+    "BrokerUnreachableError",
+    "Bus",
+    "BusError",
+    "Change",
+    "Delivery",
+    "FrameDelivery",
+    "PublishRefusedError",
+    "RawDelivery",
+    "SubscribeRefusedError",
+    "TooLargeError",
+    "Will",
+]
 
-FRAME_CONTENT_TYPE: Final = "application/x-stageline-frame"
-_CONTENT_TYPES: Final = {"json": "application/json", "msgpack": "application/msgpack", "frame": FRAME_CONTENT_TYPE}
+M = TypeVar("M")
 _TIMEOUT_S: Final = 30.0
 
 
 class Bus:
-    """See `__init__`; use as an async context manager."""
+    """A client of the broker with a connection for control messages and, once used, one for frames.
+
+    Args:
+        address: where the broker is.
+        name: who we are, in the broker's log; with a random suffix it is the client id.
+        root: what all addresses are below.
+        will: what the broker says for us when we vanish.
+        keepalive_s: the broker notices after 1.5 times this that we have vanished.
+        receive_maximum: frames that the broker may send before the first is acknowledged.
+        connect_timeout_s: for the first connection; None keeps trying. Later ones are always retried.
+
+    Use as an async context manager. Entering raises BrokerUnreachableError or BrokerRefusedError. Leaving disconnects
+    in good order, so the will is *not* published: publish `offline` first.
+    """
 
     def __init__(
         self,
@@ -49,23 +81,18 @@ class Bus:
         self.address = BrokerAddress.parse(address) if isinstance(address, str) else address
         self.name = check_name("client of the bus", name)
         self.root = root
-        self.rejected: Counter[str] = Counter()
         self._will = will
         self._keepalive_s = keepalive_s
         self._receive_maximum = receive_maximum
         self._connect_timeout_s = connect_timeout_s
+        self._rejections = Rejections()
+        self._edge = Edge(root, self._rejections)
         self._control: Channel | None = None
         self._data: Channel | None = None
         self._data_lock = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        will = None
-        if self._will is not None:
-            topic = self._will.topic
-            will = self._outgoing(topic, topic.encode(self._will.message), self._will.parameters)
-        control = Channel(
-            ConnectionSettings(self.address, self._client_id("control"), self._keepalive_s, will=will), self.rejected
-        )
+        control = Channel(self._settings("control"), self._rejections)
         await control.start(self._connect_timeout_s)
         self._control = control
         return self
@@ -73,10 +100,10 @@ class Bus:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for channel in (self._data, self._control):
+        channels, self._data, self._control = (self._data, self._control), None, None
+        for channel in channels:
             if channel is not None:
                 await channel.stop()
-        self._data = self._control = None
 
     @property
     def connected(self) -> bool:
@@ -85,26 +112,42 @@ class Bus:
 
     @property
     def max_packet_bytes(self) -> int:
-        """The largest packet that the broker passes."""
+        """The largest packet that the broker passes (268435455 when it sets no limit)."""
         return self._entered().max_packet_bytes
 
+    @property
+    def rejected(self) -> Counter[str]:
+        """Messages dropped at this edge, by reason: malformed, oversized, truncated, address, overflow, ..."""
+        return self._rejections.counts
+
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call this after each reconnect (not the first connect), when subscriptions and retained state are back."""
+        """Call this after each reconnect (not the first connect), when subscriptions and retained state are back.
+
+        It may be cancelled, and called again, when the connection is lost meanwhile.
+        """
         self._entered().on_reconnect(callback)
+
+    def full_address(self, topic: Topic[Any], **parameters: str | int) -> str:
+        """The whole MQTT topic, root included (what `response_address` wants)."""
+        return f"{self.root}/{topic.address(**parameters)}"
 
     @contextlib.asynccontextmanager
     async def subscribe(self, topic: Topic[M], **parameters: str | int) -> AsyncIterator[AsyncIterator[Delivery[M]]]:
-        """Messages of a topic; parameters that are not given match any. Subscribed when entered."""
-        pattern = f"{self.root}/{topic.filter(**parameters)}"
-        async with self._entered().listen(pattern, timeout_s=_TIMEOUT_S) as inbox:
+        """Messages of a topic; parameters that are not given match anything. Subscribed when entered.
 
-            async def deliveries() -> AsyncIterator[Delivery[M]]:
-                while True:
-                    delivery = self._decode(topic, await inbox.get())
-                    if delivery is not None:
-                        yield delivery
+        State comes first, marked `retained`; after a reconnect it comes again, as it is then. Clearings are left out.
+        """
+        async with self._entered().listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
+            yield Stream(inbox, lambda incoming: self._edge.delivery(topic, incoming))
 
-            yield deliveries()
+    @contextlib.asynccontextmanager
+    async def watch(self, topic: Topic[M], **parameters: str | int) -> AsyncIterator[AsyncIterator[Change[M]]]:
+        """As `subscribe`, and a retained message that is removed comes as a change to None.
+
+        What was removed while the connection was down is not noticed.
+        """
+        async with self._entered().listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
+            yield Stream(inbox, lambda incoming: self._edge.change(topic, incoming))
 
     async def publish(
         self,
@@ -115,68 +158,64 @@ class Bus:
         remember: bool = True,
         **parameters: str | int,
     ) -> bool:
-        """Publish with QoS 1 and wait for the broker's word; retained when the topic is."""
-        outgoing = self._outgoing(topic, topic.encode(message), parameters)
-        accepted = await self._entered().publish(outgoing, timeout_s=timeout_s, remember=topic.retained and remember)
+        """Publish (QoS 1, retained when the topic is) and wait for the broker's word. False: nobody is subscribed.
+
+        A retained message is remembered and published again after a reconnect, unless `remember` is False.
+
+        Raises:
+            TooLargeError, PublishRefusedError, BrokerUnreachableError: see each; the last after `timeout_s`.
+        """
+        outgoing = self._outgoing(topic, message, parameters)
+        remember = remember and topic.retained
+        accepted = await self._entered().publish(outgoing, timeout_s=timeout_s, remember=remember)
         return accepted.reason != NO_SUBSCRIBER
 
-    async def clear(self, topic: Topic[M], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int) -> None:
-        """Remove a retained message; subscribers see nothing."""
-        outgoing = self._outgoing(topic, b"", parameters)
+    async def clear(self, topic: Topic[Any], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int) -> None:
+        """Remove a retained message; those who `watch` it see None."""
+        address = self.full_address(topic, **parameters)
         control = self._entered()
-        control.forget_address(outgoing.address)
-        await control.publish(outgoing, timeout_s=timeout_s)
+        control.forget(address)
+        await control.publish(Outgoing(address, b"", retain=True), timeout_s=timeout_s)
 
     async def snapshot(
         self, topic: Topic[M], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int
     ) -> list[Delivery[M]]:
-        """The retained messages that are there now."""
-        pattern = f"{self.root}/{topic.filter(**parameters)}"
+        """All messages of a topic that are retained now."""
         settings = ConnectionSettings(self.address, self._client_id("snapshot"), self._keepalive_s)
-        found = await retained_now(settings, pattern, timeout_s=timeout_s)
-        return [delivery for incoming in found if (delivery := self._decode(topic, incoming)) is not None]
-
-    async def publish_bytes(
-        self, address: str, payload: bytes, *, qos: Literal[0, 1] = 1, timeout_s: float = _TIMEOUT_S
-    ) -> float:
-        """Send raw bytes to an address below the root; time until the broker's PUBACK, s (0 with QoS 0)."""
-        outgoing = Outgoing(f"{self.root}/{address}", payload, qos)
-        return (await self._entered().publish(outgoing, timeout_s=timeout_s)).seconds
-
-    @contextlib.asynccontextmanager
-    async def subscribe_bytes(self, pattern: str) -> AsyncIterator[AsyncIterator[RawDelivery]]:
-        """Whatever matches a filter below the root, as bytes."""
-        async with self._entered().listen(f"{self.root}/{pattern}", timeout_s=_TIMEOUT_S) as inbox:
-
-            async def deliveries() -> AsyncIterator[RawDelivery]:
-                while True:
-                    incoming = await inbox.get()
-                    address = incoming.address.removeprefix(f"{self.root}/")
-                    yield RawDelivery(address, incoming.payload, incoming.retained, incoming.received_at)
-
-            yield deliveries()
+        found = await retained_now(settings, self._pattern(topic, parameters), timeout_s=timeout_s)
+        deliveries = (self._edge.delivery(topic, incoming) for incoming in found)
+        return [delivery for delivery in deliveries if delivery is not None]
 
     @contextlib.asynccontextmanager
     async def frames(self, topic: Topic[Frame], **parameters: str | int) -> AsyncIterator[AsyncIterator[FrameDelivery]]:
-        """Frames of a topic, over the data connection. Each must be acknowledged."""
+        """Frames of a topic, over the data connection; at most `receive_maximum` wait to be acknowledged.
+
+        Leaving acknowledges what is left: whoever holds the request will send it again elsewhere.
+        """
         channel = await self._data_channel()
-        pattern = f"{self.root}/{topic.filter(**parameters)}"
-        async with channel.listen(pattern, timeout_s=_TIMEOUT_S) as inbox:
+        unacknowledged: dict[int, Incoming] = {}
 
-            async def deliveries() -> AsyncIterator[FrameDelivery]:
-                while True:
-                    incoming = await inbox.get()
-                    delivery = self._decode(topic, incoming)
-                    if delivery is None:
-                        incoming.connection.ack(incoming.mid)
-                    else:
-                        yield FrameDelivery.of(delivery, incoming)
+        def read(incoming: Incoming) -> FrameDelivery | None:
+            delivery = self._edge.delivery(topic, incoming)
+            if delivery is None:
+                incoming.ack()
+                return None
+            unacknowledged[id(incoming)] = incoming
 
+            def ack() -> None:
+                if unacknowledged.pop(id(incoming), None) is not None:
+                    incoming.ack()
+
+            expiry_s = incoming.envelope.expiry_s
+            return FrameDelivery(delivery.message, delivery.parameters, expiry_s, incoming.received_at, ack)
+
+        async with channel.listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
             try:
-                yield deliveries()
+                yield Stream(inbox, read)
             finally:
-                for incoming in inbox.drain():
-                    incoming.connection.ack(incoming.mid)
+                for incoming in (*unacknowledged.values(), *inbox.drain()):
+                    incoming.ack()
+                unacknowledged.clear()
 
     async def send_frame(
         self,
@@ -190,48 +229,74 @@ class Bus:
         timeout_s: float = _TIMEOUT_S,
         **parameters: str | int,
     ) -> bool:
-        """Send an encoded frame; False when nobody is subscribed there."""
+        """Send an encoded frame over the data connection. False: nobody is subscribed there, so it is gone.
+
+        Args:
+            topic: where to; `parameters` name the address.
+            payload: from `schemas.frame.encode_frame`.
+            expiry_s: the broker drops it when it has waited that long.
+            correlation: the request id.
+            response_address: whole topic for the answer.
+            traceparent: W3C trace context.
+            timeout_s: how long to try.
+
+        Raises:
+            TooLargeError, PublishRefusedError, BrokerUnreachableError: see each; the last after `timeout_s`.
+        """
         channel = await self._data_channel()
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.ContentType = FRAME_CONTENT_TYPE
-        properties.MessageExpiryInterval = max(1, expiry_s)
-        properties.CorrelationData = correlation.encode()
-        if response_address is not None:
-            properties.ResponseTopic = response_address
-        if traceparent is not None:
-            properties.UserProperty = ("traceparent", traceparent)
-        message = Outgoing(f"{self.root}/{topic.address(**parameters)}", payload, properties=properties)
+        envelope = Envelope(
+            FRAME_CONTENT_TYPE, max(1, expiry_s), correlation.encode(), response_address, traceparent or None
+        )
+        message = Outgoing(self.full_address(topic, **parameters), payload, envelope=envelope)
         accepted = await channel.publish(message, timeout_s=timeout_s)
         return accepted.reason != NO_SUBSCRIBER
 
-    def bulk(self) -> AbstractAsyncContextManager[Bus]:
-        """A further connection for blobs and probes, so that they delay neither control messages nor frames."""
-        return Bus(self.address, name=self.name, root=self.root, connect_timeout_s=self._connect_timeout_s)
+    @contextlib.asynccontextmanager
+    async def subscribe_bytes(self, pattern: str) -> AsyncIterator[AsyncIterator[RawDelivery]]:
+        """Whatever matches a filter below the root, as bytes; for probes."""
+        async with self._entered().listen(f"{self.root}/{pattern}", timeout_s=_TIMEOUT_S) as inbox:
+            yield Stream(inbox, self._edge.raw)
 
-    def full_address(self, topic: Topic[Any], **parameters: str | int) -> str:
-        """The whole MQTT topic, root included."""
-        return f"{self.root}/{topic.address(**parameters)}"
+    async def publish_bytes(
+        self, address: str, payload: bytes, *, qos: Literal[0, 1] = 1, timeout_s: float = _TIMEOUT_S
+    ) -> float:
+        """Send bytes to an address below the root; returns the time to the broker's PUBACK, s (0 with QoS 0)."""
+        message = Outgoing(f"{self.root}/{address}", payload, qos)
+        return (await self._entered().publish(message, timeout_s=timeout_s)).seconds
 
-    def _outgoing(self, topic: Topic[Any], payload: bytes, parameters: dict[str, Any]) -> Outgoing:
-        properties = Properties(PacketTypes.PUBLISH)
-        properties.ContentType = _CONTENT_TYPES[topic.encoding]
-        address = f"{self.root}/{topic.address(**parameters)}"
-        return Outgoing(address, payload, retain=topic.retained, properties=properties)
+    @contextlib.asynccontextmanager
+    async def bulk(self) -> AsyncIterator[Bus]:
+        """A further connection, for blobs and probes: they delay neither control messages nor frames."""
+        bulk = Bus(
+            self.address,
+            name=self.name,
+            root=self.root,
+            keepalive_s=self._keepalive_s,
+            connect_timeout_s=self._connect_timeout_s,
+        )
+        bulk._rejections, bulk._edge = self._rejections, self._edge
+        async with bulk:
+            yield bulk
 
-    def _decode(self, topic: Topic[M], incoming: Incoming) -> Delivery[M] | None:
-        if not incoming.payload:
-            return None
-        address = incoming.address.removeprefix(f"{self.root}/")
-        parameters = topic.parse(address)
-        if parameters is None:
-            return None
-        try:
-            message = topic.decode(incoming.payload)
-        except BadMessageError as error:
-            self.rejected[error.reason] += 1
-            _LOG.warning("dropped a message on %s: %s", incoming.address, error)
-            return None
-        return Delivery(message, parameters, incoming.retained, address)
+    def _pattern(self, topic: Topic[Any], parameters: dict[str, str | int]) -> str:
+        return f"{self.root}/{topic.filter(**parameters)}"
+
+    def _outgoing(self, topic: Topic[Any], message: Any, parameters: dict[str, Any]) -> Outgoing:
+        envelope = Envelope("application/msgpack" if topic.encoding == "msgpack" else "application/json")
+        address = self.full_address(topic, **parameters)
+        return Outgoing(address, topic.encode(message), retain=topic.retained, envelope=envelope)
+
+    def _settings(self, part: Literal["control", "data"]) -> ConnectionSettings:
+        data = part == "data"
+        will = None if data or self._will is None else self._will
+        return ConnectionSettings(
+            self.address,
+            self._client_id(part),
+            self._keepalive_s,
+            receive_maximum=self._receive_maximum if data else None,
+            manual_ack=data,
+            will=None if will is None else self._outgoing(will.topic, will.message, dict(will.parameters)),
+        )
 
     def _client_id(self, part: str) -> str:
         return f"{self.name}-{part}-{secrets.token_hex(4)}"
@@ -242,17 +307,12 @@ class Bus:
         return self._control
 
     async def _data_channel(self) -> Channel:
+        if self._data is not None:
+            return self._data
         self._entered()
         async with self._data_lock:
             if self._data is None:
-                settings = ConnectionSettings(
-                    self.address,
-                    self._client_id("data"),
-                    self._keepalive_s,
-                    receive_maximum=self._receive_maximum,
-                    manual_ack=True,
-                )
-                channel = Channel(settings, self.rejected)
+                channel = Channel(self._settings("data"), self._rejections)
                 await channel.start(self._connect_timeout_s)
                 self._data = channel
             return self._data

@@ -1,98 +1,75 @@
-"""One connection that heals itself: it reconnects, subscribes again, and says again what the broker should retain."""
+"""A connection that is there whenever the broker is (docs/decisions/0004-reconnect-policy.md).
+
+When it is lost it comes back by itself, subscribes again, says again what the broker should retain, and then calls
+back whoever asked to know. Publishing waits meanwhile; subscribers go on iterating.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Final
 
 from paho.mqtt.packettypes import PacketTypes
 
-from broker.backoff import delays
+from broker.backoff import LONGEST_S, delays
 from broker.connection import (
-    Accepted,
+    BrokerRefusedError,
     BrokerUnreachableError,
     BusError,
     Connection,
     ConnectionLostError,
     ConnectionSettings,
-    Incoming,
-    Outgoing,
     SubscribeRefusedError,
+    TooLargeError,
     reason_name,
 )
 from broker.inbox import Inbox
+from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
+from broker.rejections import Rejections
+from broker.subscriptions import Filter, Subscriptions
 
 _LOG = logging.getLogger(__name__)
-_MOST_IDENTIFIERS: Final = 268_435_455
-_FIRST_FAILURE: Final = 0x80
-NO_SUBSCRIBER: Final = 0x10
-
-
-class TooLargeError(BusError):
-    """A message that this broker will not pass."""
-
-    def __init__(self, address: str, packet_bytes: int, most_bytes: int) -> None:
-        super().__init__(
-            f"{address}: {packet_bytes} bytes, and this broker passes at most {most_bytes}. Set `max_packet_size "
-            f"{max(packet_bytes, 64 << 20)}` in its mosquitto.conf and restart it, or send less (a codec: u8, zstd)"
-        )
 
 
 class PublishRefusedError(BusError):
-    """The broker took a message and said that it would not pass it on."""
+    """The broker received a message and will not pass it on."""
 
-    def __init__(self, address: str, reason: str) -> None:
+    def __init__(self, address: str, reason: int) -> None:
         super().__init__(
-            f"the broker refused a message to {address}: {reason}. Check its access rules (acl_file) for this user"
+            f"the broker refused a message to {address}: {reason_name(PacketTypes.PUBACK, reason)}. "
+            "Check its access rules (acl_file) for this user"
         )
 
 
-@dataclass(eq=False)
-class _Filter:
-    """One filter at the broker, and all that listen to it here."""
-
-    pattern: str
-    inboxes: list[Inbox] = field(default_factory=list)
-    subscribed_on: Connection | None = None
-
-
 class Channel:
-    """A connection that is there whenever the broker is. `start` and `stop`.
+    """See the module. `start` and `stop`."""
 
-    Each SUBSCRIBE carries an identifier of its own, and the broker puts it on every message that matched. So a message
-    that matches two overlapping filters reaches each listener once, and the retained messages that a new listener
-    asked for reach only that listener.
-    """
-
-    def __init__(self, settings: ConnectionSettings, rejected: Counter[str]) -> None:
+    def __init__(self, settings: ConnectionSettings, rejections: Rejections) -> None:
         self._settings = settings
-        self._rejected = rejected
-        self._connection: Connection | None = None
-        self._up = asyncio.Event()
-        self._filters: dict[str, _Filter] = {}
-        self._identifiers: dict[int, tuple[_Filter, Inbox | None]] = {}
-        self._next_identifier = itertools.count(1)
+        self._rejections = rejections
+        self._subscriptions = Subscriptions()
         self._retained: dict[str, Outgoing] = {}
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._connection: Connection | None = None
+        self._up = asyncio.Event()
+        self._up_since = 0.0
         self._keeper: asyncio.Task[None] | None = None
-        self._rng = random.Random()  # noqa: S311 - jitter
+        self._failure: Exception | None = None
+        self._rng = random.Random()  # noqa: S311 - jitter, no secret
+        self._delays = delays(self._rng)
 
     @property
     def connected(self) -> bool:
         """There is a connection now."""
-        return self._up.is_set()
+        return self._up.is_set() and self._failure is None
 
     @property
     def max_packet_bytes(self) -> int:
-        """The broker's limit, from the latest connection."""
+        """The broker's limit for one packet, from the latest connection."""
         return self._connection.max_packet_bytes if self._connection else 0
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -104,18 +81,28 @@ class Channel:
 
         Raises:
             BrokerUnreachableError: not within `timeout_s` (None: keep trying).
-            BrokerRefusedError: wrong credentials.
+            BrokerRefusedError: the broker does not know these credentials.
         """
-        self._connection = await self._connect(timeout_s)
-        self._up.set()
-        self._keeper = asyncio.create_task(self._keep(self._connection), name=f"bus {self._settings.client_id}")
+        problem = "no answer"
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    try:
+                        self._is_up(await self._open())
+                        break
+                    except ConnectionLostError as error:
+                        problem = str(error)
+                        _LOG.info("no broker at %s yet: %s", self._settings.address, problem)
+                    await asyncio.sleep(next(self._delays))
+        except TimeoutError:
+            raise BrokerUnreachableError(self._settings.address, timeout_s or 0.0, problem) from None
+        self._keeper = asyncio.create_task(self._keep(), name=f"bus {self._settings.client_id}")
 
     async def stop(self) -> None:
-        """Disconnect in good order."""
+        """Disconnect in good order: no will is published."""
         if self._keeper is not None:
             self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+            await asyncio.wait([self._keeper])
         self._up.clear()
         if self._connection is not None:
             await self._connection.close()
@@ -123,10 +110,10 @@ class Channel:
     async def publish(self, message: Outgoing, *, timeout_s: float, remember: bool = False) -> Accepted:
         """Send; with QoS 1 until the broker has it, over lost connections too.
 
-        With `remember`, the message is said again after every reconnect, until `forget`.
+        With `remember` the message is said again after each reconnect, until another one takes its place or `forget`.
 
         Raises:
-            TooLargeError: it will not pass this broker.
+            TooLargeError: this broker does not pass so much.
             PublishRefusedError: the broker refused it.
             BrokerUnreachableError: not within `timeout_s`.
         """
@@ -134,167 +121,165 @@ class Channel:
             self._retained[message.address] = message
         try:
             async with asyncio.timeout(timeout_s):
-                while True:
-                    connection = await self._available()
-                    if remember and self._retained.get(message.address) is not message:
-                        return Accepted(0, 0.0)
-                    if message.packet_bytes > connection.max_packet_bytes:
-                        raise TooLargeError(message.address, message.packet_bytes, connection.max_packet_bytes)
-                    with contextlib.suppress(ConnectionLostError):
-                        accepted = await connection.publish(message)
-                        break
+                accepted = await self._publish_until_accepted(message, remember=remember)
         except TimeoutError:
-            raise BrokerUnreachableError(self._settings.address, timeout_s, "the connection was lost") from None
+            raise BrokerUnreachableError(self._settings.address, timeout_s, "it did not accept a message") from None
         except TooLargeError:
-            self.forget(message)
+            self._forget(message)
             raise
-        if accepted.reason >= _FIRST_FAILURE:
-            self.forget(message)
-            raise PublishRefusedError(message.address, reason_name(PacketTypes.PUBACK, accepted.reason))
+        if accepted.reason >= FIRST_FAILURE:
+            self._forget(message)
+            raise PublishRefusedError(message.address, accepted.reason)
         return accepted
 
-    def forget(self, message: Outgoing) -> None:
-        """Do not say this again after a reconnect."""
-        if self._retained.get(message.address) is message:
-            del self._retained[message.address]
-
-    def forget_address(self, address: str) -> None:
-        """Do not say anything again there after a reconnect."""
+    def forget(self, address: str) -> None:
+        """Say nothing at this address after a reconnect."""
         self._retained.pop(address, None)
 
     @contextlib.asynccontextmanager
     async def listen(self, pattern: str, *, timeout_s: float) -> AsyncIterator[Inbox]:
-        """An inbox of everything that matches `pattern`, subscribed when entered.
+        """An inbox of everything that matches `pattern`; subscribed when entered.
 
         Raises:
             SubscribeRefusedError: the broker refused.
             BrokerUnreachableError: not within `timeout_s`.
         """
-        inbox = Inbox(pattern, self._rejected)
-        entry = self._filters.setdefault(pattern, _Filter(pattern))
-        late = bool(entry.inboxes)
-        entry.inboxes.append(inbox)
+        inbox = Inbox(pattern, self._rejections, bounded=not self._settings.manual_ack)
+        entry = self._subscriptions.add(inbox)
         try:
             try:
                 async with asyncio.timeout(timeout_s):
-                    await self._subscribe_once(entry, inbox if late else None)
+                    await self._subscribe_until_accepted(entry, inbox)
             except TimeoutError:
-                raise BrokerUnreachableError(self._settings.address, timeout_s, "the connection was lost") from None
+                problem = "it did not accept a subscription"
+                raise BrokerUnreachableError(self._settings.address, timeout_s, problem) from None
             yield inbox
         finally:
-            entry.inboxes.remove(inbox)
-            if not entry.inboxes:
-                self._drop(entry)
+            if self._subscriptions.remove(inbox) and self._connection is not None:
+                self._connection.unsubscribe(pattern)
 
-    async def _subscribe_once(self, entry: _Filter, newcomer: Inbox | None) -> None:
+    async def _publish_until_accepted(self, message: Outgoing, *, remember: bool) -> Accepted:
         while True:
             connection = await self._available()
-            if entry.subscribed_on is connection and newcomer is None:
-                return
+            if remember and self._retained.get(message.address) is not message:
+                # Something newer has been said there while this one waited: it must not come after it.
+                return Accepted(0, 0.0)
             with contextlib.suppress(ConnectionLostError):
-                await self._subscribe(connection, entry, newcomer)
-                return
+                return await connection.publish(message)
 
-    async def _subscribe(self, connection: Connection, entry: _Filter, newcomer: Inbox | None) -> None:
-        identifier = next(self._next_identifier)
-        self._identifiers[identifier] = (entry, newcomer)
-        await connection.subscribe(entry.pattern, identifier)
-        entry.subscribed_on = connection
-
-    def _drop(self, entry: _Filter) -> None:
-        if self._filters.get(entry.pattern) is entry:
-            del self._filters[entry.pattern]
-            if self._connection is not None:
-                self._connection.unsubscribe(entry.pattern)
-        for identifier in [number for number, (owner, _) in self._identifiers.items() if owner is entry]:
-            del self._identifiers[identifier]
-
-    def _dispatch(self, message: Incoming) -> None:
-        reached: set[int] = set()
-        for identifier in message.subscriptions:
-            entry, newcomer = self._identifiers.get(identifier, (None, None))
-            if entry is None:
-                continue
-            for inbox in [newcomer] if newcomer is not None and message.retained else entry.inboxes:
-                if id(inbox) not in reached:
-                    reached.add(id(inbox))
-                    inbox.put(message)
-        if not reached and self._settings.manual_ack:
-            message.connection.ack(message.mid)
+    async def _subscribe_until_accepted(self, entry: Filter, inbox: Inbox) -> None:
+        while True:
+            connection = await self._available()
+            identifier = self._subscriptions.identify(entry, inbox)
+            with contextlib.suppress(ConnectionLostError):
+                return await connection.subscribe(entry.pattern, identifier)
 
     async def _available(self) -> Connection:
         while True:
             await self._up.wait()
-            if self._keeper is not None and self._keeper.done():
-                self._keeper.result()
+            if self._failure is not None:
+                raise self._failure
             if self._connection is not None and not self._connection.lost.done():
                 return self._connection
+            # Lost, and the keeper has not been told yet.
             self._up.clear()
 
-    async def _connect(self, timeout_s: float | None) -> Connection:
-        started = time.monotonic()
-        for delay in delays(self._rng):
-            connection = Connection(self._settings, self._dispatch)
-            try:
-                await connection.open()
-            except ConnectionLostError as error:
-                waited = time.monotonic() - started
-                if timeout_s is not None and waited + delay > timeout_s:
-                    raise BrokerUnreachableError(self._settings.address, timeout_s, str(error)) from error
-                _LOG.info("no broker at %s yet (%s)", self._settings.address, error)
-                await asyncio.sleep(delay)
-            else:
-                return connection
-        raise AssertionError("delays never end")
+    async def _open(self) -> Connection:
+        connection = Connection(self._settings, self._dispatch)
+        await connection.open()
+        return connection
 
-    async def _keep(self, connection: Connection) -> None:
-        """Wait for the loss of each connection and make the next."""
-        callbacks: asyncio.Task[None] | None = None
+    def _is_up(self, connection: Connection) -> None:
+        self._connection = connection
+        self._up_since = time.monotonic()
+        self._up.set()
+
+    def _dispatch(self, message: Incoming) -> None:
+        listeners = self._subscriptions.listeners(message)
+        for inbox in listeners:
+            inbox.put(message)
+        if not listeners:
+            message.ack()
+
+    async def _keep(self) -> None:
+        back = False
         try:
-            while True:
-                reason = await asyncio.shield(connection.lost)
+            while self._connection is not None:
+                reason = await self._until_lost(self._connection, call_back=back)
                 self._up.clear()
-                _LOG.warning("lost the broker at %s (%s); reconnecting", self._settings.address, reason)
-                if callbacks is not None:
-                    callbacks.cancel()
-                connection = await self._reconnect()
-                _LOG.info("the broker at %s is back", self._settings.address)
-                callbacks = asyncio.create_task(self._call_back(), name=f"reconnected {self._settings.client_id}")
-        except BusError as error:
-            self._fail(error)
+                _LOG.warning("lost the broker at %s: %s; reconnecting", self._settings.address, reason)
+                await self._reconnect()
+                _LOG.warning("the broker at %s is back", self._settings.address)
+                back = True
+        except Exception as error:
+            # Nothing is left to keep: everybody who waits here must hear of it, and end.
+            self._failure = error
+            for entry in self._subscriptions:
+                for inbox in entry.inboxes:
+                    inbox.fail(error)
+            self._up.set()
             raise
+
+    async def _until_lost(self, connection: Connection, *, call_back: bool) -> str:
+        callbacks = asyncio.create_task(self._call_back()) if call_back else None
+        waiting: set[asyncio.Future[str] | asyncio.Task[None]] = {connection.lost}
+        try:
+            if callbacks is not None:
+                await asyncio.wait({*waiting, callbacks}, return_when=asyncio.FIRST_COMPLETED)
+                if callbacks.done():
+                    callbacks.result()
+            await asyncio.wait(waiting)
         finally:
             if callbacks is not None:
                 callbacks.cancel()
+        return connection.lost.result()
 
-    async def _reconnect(self) -> Connection:
-        while True:
-            connection = await self._connect(None)
+    async def _call_back(self) -> None:
+        for callback in self._callbacks:
             try:
-                await self._restore(connection)
-            except ConnectionLostError:
-                continue
-            self._connection = connection
-            self._up.set()
-            return connection
+                await callback()
+            except BrokerUnreachableError as error:
+                # Lost again; it will be called again.
+                _LOG.info("a reconnect callback did not get through: %s", error)
+
+    async def _reconnect(self) -> None:
+        if time.monotonic() - self._up_since > LONGEST_S:
+            self._delays = delays(self._rng)
+        for delay in self._delays:
+            await asyncio.sleep(delay)
+            try:
+                connection = await self._open()
+                try:
+                    await self._restore(connection)
+                except BaseException:
+                    await connection.close()
+                    raise
+            except (ConnectionLostError, BrokerRefusedError) as error:
+                _LOG.info("no broker at %s yet: %s", self._settings.address, error)
+            else:
+                self._is_up(connection)
+                return
 
     async def _restore(self, connection: Connection) -> None:
-        for entry in list(self._filters.values()):
+        for entry in self._subscriptions:
             try:
-                await self._subscribe(connection, entry, None)
+                await connection.subscribe(entry.pattern, self._subscriptions.identify(entry, None))
             except SubscribeRefusedError as error:
                 for inbox in entry.inboxes:
                     inbox.fail(error)
         for message in list(self._retained.values()):
-            if self._retained.get(message.address) is message:
-                await connection.publish(message)
+            if self._retained.get(message.address) is not message:
+                continue
+            try:
+                accepted = await connection.publish(message)
+            except TooLargeError as error:
+                _LOG.error("retained state is not on the broker any more: %s", error)
+                continue
+            if accepted.reason >= FIRST_FAILURE:
+                _LOG.error(
+                    "retained state is not on the broker: %s", PublishRefusedError(message.address, accepted.reason)
+                )
 
-    async def _call_back(self) -> None:
-        for callback in list(self._callbacks):
-            await callback()
-
-    def _fail(self, error: BaseException) -> None:
-        for entry in self._filters.values():
-            for inbox in entry.inboxes:
-                inbox.fail(error)
-        self._up.set()
+    def _forget(self, message: Outgoing) -> None:
+        if self._retained.get(message.address) is message:
+            del self._retained[message.address]

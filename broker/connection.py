@@ -1,34 +1,36 @@
 """One MQTT 5 connection, from CONNECT to its loss. It never reconnects: `channel.py` makes the next one.
 
-aiomqtt runs the socket on the event loop. What it leaves out is done here, on the paho client inside it, and nowhere
-else: reason codes of PUBACK, limits from CONNACK, acknowledging by hand, and messages that go straight to where they
-are wanted instead of through a queue that drops what does not fit.
+aiomqtt runs the socket on the event loop, paho speaks MQTT, `wire.py` moves the data. What aiomqtt leaves out is here:
+reason codes of PUBACK and SUBACK, the broker's limits, acknowledging by hand, and every message going straight to
+where it is wanted instead of through a queue that drops what does not fit.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import aiomqtt
-import paho.mqtt.client as paho
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from broker.address import BrokerAddress
+from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
+from broker.packet import MOST_PACKET_BYTES, PacketError, Publish
+from broker.wire import Wire
+from schemas.frame import DEFAULT_LIMITS
 
-_LOG = logging.getLogger(__name__)
 _CONNECT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 2.0
-_MOST_BYTES: Final = 268_435_455
 _MOST_IN_FLIGHT: Final = 20
-_FIRST_FAILURE: Final = 0x80
+_MOST_RECEIVED_BYTES: Final = DEFAULT_LIMITS.frame_bytes + (1 << 16)
 
 
 class BusError(Exception):
@@ -50,66 +52,40 @@ class BrokerRefusedError(BusError):
 
     def __init__(self, address: BrokerAddress, reason: str) -> None:
         super().__init__(
-            f"the broker at {address} refused the connection: {reason}. Check the user name and password in the address; "
+            f"the broker at {address} refused the connection: {reason}. Check user name and password in the address; "
             "`stageline invite DEVICE` on the hub makes new ones"
         )
-
-
-class ConnectionLostError(BusError):
-    """The connection ended before the broker answered."""
 
 
 class SubscribeRefusedError(BusError):
     """The broker did not accept a subscription."""
 
-    def __init__(self, pattern: str, reason: str) -> None:
+    def __init__(self, pattern: str, reason: int) -> None:
         super().__init__(
-            f"the broker refused the subscription to {pattern}: {reason}. Check the broker's access rules (acl_file)"
+            f"the broker refused the subscription to {pattern}: {reason_name(PacketTypes.SUBACK, reason)}. "
+            "Check its access rules (acl_file) for this user"
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """A message on its way out; `address` is the whole topic."""
+class TooLargeError(BusError):
+    """A message that this broker will not pass."""
 
-    address: str
-    payload: bytes
-    qos: Literal[0, 1] = 1
-    retain: bool = False
-    properties: Properties | None = None
-
-    @property
-    def packet_bytes(self) -> int:
-        """Size of its PUBLISH packet, which is what a broker's limit counts."""
-        properties = len(self.properties.pack()) if self.properties else 1
-        return 1 + 4 + 2 + len(self.address.encode()) + 2 + properties + len(self.payload)
+    def __init__(self, address: str, packet_bytes: int, most_bytes: int) -> None:
+        super().__init__(
+            f"{address}: {packet_bytes} bytes, and this broker passes at most {most_bytes}. Set `max_packet_size "
+            f"{max(packet_bytes, 64 << 20)}` in its mosquitto.conf and restart it, or send less (codec u8 or zstd)"
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A message as it came; `subscription` lists the identifiers that it matched."""
-
-    address: str
-    payload: bytes
-    retained: bool
-    subscriptions: tuple[int, ...]
-    properties: Properties | None
-    mid: int
-    received_at: float
-    connection: Connection
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The broker's PUBACK: its reason code, and how long it took to come, s."""
-
-    reason: int
-    seconds: float
+class ConnectionLostError(Exception):
+    """The connection ended, or never was; trying again on a new one may help. Never leaves this package."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
-    """How to connect; the same for every attempt, so that a new connection takes the place of a stale one."""
+    """How to connect. The client id is the same for every attempt, so that a new connection takes over from a stale
+    one and the broker has published its will before it listens to us again.
+    """
 
     address: BrokerAddress
     client_id: str
@@ -120,15 +96,17 @@ class ConnectionSettings:
 
 
 class Connection:
-    """See the module. `open`, use, `close`; `lost` is done (with a reason) when it ended."""
+    """See the module. `open` once, use, `close`; `lost` is done, with the reason, when it has ended."""
 
     def __init__(self, settings: ConnectionSettings, on_message: Callable[[Incoming], None]) -> None:
         self._settings = settings
         self._on_message = on_message
-        self._awaited: dict[int, tuple[float, asyncio.Future[Accepted]]] = {}
-        self._subscribing: dict[int, asyncio.Future[int]] = {}
         self._window = asyncio.Semaphore(_MOST_IN_FLIGHT)
-        self.max_packet_bytes = _MOST_BYTES
+        self._published: dict[int, tuple[float, asyncio.Future[Accepted]]] = {}
+        self._subscribing: dict[int, asyncio.Future[int]] = {}
+        self._client: aiomqtt.Client
+        self._wire: Wire
+        self.max_packet_bytes = MOST_PACKET_BYTES
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def open(self) -> None:
@@ -136,68 +114,65 @@ class Connection:
 
         Raises:
             BrokerRefusedError: the broker said no.
-            ConnectionLostError: anything else; trying again may help.
+            ConnectionLostError: anything else.
         """
-        settings = self._settings
         try:
-            self._client = aiomqtt.Client(
-                settings.address.host,
-                settings.address.port,
-                username=settings.address.username,
-                password=settings.address.password,
-                identifier=settings.client_id,
-                protocol=aiomqtt.ProtocolVersion.V5,
-                clean_start=True,
-                keepalive=settings.keepalive_s,
-                properties=_connect_properties(settings),
-                tls_context=settings.address.tls_context(),
-                will=_will(settings.will),
-                timeout=_CONNECT_TIMEOUT_S,
-                max_inflight_messages=_MOST_IN_FLIGHT,
-                socket_options=[(paho.socket.IPPROTO_TCP, paho.socket.TCP_NODELAY, 1)],
-            )
+            context = await asyncio.to_thread(self._settings.address.tls_context)
+            sock = await _tcp(self._settings)
         except OSError as error:
-            raise ConnectionLostError(str(error)) from error
-        self._paho: paho.Client = self._client._client
-        self._hook()
+            raise ConnectionLostError(str(error) or type(error).__name__) from error
+        self._prepare(sock, context)
+        connecting = asyncio.ensure_future(self._client.__aenter__())
         try:
-            await self._client.__aenter__()
-        except aiomqtt.MqttConnectError as error:
-            raise BrokerRefusedError(settings.address, str(error.rc)) from error
-        except (aiomqtt.MqttError, OSError) as error:
-            self._drop()
-            raise ConnectionLostError(str(error)) from error
-        except BaseException:
-            self._drop()
+            await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            # aiomqtt connects in a thread that cannot be cancelled; what it makes must not be left behind.
+            connecting.add_done_callback(self._abandon)
             raise
-        self._client._disconnected.add_done_callback(self._ended)
+        except MqttConnectError as error:
+            self._wire.drop()
+            raise BrokerRefusedError(self._settings.address, str(error.rc)) from error
+        except (aiomqtt.MqttError, OSError) as error:
+            self._wire.drop()
+            raise ConnectionLostError(str(error)) from error
+        if not self._wire.is_open:
+            raise ConnectionLostError("the broker closed the connection at once")
+        loop = asyncio.get_running_loop()
+        self._wire.use_loop(lambda watched: loop.add_writer(watched, self._wire.loop_write), loop.remove_writer)
+        self._client._disconnected.add_done_callback(self._broke)
 
     async def close(self) -> None:
-        """Disconnect in good order: the broker forgets our will. Never waits long."""
+        """Disconnect in good order, so that the broker forgets our will. Never waits long."""
         if not self.lost.done():
-            self._paho.disconnect()
-            self._paho.loop_write()
+            self._wire.disconnect()
             await asyncio.wait([self.lost], timeout=_CLOSE_TIMEOUT_S)
-        self._drop()
+        self._wire.drop()
 
     async def publish(self, message: Outgoing) -> Accepted:
-        """Send, and with QoS 1 wait for the broker's word on it.
+        """Send; with QoS 1, wait for the broker's word on it.
 
         Raises:
+            TooLargeError: the broker said at CONNECT that it would not take so much.
             ConnectionLostError: the connection ended first; the message may or may not have arrived.
         """
         async with self._window:
             self._check_open()
+            mid = self._wire.next_mid()
+            head = message.head(mid)
+            packet_bytes = len(head) + len(message.payload)
+            if packet_bytes > self.max_packet_bytes:
+                raise TooLargeError(message.address, packet_bytes, self.max_packet_bytes)
             started = time.perf_counter()
-            info = self._paho.publish(message.address, message.payload, message.qos, message.retain, message.properties)
+            self._wire.send_publish(head, message.payload)
             if message.qos == 0:
                 return Accepted(0, 0.0)
             future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-            self._awaited[info.mid] = (started, future)
+            self._published[mid] = (started, future)
+            self._check_open()
             try:
                 return await future
             finally:
-                self._awaited.pop(info.mid, None)
+                self._published.pop(mid, None)
 
     async def subscribe(self, pattern: str, identifier: int, *, qos: int = 1, send_retained: bool = True) -> None:
         """Subscribe and wait for SUBACK. Messages that match carry `identifier`.
@@ -207,11 +182,11 @@ class Connection:
             ConnectionLostError: the connection ended first.
         """
         self._check_open()
-        properties = Properties(PacketTypes.SUBSCRIBE)
-        properties.SubscriptionIdentifier = identifier
+        properties = _properties(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=identifier)
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if send_retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=qos, retainHandling=handling)
-        _, mid = self._paho.subscribe(pattern, options=options, properties=properties)
+        _, mid = self._wire.subscribe(pattern, options=options, properties=properties)
+        self._check_open()
         if mid is None:
             raise ConnectionLostError("the connection ended")
         future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -220,79 +195,108 @@ class Connection:
             reason = await future
         finally:
             self._subscribing.pop(mid, None)
-        if reason >= _FIRST_FAILURE:
-            raise SubscribeRefusedError(pattern, reason_name(PacketTypes.SUBACK, reason))
+        if reason >= FIRST_FAILURE:
+            raise SubscribeRefusedError(pattern, reason)
 
     def unsubscribe(self, pattern: str) -> None:
         """Ask for no more; nothing is waited for."""
         if not self.lost.done():
-            self._paho.unsubscribe(pattern)
+            self._wire.unsubscribe(pattern)
 
     def ack(self, mid: int) -> None:
-        """Acknowledge a message (manual_ack): the broker may send the next."""
+        """Acknowledge a message (with `manual_ack`): the broker may send the next."""
         if not self.lost.done():
-            self._paho.ack(mid, 1)
+            self._wire.ack(mid, 1)
+
+    def _prepare(self, sock: socket.socket, context: Any) -> None:
+        settings, address = self._settings, self._settings.address
+        self._client = aiomqtt.Client(
+            address.host,
+            address.port,
+            username=address.username,
+            password=address.password,
+            identifier=settings.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=True,
+            keepalive=settings.keepalive_s,
+            properties=_connect_properties(settings),
+            tls_context=context,
+            will=_will(settings.will),
+            timeout=_CONNECT_TIMEOUT_S,
+        )
+        self._wire = Wire.inside(
+            self._client._client,
+            sock,
+            most_bytes=_MOST_RECEIVED_BYTES,
+            got_publish=self._got_publish,
+            got_puback=self._got_puback,
+        )
+        self._wire.manual_ack_set(True)
+        self._wire.on_connect = self._got_connack
+        self._wire.on_subscribe = self._got_suback
+        self._wire.on_unsubscribe = None
+        self._wire.on_disconnect = self._disconnected
 
     def _check_open(self) -> None:
         if self.lost.done():
             raise ConnectionLostError(self.lost.result())
 
-    def _hook(self) -> None:
-        self._paho.manual_ack_set(self._settings.manual_ack)
-        self._paho.on_message = self._message_came
-        self._paho.on_publish = self._puback_came
-        self._paho.on_subscribe = self._suback_came
-        self._paho.on_unsubscribe = None
-        connected = self._client._on_connect
+    def _got_connack(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
+        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", MOST_PACKET_BYTES)
+        self._window = asyncio.Semaphore(min(_MOST_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)))
+        self._client._on_connect(client, userdata, flags, reason, properties)
 
-        def on_connect(client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
-            self.max_packet_bytes = getattr(properties, "MaximumPacketSize", _MOST_BYTES)
-            self._window = asyncio.Semaphore(
-                min(_MOST_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT))
-            )
-            connected(client, userdata, flags, reason, properties)
-
-        self._paho.on_connect = on_connect
-
-    def _message_came(self, _client: Any, _userdata: Any, message: paho.MQTTMessage) -> None:
-        properties = message.properties
-        identifiers = getattr(properties, "SubscriptionIdentifier", ())
-        self._on_message(
-            Incoming(
-                message.topic,
-                message.payload,
-                message.retain,
-                tuple(identifiers),
-                properties,
-                message.mid,
-                time.monotonic(),
-                self,
-            )
+    def _got_publish(self, packet: Publish) -> None:
+        if packet.qos > 1:
+            raise PacketError("QoS 2, which nobody here asked for")
+        message = Incoming(
+            packet.address,
+            packet.payload,
+            packet.qos,
+            packet.retained,
+            packet.mid,
+            packet.envelope,
+            time.monotonic(),
+            self,
         )
+        self._on_message(message)
+        if not self._settings.manual_ack:
+            message.ack()
 
-    def _puback_came(self, _client: Any, _userdata: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
-        started, future = self._awaited.pop(mid, (0.0, None))
+    def _got_puback(self, mid: int, reason: int) -> None:
+        started, future = self._published.pop(mid, (0.0, None))
         if future is not None and not future.done():
-            future.set_result(Accepted(reason.value, time.perf_counter() - started))
+            future.set_result(Accepted(reason, time.perf_counter() - started))
 
-    def _suback_came(self, _client: Any, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+    def _got_suback(self, _client: Any, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         future = self._subscribing.pop(mid, None)
         if future is not None and not future.done():
             future.set_result(reasons[0].value)
 
-    def _ended(self, disconnected: asyncio.Future[None]) -> None:
-        problem = disconnected.exception()
-        reason = str(problem) if problem else "closed"
-        if not self.lost.done():
-            self.lost.set_result(reason)
-        for future in [*(future for _, future in self._awaited.values()), *self._subscribing.values()]:
-            if not future.done():
-                future.set_exception(ConnectionLostError(f"the connection ended: {reason}"))
-        self._awaited.clear()
-        self._subscribing.clear()
+    def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any = None) -> None:
+        connected = self._client._connected
+        if not connected.done():
+            connected.set_exception(aiomqtt.MqttError(f"closed before it was accepted: {reason}"))
+        self._end(str(reason))
 
-    def _drop(self) -> None:
-        self._paho._sock_close()
+    def _broke(self, disconnected: asyncio.Future[None]) -> None:
+        self._wire.drop()
+        self._end(repr(disconnected.exception()))
+
+    def _end(self, reason: str) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        waiting: list[asyncio.Future[Any]] = [*self._subscribing.values()]
+        waiting += [future for _, future in self._published.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(ConnectionLostError(reason))
+
+    def _abandon(self, connecting: asyncio.Future[Any]) -> None:
+        if not connecting.cancelled():
+            connecting.exception()
+        self._wire.drop()
 
 
 def reason_name(packet_type: int, reason: int) -> str:
@@ -300,12 +304,48 @@ def reason_name(packet_type: int, reason: int) -> str:
     return f"{ReasonCode(packet_type, identifier=reason)} ({reason})"
 
 
+async def _tcp(settings: ConnectionSettings) -> socket.socket:
+    """A connected TCP socket that notices a peer that has vanished."""
+    loop = asyncio.get_running_loop()
+    address = settings.address
+    problem: OSError = ConnectionError(f"{address.host} has no address")
+    for family, kind, protocol, _, where in await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if hasattr(socket, "TCP_USER_TIMEOUT"):
+                patience_ms = 2000 * settings.keepalive_s
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
+            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
+                await loop.sock_connect(sock, where)
+        except OSError as error:
+            sock.close()
+            problem = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise problem
+
+
+def _properties(packet_type: int, **values: object) -> Properties:
+    properties = Properties(packet_type)  # type: ignore[no-untyped-call]
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
 def _connect_properties(settings: ConnectionSettings) -> Properties:
-    properties = Properties(PacketTypes.CONNECT)
+    properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=_MOST_RECEIVED_BYTES)
     if settings.receive_maximum is not None:
         properties.ReceiveMaximum = settings.receive_maximum
     return properties
 
 
 def _will(will: Outgoing | None) -> aiomqtt.Will | None:
-    return None if will is None else aiomqtt.Will(will.address, will.payload, will.qos, will.retain, will.properties)
+    if will is None:
+        return None
+    properties = _properties(PacketTypes.WILLMESSAGE, ContentType=will.envelope.content_type or "")
+    return aiomqtt.Will(will.address, will.payload, will.qos, will.retain, properties)

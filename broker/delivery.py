@@ -1,21 +1,23 @@
-"""What a subscriber gets: a checked message and where it came from."""
+"""What a subscriber gets: a checked message, and where it came from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
-from broker.connection import Incoming
+from broker.inbox import Inbox
+from broker.message import Incoming
 from schemas.frame import Frame
 from schemas.topics import Topic
 
 M = TypeVar("M")
+D = TypeVar("D")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Will(Generic[M]):
-    """What the broker publishes for us when we vanish."""
+    """What the broker publishes for us when we vanish without a word."""
 
     topic: Topic[M]
     message: M
@@ -24,9 +26,20 @@ class Will(Generic[M]):
 
 @dataclass(frozen=True, slots=True)
 class Delivery(Generic[M]):
-    """A message, the parameters of its address, and whether it is state from before the subscription."""
+    """A message, the parameters in its address, and whether it is state from before the subscription."""
 
     message: M
+    parameters: dict[str, str]
+    retained: bool
+    address: str
+    """Below the root."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[M]):
+    """What a retained topic holds now; `message` is None when it was cleared."""
+
+    message: M | None
     parameters: dict[str, str]
     retained: bool
     address: str
@@ -38,7 +51,8 @@ class RawDelivery:
     """Bytes as they came."""
 
     address: str
-    payload: bytes
+    """Below the root."""
+    payload: memoryview
     retained: bool
     received_at: float
     """`time.monotonic()`, s."""
@@ -46,26 +60,33 @@ class RawDelivery:
 
 @dataclass(frozen=True, slots=True)
 class FrameDelivery:
-    """A frame and its envelope. The broker holds further frames back until `ack`."""
+    """A frame and its envelope. The broker holds further frames back until enough are acknowledged."""
 
     frame: Frame
     parameters: dict[str, str]
     expiry_s: int | None
-    """What is left of the message's life as the broker counts it."""
+    """What is left of its life as the broker counts it."""
     received_at: float
     """`time.monotonic()`, s."""
     _ack: Callable[[], None] = field(repr=False)
 
-    @classmethod
-    def of(cls, delivery: Delivery[Frame], incoming: Incoming) -> Self:
-        """A frame with what its packet said about it."""
-        expiry: Any = getattr(incoming.properties, "MessageExpiryInterval", None)
-
-        def ack() -> None:
-            incoming.connection.ack(incoming.mid)
-
-        return cls(delivery.message, delivery.parameters, expiry, incoming.received_at, ack)
-
     def ack(self) -> None:
-        """This frame is dealt with."""
+        """This frame is dealt with; acknowledging twice does nothing."""
         self._ack()
+
+
+class Stream(Generic[D]):
+    """Iterates over an inbox. A cancelled `anext` loses nothing and ends nothing."""
+
+    def __init__(self, inbox: Inbox, read: Callable[[Incoming], D | None]) -> None:
+        self._inbox = inbox
+        self._read = read
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> D:
+        while True:
+            delivery = self._read(await self._inbox.get())
+            if delivery is not None:
+                return delivery

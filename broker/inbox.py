@@ -1,29 +1,29 @@
-"""Where one subscriber's messages wait for it: bounded, and loud when the bound is met."""
+"""Where one subscriber's messages wait for it."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import Counter, deque
+from collections import deque
 from typing import Final
 
-from broker.connection import Incoming
+from broker.message import Incoming
+from broker.rejections import Rejections
 
-_LOG = logging.getLogger(__name__)
 MOST_MESSAGES: Final = 10_000
 MOST_BYTES: Final = 64 << 20
 
 
 class Inbox:
-    """First in, first out, one reader. When full, the oldest message goes and is counted as `overflow`.
+    """First in, first out, one reader, safe to cancel. When full, the oldest message is dropped and counted.
 
     A subscriber that keeps up never gets near the bound; one that is stuck must not eat a Pi's memory, and what it
-    will want to know when it is back is the newest. Frames never get there: their bound is Receive Maximum.
+    will want when it is back is the newest. Frames pass `bounded=False`: Receive Maximum is their bound.
     """
 
-    def __init__(self, pattern: str, rejected: Counter[str]) -> None:
+    def __init__(self, pattern: str, rejections: Rejections, *, bounded: bool) -> None:
         self.pattern = pattern
-        self._rejected = rejected
+        self._rejections = rejections
+        self._bounded = bounded
         self._waiting: deque[Incoming] = deque()
         self._nbytes = 0
         self._failure: BaseException | None = None
@@ -36,20 +36,19 @@ class Inbox:
         """Add a message and wake the reader."""
         self._waiting.append(message)
         self._nbytes += len(message.payload)
-        while len(self._waiting) > MOST_MESSAGES or (self._nbytes > MOST_BYTES and len(self._waiting) > 1):
-            self._nbytes -= len(self._waiting.popleft().payload)
-            if self._rejected["overflow"] % MOST_MESSAGES == 0:
-                _LOG.warning("%s: its reader is too slow; dropping the oldest messages", self.pattern)
-            self._rejected["overflow"] += 1
+        while self._bounded and (len(self._waiting) > MOST_MESSAGES or (self._nbytes > MOST_BYTES and len(self) > 1)):
+            oldest = self._waiting.popleft()
+            self._nbytes -= len(oldest.payload)
+            self._rejections.add("overflow", oldest.address, f"the reader of {self.pattern} is too slow")
         self._wake()
 
     def fail(self, failure: BaseException) -> None:
-        """Make every further `get` raise, once what waits has been read."""
+        """Make `get` raise this, once what waits has been read."""
         self._failure = failure
         self._wake()
 
     async def get(self) -> Incoming:
-        """The next message."""
+        """The next message; raises what `fail` was given."""
         while not self._waiting:
             if self._failure is not None:
                 raise self._failure
@@ -60,7 +59,7 @@ class Inbox:
         return message
 
     def drain(self) -> list[Incoming]:
-        """Everything that waits; the inbox is empty afterwards."""
+        """Take everything that waits."""
         waiting, self._nbytes = list(self._waiting), 0
         self._waiting.clear()
         return waiting

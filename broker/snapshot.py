@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 
-from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError, ConnectionSettings, Incoming
+from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError, ConnectionSettings
+from broker.message import Incoming
 
-_RETRY_S = 0.2
+_RETRY_S: Final = 0.2
 
 
 async def retained_now(settings: ConnectionSettings, pattern: str, *, timeout_s: float) -> list[Incoming]:

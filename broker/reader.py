@@ -1,0 +1,72 @@
+"""From bytes as they arrive to whole MQTT packets. Pure: it is told how much came, and never touches a socket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from broker.packet import PacketError, read_variable_length
+
+_CHUNK_BYTES: Final = 1 << 16
+_LONGEST_HEAD: Final = 5
+
+
+class PacketReader:
+    """Receive into `space()`, then ask `received(n)` for the packets that are complete.
+
+    Small packets share a chunk, several to one receive; a packet larger than that gets a buffer of its exact size
+    and is received straight into it.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._chunk = memoryview(bytearray(_CHUNK_BYTES))
+        self._held = 0
+        self._large: memoryview | None = None
+        self._large_first = 0
+        self._large_held = 0
+
+    def space(self) -> memoryview:
+        """Where the next bytes belong; never empty."""
+        return self._chunk[self._held :] if self._large is None else self._large[self._large_held :]
+
+    def received(self, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+        """First byte and body of each packet that `nbytes` more bytes have completed.
+
+        Raises:
+            PacketError: not MQTT, or a packet larger than we announced to take.
+        """
+        if self._large is not None:
+            self._large_held += nbytes
+            if self._large_held == len(self._large):
+                body, self._large = self._large, None
+                yield self._large_first, body
+            return
+        self._held += nbytes
+        yield from self._split()
+
+    def _split(self) -> Iterator[tuple[int, memoryview]]:
+        chunk, position = self._chunk[: self._held], 0
+        while position < len(chunk):
+            try:
+                length, start = read_variable_length(chunk, position + 1)
+            except IndexError:
+                break
+            if length > self._most_bytes:
+                raise PacketError(f"a packet of {length} bytes; {self._most_bytes} were announced as the most")
+            end = start + length
+            if end > len(chunk):
+                if length > _CHUNK_BYTES - _LONGEST_HEAD:
+                    self._begin_large(chunk[position], chunk[start:], length)
+                    position = len(chunk)
+                break
+            yield chunk[position], memoryview(bytes(chunk[start:end]))
+            position = end
+        rest = bytes(chunk[position:])
+        self._chunk[: len(rest)] = rest
+        self._held = len(rest)
+
+    def _begin_large(self, first: int, beginning: memoryview, length: int) -> None:
+        self._large = memoryview(bytearray(length))
+        self._large[: len(beginning)] = beginning
+        self._large_first, self._large_held = first, len(beginning)
