@@ -75,11 +75,15 @@ Event = Wanted | Profiling | Planned | Refused | Held | Lost | Improved | Tick
 # --- actions ---------------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Decide:
-    """Make a plan for `wish` without the devices of `excluded` (why, by name); drops every earlier `Decide`."""
+    """Make a plan for `wish` without the devices of `excluded` (why, by name); drops every earlier `Decide`.
+
+    `serving` is the plan that has answered this very wish until now: what survives of it is worth keeping.
+    """
 
     ticket: int
     wish: Deployment
     excluded: Mapping[str, str]
+    serving: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)

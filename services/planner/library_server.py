@@ -27,11 +27,9 @@ Signature = tuple[tuple[str, int], ...]
 class LibraryServer:
     """Keeps `model/*/card` equal to what the library holds, and answers blob requests."""
 
-    def __init__(self, bus: Bus, library: Library, *, changed: Callable[[], None]) -> None:
-        """`changed` is called after the cards on the bus were brought up to date."""
+    def __init__(self, bus: Bus, library: Library) -> None:
         self._bus = bus
         self._library = library
-        self._changed = changed
         self._signature: Signature | None = None
         self._scanning = asyncio.Lock()
         self.cards: Mapping[str, ModelCard] = {}
@@ -50,13 +48,16 @@ class LibraryServer:
                 if before.get(name) != card:
                     await self._bus.publish(MODEL_CARD, card, model=name)
         logger.info("library scanned", extra={"models": ", ".join(sorted(cards)) or "none"})
-        self._changed()
 
-    async def watch(self) -> None:
-        """Look again every second: `stageline import` writes into the directory and tells nobody."""
+    async def watch(self, changed: Callable[[], None]) -> None:
+        """Look again every second (`stageline import` writes into the directory and tells nobody); tell of changes."""
+        told = self.cards
         while True:
-            await self.scan()
             await asyncio.sleep(RESCAN_S)
+            await self.scan()
+            if self.cards is not told:
+                told = self.cards
+                changed()
 
     async def serve(self) -> None:
         """Answer blob requests, on a connection of their own so that weights delay nothing else."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from schemas.deployment import Decision, Deployment
-from schemas.plan import Plan, stage_id
+from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from services.planner.events import (
     Action,
@@ -36,6 +36,7 @@ from services.planner.events import (
     Tick,
     Wanted,
 )
+from services.planner.evidence import evidence
 
 Phase = Literal["idle", "deciding", "preparing", "serving", "failed"]
 
@@ -63,6 +64,8 @@ class Rollout:
     """The highest seen anywhere; the next plan gets the one after it."""
     ticket: int = 0
     current: Plan | None = None
+    stands: bool = False
+    """`current` answers the present wish, not one before it."""
     next: Plan | None = None
     decision: Decision | None = None
     progress: Mapping[str, float] = field(default_factory=dict)
@@ -98,43 +101,68 @@ def advance(rollout: Rollout, event: Event, *, now_s: float, patience: Patience)
     return step
 
 
-def resume(
-    deployment: str,
-    wish: Deployment,
-    *,
-    current: Plan | None,
-    upcoming: Plan | None,
-    decision: Decision | None,
-    highest_generation: int,
-    card_sha: str | None,
-    usable: frozenset[str],
-    now_s: float,
-) -> Step:
-    """Continue from what the broker kept while the planner was away.
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the broker kept of a deployment while no planner was there."""
+
+    wish: Deployment | None = None
+    current: Plan | None = None
+    next: Plan | None = None
+    decision: Decision | None = None
+    generation: int = 0
+    """The highest that anybody has seen."""
+
+
+def resume(deployment: str, kept: Kept, *, card_sha: str | None, usable: frozenset[str], now_s: float) -> Step:
+    """Continue from what the broker kept.
 
     A plan that answers this very wish, was made from the model as the library has it (`card_sha`), and whose devices
-    are all usable stays undisturbed, served or being prepared. Anything else is decided anew.
+    are all usable stays undisturbed, served or being prepared. Anything else is decided anew. What stays is said
+    again: to a broker that forgets, the bus repeats only what this process has said.
     """
-    rollout = Rollout(deployment, wish=wish, current=current, decision=decision, generation=highest_generation)
+    rollout = Rollout(
+        deployment, wish=kept.wish, current=kept.current, decision=kept.decision, generation=kept.generation
+    )
+    again: tuple[Action, ...] = (PublishCurrent(kept.current),) if kept.current is not None else ()
+    if kept.wish is None:
+        return _abandoned(rollout, kept)
+    if kept.next is not None and _stands(kept.next, kept, card_sha, usable):
+        heard_s = dict.fromkeys(kept.next.devices, now_s)
+        rollout, announced = _publish(rollout, kept.decision)
+        preparing = replace(rollout, phase="preparing", next=kept.next, heard_s=heard_s)
+        return preparing, (*again, PublishNext(kept.next), *announced)
+    if kept.next is not None:
+        again = (*again, ClearNext())
+    if kept.current is not None and _stands(kept.current, kept, card_sha, usable):
+        rollout, announced = _serving(rollout)
+    else:
+        rollout, announced = _decide(rollout)
+    return rollout, (*again, *announced)
 
-    def stands(plan: Plan) -> bool:
-        return (
-            decision is not None
-            and decision.requested == wish.requested
-            and decision.generation == plan.generation
-            and plan.model == wish.model
-            and plan.card_sha == card_sha
-            and usable.issuperset(plan.devices)
-        )
 
-    if upcoming is not None and stands(upcoming) and (current is None or current.generation < upcoming.generation):
-        return replace(rollout, phase="preparing", next=upcoming, heard_s=dict.fromkeys(upcoming.devices, now_s)), ()
-    leftover: tuple[Action, ...] = (ClearNext(),) if upcoming is not None else ()
-    if current is not None and stands(current):
-        rollout, announced = _serving(rollout) if decision and decision.state != "serving" else (rollout, ())
-        return replace(rollout, phase="serving"), leftover + announced
-    rollout, actions = _decide(rollout)
-    return rollout, leftover + actions
+def _stands(plan: Plan, kept: Kept, card_sha: str | None, usable: frozenset[str]) -> bool:
+    """Whether a kept plan is still the right answer."""
+    wish, decision = kept.wish, kept.decision
+    return (
+        wish is not None
+        and decision is not None
+        and (decision.requested, decision.generation) == (wish.requested, plan.generation)
+        and (plan.model, plan.card_sha) == (wish.model, card_sha)
+        and usable.issuperset(plan.devices)
+    )
+
+
+def _abandoned(rollout: Rollout, kept: Kept) -> Step:
+    """The wish was taken back while no planner was there."""
+    actions: tuple[Action, ...] = (ClearNext(),) if kept.next is not None else ()
+    if kept.current is not None:
+        actions = (*actions, ClearCurrent())
+    if not actions and (kept.decision is None or kept.decision.state == "removed"):
+        return rollout, ()
+    rollout, announced = _tell_removed(
+        replace(rollout, current=None), kept.decision.requested if kept.decision else 0.0
+    )
+    return rollout, (*actions, *announced)
 
 
 def _wanted(rollout: Rollout, wish: Deployment | None) -> Step:
@@ -142,7 +170,7 @@ def _wanted(rollout: Rollout, wish: Deployment | None) -> Step:
         return _removed(rollout)
     if wish == rollout.wish:
         return rollout, ()
-    return _decide(replace(rollout, wish=wish, excluded={}))
+    return _decide(replace(rollout, wish=wish, excluded={}, stands=False))
 
 
 def _removed(rollout: Rollout) -> Step:
@@ -153,16 +181,17 @@ def _removed(rollout: Rollout) -> Step:
         actions.append(ClearNext())
     if rollout.current is not None:
         actions.append(ClearCurrent())
-    # The generation stays readable on the broker, so that a deployment that comes back continues from it.
+    gone = Rollout(rollout.deployment, ticket=rollout.ticket + 1, generation=rollout.generation)
+    gone, announced = _tell_removed(gone, rollout.wish.requested)
+    return gone, (*actions, *announced)
+
+
+def _tell_removed(rollout: Rollout, requested: float) -> Step:
+    """The generation stays readable on the broker, so that a deployment that comes back continues from it."""
     decision = Decision(
-        deployment=rollout.deployment,
-        generation=rollout.generation,
-        requested=rollout.wish.requested,
-        state="removed",
+        deployment=rollout.deployment, generation=rollout.generation, requested=requested, state="removed"
     )
-    ticket, generation = rollout.ticket + 1, rollout.generation
-    gone = Rollout(rollout.deployment, ticket=ticket, generation=generation, decision=decision)
-    return gone, (*actions, PublishDecision(decision))
+    return _publish(rollout, decision)
 
 
 def _decide(rollout: Rollout) -> Step:
@@ -175,7 +204,8 @@ def _decide(rollout: Rollout) -> Step:
         rollout, phase="deciding", ticket=ticket, next=None, progress={}, heard_s={}, ready=frozenset(),
         retry_at_s=math.inf,
     )  # fmt: skip
-    return rollout, (*actions, Decide(ticket, wish, rollout.excluded))
+    serving = rollout.current if rollout.stands else None
+    return rollout, (*actions, Decide(ticket, wish, rollout.excluded, serving))
 
 
 def _answered(rollout: Rollout, event: Profiling | Planned | Refused, now_s: float, patience: Patience) -> Step:
@@ -200,7 +230,9 @@ def _prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float) -> 
     return rollout, (PublishNext(plan), PublishDecision(decision))
 
 
-def _publish(rollout: Rollout, decision: Decision) -> Step:
+def _publish(rollout: Rollout, decision: Decision | None) -> Step:
+    if decision is None:
+        return rollout, ()
     return replace(rollout, decision=decision), (PublishDecision(decision),)
 
 
@@ -210,24 +242,24 @@ def _held(rollout: Rollout, held: StagesHeld, now_s: float) -> Step:
     if rollout.next is not None and held.device in rollout.next.devices:
         return _preparing(rollout, rollout.next, held, now_s)
     if rollout.current is not None and rollout.phase == "serving":
-        error = _evidence(rollout.current, held).error
+        error = evidence(rollout.current, held).error
         if error:
             return _leave_out(rollout, {held.device: error})
     return rollout, ()
 
 
 def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float) -> Step:
-    evidence = _evidence(plan, held)
+    said = evidence(plan, held)
     device = held.device
-    if evidence.error:
-        return _leave_out(rollout, {device: evidence.error})
-    if evidence.progress > rollout.progress.get(device, 0.0):
+    if said.error:
+        return _leave_out(rollout, {device: said.error})
+    if said.progress > rollout.progress.get(device, 0.0):
         rollout = replace(
             rollout,
-            progress={**rollout.progress, device: evidence.progress},
+            progress={**rollout.progress, device: said.progress},
             heard_s={**rollout.heard_s, device: now_s},
         )
-    ready = rollout.ready | {device} if evidence.ready else rollout.ready - {device}
+    ready = rollout.ready | {device} if said.ready else rollout.ready - {device}
     rollout = replace(rollout, ready=ready)
     if not ready.issuperset(plan.devices):
         return rollout, ()
@@ -236,10 +268,9 @@ def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float) -> 
 
 
 def _serving(rollout: Rollout) -> Step:
-    rollout = replace(rollout, phase="serving", progress={}, heard_s={}, ready=frozenset())
-    if rollout.decision is None:
-        return rollout, ()
-    return _publish(rollout, rollout.decision.model_copy(update={"state": "serving"}))
+    rollout = replace(rollout, phase="serving", stands=True, progress={}, heard_s={}, ready=frozenset())
+    decision = rollout.decision
+    return _publish(rollout, decision and decision.model_copy(update={"state": "serving"}))
 
 
 def _leave_out(rollout: Rollout, reasons: Mapping[str, str]) -> Step:
@@ -282,33 +313,3 @@ def _seen(rollout: Rollout, held: StagesHeld) -> Rollout:
     """A generation that some worker still holds is never given out again."""
     highest = max((s.generation for s in held.stages if s.deployment == rollout.deployment), default=0)
     return replace(rollout, generation=highest) if highest > rollout.generation else rollout
-
-
-@dataclass(frozen=True, slots=True)
-class _Evidence:
-    ready: bool
-    progress: float
-    error: str
-
-
-def _evidence(plan: Plan, held: StagesHeld) -> _Evidence:
-    """What a worker's report says about its own stages of `plan`."""
-    reported = {
-        (s.stage, s.first, s.last): s
-        for s in held.stages
-        if (s.deployment, s.generation, s.card_sha) == (plan.deployment, plan.generation, plan.card_sha)
-    }
-    wanted = [
-        (stage_id(number, index), stage.first, stage.last)
-        for number, route in enumerate(plan.routes)
-        for index, stage in enumerate(route.stages)
-        if stage.device == held.device
-    ]
-    mine = [reported[stage] for stage in wanted if stage in reported]
-    failed = next((s for s in mine if s.state == "failed"), None)
-    return _Evidence(
-        ready=len(mine) == len(wanted) and all(s.state == "ready" for s in mine),
-        # Being asked to hold a stage, fetching its bytes and being ready are each a step forward.
-        progress=sum(1 + s.progress + (s.state == "ready") for s in mine),
-        error=f"could not load its stage: {failed.error or 'no reason given'}" if failed else "",
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given
@@ -32,7 +32,7 @@ from services.planner.events import (
     Tick,
     Wanted,
 )
-from services.planner.rollout import Patience, Rollout, advance, resume
+from services.planner.rollout import Kept, Patience, Rollout, advance, resume
 
 SHA = "a" * 64
 PATIENCE = Patience(ready_s=10.0, retry_s=30.0, settle_s=1.0)
@@ -187,7 +187,8 @@ def test_a_new_wish_keeps_the_old_plan_serving_until_the_new_one_is_ready() -> N
     story = served()
     said = story.tell(Wanted(WISH.model_copy(update={"requested": 2.0})))
     made = story.planned("c[0:4)")
-    assert ClearCurrent not in kinds(said)
+    assert kinds(said) == [Decide]
+    assert one(said, Decide).serving is None
     assert serving(story).generation == 1
     assert one(story.tell(holding("c", made)), PublishCurrent).plan.generation == 2
 
@@ -204,7 +205,7 @@ def test_a_device_lost_while_it_gets_ready_is_planned_around_at_once() -> None:
 def test_a_device_lost_while_it_serves_is_planned_around_at_once() -> None:
     story = served()
     said = story.tell(Lost("b"))
-    assert kinds(said) == [Decide]
+    assert one(said, Decide).serving == story.rollout.current
     again = story.planned("a[0:4)")
     assert again.generation == 2
     assert one(story.tell(holding("a", again)), PublishCurrent).plan == again
@@ -336,71 +337,77 @@ def test_a_generation_that_a_worker_still_holds_is_never_given_out_again() -> No
     assert story.planned("a[0:4)").generation == 42
 
 
-def test_a_restarted_planner_adopts_a_good_plan_and_disturbs_nothing() -> None:
-    rollout, actions = resumed(current=plan("a[0:4)", 5), told=decision("serving", generation=5))
-    assert (rollout.phase, actions) == ("serving", ())
+def test_a_restarted_planner_adopts_a_good_plan_and_says_it_again_unchanged() -> None:
+    good, told = plan("a[0:4)", 5), decision("serving", generation=5)
+    rollout, actions = resumed(Kept(WISH, current=good, decision=told))
+    assert (rollout.phase, actions) == ("serving", (PublishCurrent(good), PublishDecision(told)))
     story = Story(rollout)
     assert story.tell(Wanted(WISH)) == []
-    story.tell(Lost("a"))
+    assert one(story.tell(Lost("a")), Decide).serving == good
     assert story.planned("b[0:4)").generation == 6
 
 
 def test_a_planner_that_died_between_switching_and_telling_tells_after_its_restart() -> None:
-    rollout, actions = resumed(current=plan("a[0:4)", 5), told=decision("preparing", generation=5))
+    rollout, actions = resumed(Kept(WISH, current=plan("a[0:4)", 5), decision=decision("preparing", generation=5)))
     assert rollout.phase == "serving"
     assert one(actions, PublishDecision).decision.state == "serving"
 
 
 def test_a_restarted_planner_goes_on_preparing() -> None:
+    upcoming = plan("b[0:4)", 6)
     rollout, actions = resumed(
-        current=plan("a[0:4)", 5), upcoming=plan("b[0:4)", 6), told=decision("preparing", generation=6)
+        Kept(WISH, current=plan("a[0:4)", 5), next=upcoming, decision=decision("preparing", generation=6))
     )
-    assert (rollout.phase, actions) == ("preparing", ())
+    assert rollout.phase == "preparing"
+    assert kinds(actions) == [PublishCurrent, PublishNext, PublishDecision]
     story = Story(rollout, now_s=1.0)
-    assert one(story.tell(holding("b", plan("b[0:4)", 6))), PublishCurrent).plan.generation == 6
+    assert one(story.tell(holding("b", upcoming)), PublishCurrent).plan.generation == 6
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "others"),
     [
-        {"current": None},
-        {"usable": frozenset({"b"})},
-        {"card_sha": "b" * 64},
-        {"card_sha": None},
-        {"told": None},
-        {"told": decision("serving", generation=4)},
-        {"told": decision("serving", generation=5, requested=0.5)},
-        {"told": decision("failed", generation=0, error="no devices")},
+        ({"current": None}, {}),
+        ({"decision": None}, {}),
+        ({"decision": decision("serving", generation=4)}, {}),
+        ({"decision": decision("serving", generation=5, requested=0.5)}, {}),
+        ({"decision": decision("failed", generation=0, error="no devices")}, {}),
+        ({}, {"usable": frozenset({"b"})}),
+        ({}, {"card_sha": "b" * 64}),
+        ({}, {"card_sha": None}),
     ],
-    ids=["none", "device gone", "other card", "model gone", "no decision", "older plan", "older wish", "failed"],
+    ids=["no plan", "no decision", "older plan", "older wish", "failed", "device gone", "other card", "no card"],
 )
-def test_a_restarted_planner_decides_anew_when_the_plan_does_not_stand(changes: dict[str, object]) -> None:
-    kept = {"current": plan("a[0:4)", 5), "told": decision("serving", generation=5), **changes}
-    rollout, actions = resumed(**kept)  # type: ignore[arg-type]
-    assert kinds(actions) == [Decide]
-    story = Story(rollout)
-    assert story.planned("b[0:4)").generation == 6
+def test_a_restarted_planner_decides_anew_when_the_plan_does_not_stand(
+    changes: dict[str, Any], others: dict[str, Any]
+) -> None:
+    good = Kept(WISH, current=plan("a[0:4)", 5), decision=decision("serving", generation=5))
+    rollout, actions = resumed(replace(good, **changes), **others)
+    assert one(actions, Decide).serving is None
+    assert Story(rollout).planned("b[0:4)").generation == 6
 
 
 def test_a_restarted_planner_drops_a_preparation_that_nobody_wants_any_more() -> None:
-    rollout, actions = resumed(
-        current=plan("a[0:4)", 5), upcoming=plan("b[0:4)", 4), told=decision("serving", generation=5)
-    )
-    assert (rollout.phase, kinds(actions)) == ("serving", [ClearNext])
+    told = decision("serving", generation=5)
+    rollout, actions = resumed(Kept(WISH, current=plan("a[0:4)", 5), next=plan("b[0:4)", 4), decision=told))
+    assert (rollout.phase, kinds(actions)) == ("serving", [PublishCurrent, ClearNext, PublishDecision])
+
+
+def test_a_restarted_planner_clears_what_was_taken_back_meanwhile() -> None:
+    told = decision("serving", generation=5)
+    rollout, actions = resumed(Kept(None, current=plan("a[0:4)", 5), next=plan("b[0:4)", 6), decision=told))
+    assert kinds(actions) == [ClearNext, ClearCurrent, PublishDecision]
+    assert one(actions, PublishDecision).decision.state == "removed"
+    assert resumed(Kept(None, decision=decision("removed", generation=5)))[1] == ()
+    story = Story(rollout)
+    story.tell(Wanted(WISH))
+    assert story.planned("a[0:4)").generation == 6
 
 
 def resumed(
-    *,
-    current: Plan | None = None,
-    upcoming: Plan | None = None,
-    told: Decision | None,
-    card_sha: str | None = SHA,
-    usable: frozenset[str] = frozenset({"a", "b"}),
+    kept: Kept, *, card_sha: str | None = SHA, usable: frozenset[str] = frozenset({"a", "b"})
 ) -> tuple[Rollout, tuple[Action, ...]]:
-    return resume(
-        "cats", WISH, current=current, upcoming=upcoming, decision=told, highest_generation=5, card_sha=card_sha,
-        usable=usable, now_s=0.0,
-    )  # fmt: skip
+    return resume("cats", replace(kept, generation=5), card_sha=card_sha, usable=usable, now_s=0.0)
 
 
 DEVICES = ("a", "b", "c")

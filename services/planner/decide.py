@@ -1,0 +1,252 @@
+"""From a wish to a plan: who may serve, what they measured, what the policy chooses, and why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from broker.bus import Bus
+from models.library import NotInLibraryError
+from schemas.deployment import Decision, Deployment
+from schemas.device import Command, Profile
+from schemas.model import ModelCard
+from schemas.plan import Plan
+from schemas.topics import DEVICE_COMMAND
+from services.planner.cost import DeviceFacts, HubFacts, NoDeviceError, Problem, problem_from
+from services.planner.deployments import Tell
+from services.planner.errors import InfeasibleError, PlanningError
+from services.planner.evaluate import choose, lines_of, objective, to_plan
+from services.planner.events import Decide, Planned, Profiling, Refused
+from services.planner.explain import explain
+from services.planner.fleet import Device, Fleet
+from services.planner.library_server import LibraryServer
+from services.planner.policies import find_policy
+from services.planner.policy import Choice
+from services.planner.watch import FleetWatch
+
+logger = logging.getLogger(__name__)
+
+KEEP_MARGIN: Final = 0.05
+"""After a loss, surviving routes are kept unless another plan is better by more than this share."""
+
+
+_TEXT_MAX: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a plan is made from: measured devices, and why others were left out."""
+
+    card: ModelCard
+    devices: Mapping[str, tuple[Device, Profile]]
+    left_out: Mapping[str, str]
+
+
+class Decider:
+    """Answers `Decide` questions; asks devices to measure first where nobody knows how fast they are."""
+
+    def __init__(
+        self, bus: Bus, watch: FleetWatch, library: LibraryServer, hub: HubFacts, *, profile_timeout_s: float
+    ) -> None:
+        self._bus = bus
+        self._watch = watch
+        self._library = library
+        self._hub = hub
+        self._profile_timeout_s = profile_timeout_s
+        self._asked: dict[tuple[str, str, str], float] = {}
+
+    async def decide(self, question: Decide, tell: Tell) -> None:
+        """Tell `Planned` or `Refused`; `Profiling` before it while devices measure."""
+        left_out: Mapping[str, str] = question.excluded
+        try:
+            ground = await self._ground(question, tell)
+            left_out = ground.left_out
+            plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
+        except (PlanningError, NotInLibraryError) as error:
+            tell(Refused(question.ticket, failure(question.wish, str(error), left_out)))
+        else:
+            tell(Planned(question.ticket, plan, decision))
+
+    async def _ground(self, question: Decide, tell: Tell) -> Ground:
+        wish = question.wish
+        card = await self._card(wish.model)
+        barred = {**dict.fromkeys(wish.exclude, "excluded"), **question.excluded}
+        fleet = self._watch.fleet
+        candidates = [name for name in fleet.usable if name not in barred]
+        left_out = {**absences(fleet), **barred}
+        if not candidates:
+            raise NoDeviceError(no_device(wish, left_out))
+        profiles = await self._measured(question, card, candidates, tell)
+        usable = self._watch.fleet.usable
+        for name in set(candidates) - profiles.keys():
+            left_out[name] = f"did not measure {wish.model} within {self._profile_timeout_s:g} s"
+        devices = {name: (usable[name], profiles[name]) for name in candidates if name in usable and name in profiles}
+        if not devices:
+            raise NoDeviceError(no_device(wish, left_out))
+        return Ground(card, devices, left_out)
+
+    async def _card(self, model: str) -> ModelCard:
+        if model not in self._library.cards:
+            await self._library.scan()
+        if model not in self._library.cards:
+            raise NotInLibraryError(model, sorted(self._library.cards))
+        return self._library.cards[model]
+
+    async def _measured(
+        self, question: Decide, card: ModelCard, candidates: Sequence[str], tell: Tell
+    ) -> dict[str, Profile]:
+        """Block times of every candidate that has them, after asking those that have not."""
+        sha = card.sha256
+        before = self._watch.fleet.devices
+        missing = [name for name in candidates if before[name].profile_of(card.name, sha) is None]
+        stale = {name: before[name].profiles.get(card.name) for name in missing}
+
+        def profile(fleet: Fleet, name: str) -> Profile | None:
+            """A new measurement counts even where it disagrees with what the monitor says of the capacity."""
+            newest = fleet.devices[name].profiles.get(card.name)
+            if name in stale and newest is not None and newest is not stale[name] and newest.card_sha == sha:
+                return newest
+            return fleet.devices[name].profile_of(card.name, sha)
+
+        def settled(fleet: Fleet) -> bool:
+            return all(profile(fleet, name) is not None or not fleet.devices[name].usable for name in missing)
+
+        if missing:
+            tell(Profiling(question.ticket, measuring(question.wish, missing)))
+            for name in missing:
+                await self._ask(name, card)
+            try:
+                async with asyncio.timeout(self._profile_timeout_s):
+                    await self._watch.until(settled)
+            except TimeoutError:
+                logger.warning("not every device measured %s in time", card.name)
+        found = {name: profile(self._watch.fleet, name) for name in candidates}
+        return {name: measured for name, measured in found.items() if measured is not None}
+
+    async def _ask(self, name: str, card: ModelCard) -> None:
+        """Ask once per life of a worker, while an answer may still come: it measures one thing after the other."""
+        worker = self._watch.fleet.devices[name].worker
+        key = (name, worker.boot_id if worker else "", card.sha256)
+        now_s = time.monotonic()
+        if now_s - self._asked.get(key, -self._profile_timeout_s) >= self._profile_timeout_s:
+            self._asked[key] = now_s
+            await self._bus.publish(DEVICE_COMMAND, Command(kind="profile", model=card.name), device=name)
+
+
+def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, Decision]:
+    """The policy's plan over this ground, and why. Pure; computes for a while, so it belongs in a thread.
+
+    The generation of both is a placeholder: only the rollout knows which comes next.
+
+    Raises:
+        PlanningError: there is no plan; says why.
+    """
+    started = time.perf_counter()
+    wish = question.wish
+    facts = [facts_of(device, profile, wish.deployment) for device, profile in ground.devices.values()]
+    problem = problem_from(ground.card, wish, facts, hub)
+    policy = find_policy(wish.policy)
+    choice = keep_survivors(problem, policy.plan(problem), question.serving)
+    planning_ms = (time.perf_counter() - started) * 1e3
+    plan = to_plan(problem, choice, generation=1, policy=wish.policy)
+    why = explain(problem, choice, policy)
+    decision = Decision(
+        deployment=wish.deployment,
+        generation=1,
+        requested=wish.requested,
+        state="preparing",
+        plan=clip(str(plan)),
+        predicted=plan.predicted,
+        alternatives=why.alternatives,
+        decided_by=why.decided_by,
+        explanation=clip(" ".join(part for part in (why.explanation, left_out_text(ground.left_out)) if part)),
+        planning_ms=planning_ms,
+    )
+    return plan, decision
+
+
+def facts_of(device: Device, profile: Profile, deployment: str) -> DeviceFacts:
+    """One device as the cost model wants it; stages of other deployments keep their memory."""
+    if device.info is None or device.link is None or device.worker is None:
+        raise NoDeviceError(f"{device.name} cannot be planned with: {device.absence}")
+    others = {
+        (stage.card_sha, stage.first, stage.last): stage.memory_bytes
+        for stage in device.worker.stages
+        if stage.deployment != deployment and stage.state in ("loading", "ready")
+    }
+    return DeviceFacts(
+        info=device.info,
+        profile=profile,
+        link=device.link,
+        memory_budget_bytes=max(0, device.worker.memory_budget_bytes - sum(others.values())),
+        stage_overhead_ms=profile.stage_overhead_ms,
+        max_packet_bytes=device.worker.max_packet_bytes,
+    )
+
+
+def keep_survivors(problem: Problem, best: Choice, serving: Plan | None) -> Choice:
+    """After a loss: the routes that still stand, when they are nearly as good as the best plan.
+
+    They go on without loading anything, so a small gain is not worth moving for.
+    """
+    if serving is None or serving.card_sha != problem.card.sha256:
+        return best
+    there = {facts.name for facts in problem.devices}
+    routes = [route for route in serving.routes if there.issuperset(route.devices)]
+    if not routes:
+        return best
+    try:
+        kept = choose(problem, lines_of(problem, routes), "surviving routes")
+    except InfeasibleError:
+        return best
+    gain = objective(problem, kept.predicted) - objective(problem, best.predicted)
+    if gain > KEEP_MARGIN * abs(objective(problem, best.predicted)):
+        return best
+    return replace(kept, notes=(*kept.notes, f"kept what still serves: at most {KEEP_MARGIN:.0%} could be gained"))
+
+
+def absences(fleet: Fleet) -> dict[str, str]:
+    """Why known devices may not be planned with."""
+    return {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
+
+
+def no_device(wish: Deployment, left_out: Mapping[str, str]) -> str:
+    """What to say when nobody can serve."""
+    why = "none has joined" if not left_out else "every one of them is left out"
+    return (
+        f"no device can serve {wish.deployment} now: {why}. Run `stageline join` on a device; "
+        "as soon as one is there, this deployment is planned by itself"
+    )
+
+
+def left_out_text(left_out: Mapping[str, str]) -> str:
+    """`Left out: pi4 (did not get ready); nano (excluded).`, or nothing."""
+    return f"Left out: {'; '.join(f'{name} ({why})' for name, why in left_out.items())}." if left_out else ""
+
+
+def measuring(wish: Deployment, devices: Sequence[str]) -> Decision:
+    """What is told while devices measure."""
+    return Decision(
+        deployment=wish.deployment,
+        generation=0,
+        requested=wish.requested,
+        state="profiling",
+        explanation=f"measuring {wish.model} on {', '.join(devices)}",
+    )
+
+
+def failure(wish: Deployment, error: str, left_out: Mapping[str, str]) -> Decision:
+    """What is told when there is no plan."""
+    text = ". ".join(part for part in (error, left_out_text(left_out)) if part)
+    return Decision(
+        deployment=wish.deployment, generation=0, requested=wish.requested, state="failed", error=clip(text)
+    )
+
+
+def clip(text: str) -> str:
+    """What fits a message's text field."""
+    return text if len(text) <= _TEXT_MAX else f"{text[: _TEXT_MAX - 3]}..."

@@ -1,0 +1,205 @@
+"""Carries deployments out: feeds each one's rollout with what happens, and does what it asks for, in order.
+
+Everything that happens goes through one queue, so that a rollout never sees two things at once and its messages go
+out in the order in which it decided them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Final, Protocol, TypeVar
+
+from broker.bus import Bus
+from broker.connection import BrokerUnreachableError
+from schemas.base import Message
+from schemas.deployment import Decision, Deployment
+from schemas.model import ModelCard
+from schemas.plan import Plan
+from schemas.stages import StagesHeld
+from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from services.planner.events import (
+    Action,
+    ClearCurrent,
+    ClearNext,
+    Decide,
+    Event,
+    Forget,
+    Held,
+    Improved,
+    Lost,
+    PublishCurrent,
+    PublishDecision,
+    PublishNext,
+    Tick,
+    Wanted,
+)
+from services.planner.fleet import Fleet
+from services.planner.rollout import Kept, Patience, Rollout, advance, resume
+
+logger = logging.getLogger(__name__)
+M = TypeVar("M", bound=Message)
+
+TICK_S: Final = 0.25
+
+Tell = Callable[[Event], None]
+
+
+class Decider(Protocol):
+    """Makes plans (`services.planner.decide`); told what it should look at, it tells what it found."""
+
+    async def decide(self, question: Decide, tell: Tell) -> None:
+        """Answer by `Planned` or `Refused`, with `Profiling` before it when devices must measure first."""
+
+
+class Deployments:
+    """All rollouts. Methods that report something return at once; `run` does the work."""
+
+    def __init__(self, bus: Bus, decider: Decider, patience: Patience) -> None:
+        self._bus = bus
+        self._decider = decider
+        self._patience = patience
+        self._rollouts: dict[str, Rollout] = {}
+        self._happened: asyncio.Queue[tuple[str | None, Event]] = asyncio.Queue()
+        self._deciding: dict[str, asyncio.Task[None]] = {}
+        self._owed: list[tuple[str, tuple[Action, ...]]] = []
+
+    @property
+    def wishes(self) -> Mapping[str, Deployment]:
+        """What is wanted now, by name of the deployment."""
+        return {name: rollout.wish for name, rollout in self._rollouts.items() if rollout.wish is not None}
+
+    @property
+    def serving(self) -> Mapping[str, Plan]:
+        """The plans being served, by name of the deployment."""
+        return {name: rollout.current for name, rollout in self._rollouts.items() if rollout.current is not None}
+
+    def wanted(self, deployment: str, wish: Deployment | None) -> None:
+        """A wish was published, or taken back."""
+        self._happened.put_nowait((deployment, Wanted(wish)))
+
+    def held(self, held: StagesHeld) -> None:
+        """A worker said what it holds."""
+        self._happened.put_nowait((None, Held(held)))
+
+    def lost(self, device: str) -> None:
+        """A device is gone, or lost what it held."""
+        self._happened.put_nowait((None, Lost(device)))
+
+    def improved(self, device: str | None = None) -> None:
+        """A device became usable, or the library has changed."""
+        self._happened.put_nowait((None, Improved(device)))
+
+    async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:
+        """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
+        wishes, current = await self._kept(DEPLOYMENT), await self._kept(PLAN_CURRENT)
+        upcoming, told = await self._kept(PLAN_NEXT), await self._kept(PLAN_DECISION)
+        for name in sorted({*wishes, *current, *upcoming, *told}):
+            kept = Kept(wishes.get(name), current.get(name), upcoming.get(name), told.get(name))
+            card = cards.get(kept.wish.model) if kept.wish else None
+            self._rollouts[name], owed = resume(
+                name,
+                replace(kept, generation=highest_generation(name, kept, fleet)),
+                card_sha=card.sha256 if card else None,
+                usable=frozenset(fleet.usable),
+                now_s=time.monotonic(),
+            )
+            self._owed.append((name, owed))
+            logger.info("adopted", extra={"deployment": name, "phase": self._rollouts[name].phase})
+        for device in fleet.devices.values():
+            if device.worker is not None:
+                self.held(device.worker)
+
+    async def remind(self) -> None:
+        """After a reconnect: wishes that the broker forgot in a restart are ours to publish again.
+
+        One that was taken back in those moments comes back too; that is better than losing one to a broker's crash.
+        """
+        there = await self._kept(DEPLOYMENT)
+        for name, wish in self.wishes.items():
+            if name not in there:
+                await self._bus.publish(DEPLOYMENT, wish, remember=False, deployment=name)
+
+    async def run(self) -> None:
+        """Work through what happens, until cancelled. Decisions under way end with it."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._tick(), name="tick")
+            for deployment, owed in self._owed:
+                await self._perform(deployment, owed, tasks)
+            while True:
+                name, event = await self._happened.get()
+                if name is not None and name not in self._rollouts:
+                    self._rollouts[name] = Rollout(name)
+                for deployment in [name] if name is not None else list(self._rollouts):
+                    rollout, actions = advance(
+                        self._rollouts[deployment], event, now_s=time.monotonic(), patience=self._patience
+                    )
+                    self._rollouts[deployment] = rollout
+                    await self._perform(deployment, actions, tasks)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._happened.put_nowait((None, Tick()))
+
+    async def _perform(self, name: str, actions: Iterable[Action], tasks: asyncio.TaskGroup) -> None:
+        for action in actions:
+            match action:
+                case Decide():
+                    self._forget(name)
+                    tell = partial(self._answered, name)
+                    self._deciding[name] = tasks.create_task(self._decider.decide(action, tell), name=f"decide {name}")
+                case Forget():
+                    self._forget(name)
+                case PublishNext(plan):
+                    logger.info("next: %s", plan, extra={"deployment": name, "generation": plan.generation})
+                    await self._insist(partial(self._bus.publish, PLAN_NEXT, plan, deployment=name))
+                case PublishCurrent(plan):
+                    logger.info("current: %s", plan, extra={"deployment": name, "generation": plan.generation})
+                    await self._insist(partial(self._bus.publish, PLAN_CURRENT, plan, deployment=name))
+                case PublishDecision(decision):
+                    _log(decision)
+                    await self._insist(partial(self._bus.publish, PLAN_DECISION, decision, deployment=name))
+                case ClearNext():
+                    await self._insist(partial(self._bus.clear, PLAN_NEXT, deployment=name))
+                case ClearCurrent():
+                    await self._insist(partial(self._bus.clear, PLAN_CURRENT, deployment=name))
+
+    async def _kept(self, topic: Topic[M]) -> dict[str, M]:
+        """What the broker retains of a topic, by deployment."""
+        return {kept.parameters["deployment"]: kept.message for kept in await self._bus.snapshot(topic)}
+
+    def _answered(self, name: str, answer: Event) -> None:
+        self._happened.put_nowait((name, answer))
+
+    def _forget(self, name: str) -> None:
+        if name in self._deciding:
+            self._deciding.pop(name).cancel()
+
+    async def _insist(self, send: Callable[[], Awaitable[object]]) -> None:
+        """Send until the broker has it: what a rollout decided must be said, however long the broker is away."""
+        while True:
+            try:
+                await send()
+            except BrokerUnreachableError as error:
+                logger.warning("%s; trying again", error)
+            else:
+                return
+
+
+def highest_generation(deployment: str, kept: Kept, fleet: Fleet) -> int:
+    """The highest generation of a deployment that anybody can have seen."""
+    plans = [plan.generation for plan in (kept.current, kept.next) if plan is not None]
+    workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
+    held = [stage.generation for worker in workers for stage in worker.stages if stage.deployment == deployment]
+    return max(0, kept.decision.generation if kept.decision else 0, *plans, *held)
+
+
+def _log(decision: Decision) -> None:
+    level = logging.ERROR if decision.error else logging.INFO
+    text = decision.error or decision.explanation
+    logger.log(level, "%s: %s", decision.state, text, extra={"deployment": decision.deployment})

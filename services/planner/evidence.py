@@ -1,0 +1,40 @@
+"""What a worker's report says about its own stages of a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.plan import Plan, stage_id
+from schemas.stages import StagesHeld
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far one device is with its stages of a plan."""
+
+    ready: bool
+    progress: float
+    error: str
+
+
+def evidence(plan: Plan, held: StagesHeld) -> Evidence:
+    """What a worker's report says about its own stages of `plan`."""
+    reported = {
+        (s.stage, s.first, s.last): s
+        for s in held.stages
+        if (s.deployment, s.generation, s.card_sha) == (plan.deployment, plan.generation, plan.card_sha)
+    }
+    wanted = [
+        (stage_id(number, index), stage.first, stage.last)
+        for number, route in enumerate(plan.routes)
+        for index, stage in enumerate(route.stages)
+        if stage.device == held.device
+    ]
+    mine = [reported[stage] for stage in wanted if stage in reported]
+    failed = next((s for s in mine if s.state == "failed"), None)
+    return Evidence(
+        ready=len(mine) == len(wanted) and all(s.state == "ready" for s in mine),
+        # Being asked to hold a stage, fetching its bytes and being ready are each a step forward.
+        progress=sum(1 + s.progress + (s.state == "ready") for s in mine),
+        error=f"could not load its stage: {failed.error or 'no reason given'}" if failed else "",
+    )

@@ -1,0 +1,134 @@
+"""`stageline-planner`: keeps the picture of the fleet and the model library, makes plans and carries them out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from broker.bus import Bus
+from models.library import Library
+from schemas.deployment import Deployment
+from schemas.topics import DEPLOYMENT, DEVICE_TIMING
+from services.lifecycle import launch
+from services.planner.accuracy import Accuracy
+from services.planner.changes import Change, changes
+from services.planner.cost import HubFacts
+from services.planner.decide import Decider
+from services.planner.deployments import Deployments
+from services.planner.hub_presence import announced, guard, hub_will
+from services.planner.library_server import LibraryServer
+from services.planner.settings import PlannerSettings
+from services.planner.watch import FleetWatch
+from services.presence import new_boot_id
+from services.settings import load
+
+logger = logging.getLogger(__name__)
+
+
+async def serve(settings: PlannerSettings) -> None:
+    """Connect, continue from what the broker kept, then named loops until cancelled."""
+    boot_id = new_boot_id()
+    async with Bus(
+        settings.broker,
+        name="planner",
+        root=settings.root,
+        will=hub_will(boot_id),
+        connect_timeout_s=settings.connect_timeout_s,
+    ) as bus:
+        watch = FleetWatch(bus, boot_id=boot_id, answer_within_s=settings.answer_within_s)
+        library = LibraryServer(bus, Library(settings.library_dir))
+        hub = HubFacts(settings.submitter_mbps, settings.submitter_mbps, hub_mbps=settings.hub_mbps)
+        decider = Decider(bus, watch, library, hub, profile_timeout_s=settings.profile_timeout_s)
+        deployments = Deployments(bus, decider, settings.patience)
+        async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
+            loops.create_task(guard(bus, boot_id, states), name="presence")
+            loops.create_task(library.serve(), name="blobs")
+            await library.scan()
+            async with watch.follow(deployments), changes(bus, DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:
+                await deployments.adopt(watch.fleet, library.cards)
+                bus.on_reconnect(deployments.remind)
+                logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})
+                work.create_task(library.watch(deployments.improved), name="library")
+                work.create_task(follow_wishes(wishes, deployments), name="wishes")
+                work.create_task(deployments.run(), name="deployments")
+                work.create_task(compare_timings(bus, deployments), name="accuracy")
+
+
+async def follow_wishes(wishes: AsyncIterator[Change[Deployment]], deployments: Deployments) -> None:
+    """Hand on what is asked for, and what is taken back."""
+    async for change in wishes:
+        deployments.wanted(change.parameters["deployment"], change.message)
+
+
+async def compare_timings(bus: Bus, deployments: Deployments) -> None:
+    """Log how true the predictions were."""
+    accuracy = Accuracy()
+    async with bus.subscribe(DEVICE_TIMING) as timings:
+        async for delivery in timings:
+            for comparison in accuracy.observe(delivery.message, deployments.serving):
+                logger.info("%s", comparison)
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def planner(
+    *,
+    broker: Annotated[str | None, typer.Option(help="Address, e.g. mqtt://user:password@hub:1883.")] = None,
+    library: Annotated[
+        Path | None, typer.Option(help="Folder of the model library (`stageline import` fills it).")
+    ] = None,
+    root: Annotated[str | None, typer.Option(help="Topic root, for a second house on the same broker.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="DEBUG, INFO, WARNING or ERROR.")] = None,
+    connect_timeout_s: Annotated[
+        float | None, typer.Option(help="Give up after so long without a broker; unless given, keep trying.")
+    ] = None,
+    profile_timeout_s: Annotated[
+        float | None, typer.Option(help="Plan without a device that has not measured a model by then.")
+    ] = None,
+    ready_timeout_s: Annotated[
+        float | None, typer.Option(help="Plan around a device that makes no progress for so long.")
+    ] = None,
+    retry_s: Annotated[
+        float | None, typer.Option(help="Try devices that were left out again after this, when there is no plan.")
+    ] = None,
+    settle_s: Annotated[
+        float | None, typer.Option(help="When a device joins and there is no plan yet, wait so long for others.")
+    ] = None,
+    answer_within_s: Annotated[
+        float | None, typer.Option(help="How long workers have to answer when the planner (re)connects.")
+    ] = None,
+    submitter_mbps: Annotated[float | None, typer.Option(help="Link of those who ask, to the broker, Mbit/s.")] = None,
+    hub_mbps: Annotated[float | None, typer.Option(help="Link of the hub itself, Mbit/s, if that is a limit.")] = None,
+) -> None:
+    """Plan for a fleet: which blocks of a model run on which device, and why.
+
+    One planner runs per hub, beside the broker. It offers the models of its library, has devices measure them, and
+    for every deployment publishes the plan (plan/NAME/next, then current) and its reasons (plan/NAME/decision).
+    `stageline deploy MODEL` asks for a plan. All that it knows besides the library is on the broker, so it may be
+    stopped and started at any time: what is being served goes on.
+
+    Every flag can be given as STAGELINE_<NAME> in the environment instead; flags win. Watch it think with:
+
+    mosquitto_sub -h HUB -v -t 'stageline/v1/plan/#'
+
+    Exit codes: 0 asked to stop, 1 crashed, 2 something to mend (a setting, a second planner, no broker).
+    """
+    flags = dict(locals())
+    raise typer.Exit(launch(partial(load, PlannerSettings, **flags), serve))
+
+
+def main() -> None:
+    """Entry point of `stageline-planner`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()
