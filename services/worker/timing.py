@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, Protocol
 
-from broker.bus import Bus
-from broker.connection import BusError
+from broker.bus import Bus, BusError
 from schemas.frame import StageTrace
 from schemas.stages import StageTiming, Timing
 from schemas.topics import DEVICE_TIMING

@@ -1,0 +1,126 @@
+"""What moving a frame costs this device, compute aside: real frames to itself through the broker.
+
+Each round is measured twice: a frame through a stage that computes nothing, and the same frame straight to the place
+where answers are awaited. The difference is what a stage does with every frame: take it in, decode, dispatch, encode,
+send. It is counted in CPU time, which waiting for the broker does not add to, and turned into wall time by the share
+of a core that this device has. The least of a few batches is taken: other work on this process only ever adds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from broker.bus import Bus, FrameDelivery
+from schemas.codec import Array
+from schemas.frame import Frame, FrameHeader, encode_frame
+from schemas.model import TensorSpec
+from schemas.topics import ANSWER, STAGE, Topic
+from services.worker.following import Assignment, Slice, StageKey
+from services.worker.line import Line, Traffic
+from services.worker.stage_work import Lane
+
+SMALL_BYTES: Final = 1_000
+LARGE_BYTES: Final = 1_000_000
+_BATCHES: Final = 4
+_FRAMES: Final = 8
+_TIMEOUT_S: Final = 30.0
+
+
+class Echo:
+    """A stage that computes nothing."""
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """What came in."""
+        return dict(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameCost:
+    """Fixed and size-dependent cost of one frame on this device, ms of wall time."""
+
+    frame_ms: float
+    frame_ms_per_mb: float
+
+
+async def measure_frame_cost(bus: Bus, line: Line, *, device: str, private: str, capacity_cores: float) -> FrameCost:
+    """Measure, in well under a second of CPU time; frames of real stages are served meanwhile.
+
+    Args:
+        bus: the worker's own.
+        line: the same code path that real frames take.
+        device: this device.
+        private: a deployment and submitter name that nobody else uses.
+        capacity_cores: what this device has; below one core, CPU time takes longer than itself.
+    """
+    small = await _cost_s(bus, line, device, private, SMALL_BYTES)
+    large_bytes = min(LARGE_BYTES, bus.max_packet_bytes // 2)
+    large = await _cost_s(bus, line, device, private, large_bytes)
+    slow_down = 1000.0 / min(1.0, capacity_cores)
+    per_mb = max(0.0, large - small) / max(1, large_bytes - SMALL_BYTES) * 1e6
+    fixed = max(0.0, small - per_mb * SMALL_BYTES / 1e6)
+    return FrameCost(fixed * slow_down, per_mb * slow_down)
+
+
+async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) -> float:
+    """CPU seconds that a stage without computation spends on one frame of that size."""
+    lane = _lane(device, private, nbytes)
+    key = lane.assignment.key
+    header = FrameHeader(
+        kind="work",
+        request="probe",
+        submitter=private,
+        deployment=private,
+        generation=key.generation,
+        budget_ms=60_000.0,
+    )
+    payload = encode_frame(header, {"x": np.zeros(nbytes, np.uint8)})
+    stage: dict[str, str | int] = {
+        "deployment": private,
+        "generation": key.generation,
+        "device": device,
+        "stage": key.stage,
+    }
+    async with _serving(line, lane), bus.frames(ANSWER, submitter=private) as answers:
+
+        async def batch(topic: Topic[Frame], where: dict[str, str | int]) -> float:
+            started = time.process_time()
+            for _ in range(_FRAMES):
+                await bus.send_frame(topic, payload, expiry_s=60, correlation="probe", **where)  # type: ignore[arg-type]
+                await _next(answers)
+            return (time.process_time() - started) / _FRAMES
+
+        await batch(STAGE, stage)
+        costs = [(await batch(STAGE, stage), await batch(ANSWER, {"submitter": private})) for _ in range(_BATCHES)]
+    return max(0.0, min(through for through, _ in costs) - min(straight for _, straight in costs))
+
+
+async def _next(answers: AsyncIterator[FrameDelivery]) -> None:
+    delivery = await asyncio.wait_for(anext(answers), _TIMEOUT_S)
+    delivery.ack()
+
+
+@asynccontextmanager
+async def _serving(line: Line, lane: Lane) -> AsyncIterator[None]:
+    subscribed = asyncio.Event()
+    task = asyncio.create_task(line.serve(lane, Traffic(), subscribed.set))
+    try:
+        waiting = asyncio.create_task(subscribed.wait())
+        await asyncio.wait([waiting, task], return_when=asyncio.FIRST_COMPLETED)
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _lane(device: str, private: str, nbytes: int) -> Lane:
+    spec = TensorSpec(name="x", dtype="uint8", shape=(nbytes,))
+    key = StageKey(private, 1, "r0s0")
+    assignment = Assignment(key, private, Slice("", 0, 1), 0, "fp32", None, None)
+    return Lane(device, assignment, (spec,), (spec,), Echo())

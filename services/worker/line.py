@@ -1,0 +1,172 @@
+"""The line: frames in, one at a time through the compute thread, results out.
+
+Everything on the event loop here is short. One thread computes for all stages of this worker, so that a small CPU
+quota is spent on one frame at a time; while it computes, the loop sends what is done and takes in what comes. How
+many frames wait here is bounded by the bus's receive maximum: a frame is acknowledged when its result was handed on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self
+
+from broker.bus import Bus, BusError, FrameDelivery, TooLargeError
+from schemas.frame import FrameHeader
+from schemas.topics import ANSWER, STAGE
+from services.worker.energy import UNKNOWN, Watts
+from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
+from services.worker.timing import Timings
+
+logger = logging.getLogger(__name__)
+
+_POLL_S: Final = 0.02
+
+
+class Traffic:
+    """What passes through one stage now; tells when it has fallen quiet."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.last_frame_s = 0.0
+        """`time.monotonic()` of the latest frame taken in."""
+
+
+class Line:
+    """Moves the frames of all stages of one worker. Use as an async context manager."""
+
+    def __init__(self, bus: Bus, device: str, timings: Timings) -> None:
+        self._bus = bus
+        self._device = device
+        self._timings = timings
+        self._total = Traffic()
+        self._watts: Watts = UNKNOWN
+
+    async def __aenter__(self) -> Self:
+        self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._compute.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def queue_depth(self) -> int:
+        """Frames taken in and not yet handed on."""
+        return self._total.in_flight
+
+    def charge(self, watts: Watts) -> None:
+        """From now on, energy in traces is computed from this."""
+        self._watts = watts
+
+    async def serve(self, lane: Lane, traffic: Traffic, subscribed: Callable[[], None]) -> None:
+        """Take in the frames of one stage until cancelled; `subscribed` is called once the broker delivers them.
+
+        Cancelling gives up what is in flight: wait until `traffic` is quiet first.
+        """
+        key = lane.assignment.key
+        where: dict[str, str | int] = {
+            "deployment": key.deployment,
+            "generation": key.generation,
+            "device": self._device,
+            "stage": key.stage,
+        }
+        async with self._bus.frames(STAGE, **where) as deliveries, asyncio.TaskGroup() as frames:
+            subscribed()
+            async for delivery in deliveries:
+                frames.create_task(self._through(lane, traffic, delivery))
+
+    async def settled(self, quiet_s: float, within_s: float) -> None:
+        """Wait until no frame came or was under way for `quiet_s`, at most `within_s`."""
+        end = time.monotonic() + within_s
+        while time.monotonic() < end:
+            if self._total.in_flight == 0 and time.monotonic() - self._total.last_frame_s >= quiet_s:
+                return
+            await asyncio.sleep(_POLL_S)
+
+    async def barrier(self) -> None:
+        """Wait until everything given to the compute thread so far is done."""
+        await asyncio.get_running_loop().run_in_executor(self._compute, _nothing)
+
+    async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
+        for counts in (traffic, self._total):
+            counts.in_flight += 1
+            counts.last_frame_s = delivery.received_at
+        header = delivery.frame.header
+        try:
+            check(lane, header)
+            done = await asyncio.get_running_loop().run_in_executor(self._compute, self._compute_one, lane, delivery)
+            self._timings.record(lane.assignment.key, done.trace)
+            await self._hand_on(lane, done)
+        except RefusedError as refused:
+            await self._refuse(header, refused)
+        except BusError as error:
+            self._lost("unsent", header, error)
+        finally:
+            for counts in (traffic, self._total):
+                counts.in_flight -= 1
+            delivery.ack()
+
+    def _compute_one(self, lane: Lane, delivery: FrameDelivery) -> Done:
+        waited_ms = (time.monotonic() - delivery.received_at) * 1000.0
+        return process(lane, delivery.frame, waited_ms, delivery.expiry_s, self._watts)
+
+    async def _hand_on(self, lane: Lane, done: Done) -> None:
+        here = lane.assignment
+        try:
+            if here.next_device is None or here.next_stage is None:
+                await self._answer(done.header, done.payload)
+                return
+            heard = await self._bus.send_frame(
+                STAGE,
+                done.payload,
+                expiry_s=expiry_s(done.header.budget_ms),
+                correlation=done.header.request,
+                traceparent=done.header.traceparent or None,
+                deployment=here.key.deployment,
+                generation=here.key.generation,
+                device=here.next_device,
+                stage=here.next_stage,
+            )
+        except TooLargeError as error:
+            raise RefusedError("too-large", str(error)) from error
+        if not heard:
+            raise RefusedError(
+                "draining",
+                f"{here.next_device} does not listen for stage {here.next_stage} of {here.key.deployment} "
+                f"generation {here.key.generation} any more: submit again on the current plan",
+            )
+
+    async def _refuse(self, header: FrameHeader, refused: RefusedError) -> None:
+        self._timings.rejected[refused.code] += 1
+        logger.warning("frame refused: %s", refused, extra={"code": refused.code, "request": header.request})
+        try:
+            await self._answer(header, fault_payload(self._device, header, refused))
+        except BusError as error:
+            self._lost("unsent", header, error)
+
+    async def _answer(self, header: FrameHeader, payload: bytes) -> None:
+        heard = await self._bus.send_frame(
+            ANSWER,
+            payload,
+            expiry_s=expiry_s(header.budget_ms),
+            correlation=header.request,
+            traceparent=header.traceparent or None,
+            submitter=header.submitter,
+        )
+        if not heard:
+            self._lost("unheard", header, "the submitter no longer listens")
+
+    def _lost(self, reason: str, header: FrameHeader, detail: object) -> None:
+        # The submitter still holds the input and sends it again: nothing is lost but this attempt.
+        self._timings.rejected[reason] += 1
+        logger.warning("result not delivered: %s", detail, extra={"request": header.request, "reason": reason})
+
+
+def _nothing() -> None:
+    """A job that is done when all before it are."""

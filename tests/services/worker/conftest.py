@@ -1,0 +1,344 @@
+"""What a worker is tested against: a hub in a few lines (cards, plans, blobs), a submitter, workers as processes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from broker.bus import Bus
+from broker.embedded import EmbeddedBroker
+from models.importer import import_model
+from models.library import Library
+from schemas.codec import Array
+from schemas.frame import Frame, FrameHeader, encode_frame
+from schemas.model import BlobChunk, ModelCard
+from schemas.plan import Plan, parse_route
+from schemas.stages import HeldStage, StagesHeld
+from schemas.topics import (
+    ANSWER,
+    BLOB_CHUNK,
+    BLOB_REQUEST,
+    DEVICE_STAGES,
+    MODEL_CARD,
+    PLAN_CURRENT,
+    PLAN_NEXT,
+    STAGE,
+)
+
+WIDE = 1024
+TIMEOUT_S = 20.0
+
+
+def dense_model() -> onnx.ModelProto:
+    """Three dense layers with ReLU between; the middle one's weights are 2 MB, several chunks."""
+    rng = np.random.default_rng(5)
+
+    def weight(name: str, rows: int, columns: int) -> TensorProto:
+        return numpy_helper.from_array(
+            (rng.standard_normal((rows, columns)) / np.sqrt(columns)).astype(np.float32), name
+        )
+
+    nodes = [
+        helper.make_node("Gemm", ["x", "w1"], ["a1"], "dense1", transB=1),
+        helper.make_node("Relu", ["a1"], ["h1"], "relu1"),
+        helper.make_node("Gemm", ["h1", "w2"], ["a2"], "dense2", transB=1),
+        helper.make_node("Relu", ["a2"], ["h2"], "relu2"),
+        helper.make_node("Gemm", ["h2", "w3"], ["y"], "dense3", transB=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "dense",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])],
+        [weight("w1", WIDE, 64), weight("w2", 512, WIDE), weight("w3", 10, 512)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+@pytest.fixture(scope="session")
+def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("onnx") / "dense.onnx"
+    onnx.save(dense_model(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dense_library(tmp_path_factory: pytest.TempPathFactory, dense_path: Path) -> Library:
+    library = Library(tmp_path_factory.mktemp("library"))
+    import_model(str(dense_path), library, name="dense")
+    return library
+
+
+class Hub:
+    """Acts as the planner: publishes cards and plans, serves blobs, watches what workers hold."""
+
+    def __init__(self, bus: Bus, library: Library) -> None:
+        self.bus = bus
+        self.library = library
+        self.requested: Counter[str] = Counter()
+        self.corrupt: set[str] = set()
+        """Blobs to be sent with a wrong byte."""
+        self.refuse: dict[str, str] = {}
+        """Blobs that cannot be had, and why."""
+        self.serving = asyncio.Event()
+        self.serving.set()
+        self.states: dict[str, StagesHeld] = {}
+        self.history: list[StagesHeld] = []
+        self._news = asyncio.Condition()
+
+    async def card(self, card: ModelCard) -> None:
+        await self.bus.publish(MODEL_CARD, card, model=card.name)
+
+    async def next(self, plan: Plan) -> None:
+        await self.bus.publish(PLAN_NEXT, plan, deployment=plan.deployment)
+
+    async def current(self, plan: Plan) -> None:
+        await self.bus.publish(PLAN_CURRENT, plan, deployment=plan.deployment)
+        await self.bus.clear(PLAN_NEXT, deployment=plan.deployment)
+
+    async def remove(self, deployment: str) -> None:
+        await self.bus.clear(PLAN_NEXT, deployment=deployment)
+        await self.bus.clear(PLAN_CURRENT, deployment=deployment)
+
+    async def roll_out(self, plan: Plan) -> None:
+        """Next, ready, current."""
+        await self.next(plan)
+        await asyncio.gather(*(self.ready(device, plan) for device in plan.devices))
+        await self.current(plan)
+
+    async def ready(self, device: str, plan: Plan) -> HeldStage:
+        return await self.stage(device, plan, "ready")
+
+    async def stage(self, device: str, plan: Plan, state: str) -> HeldStage:
+        """The device's first stage of the plan, once it is in that state."""
+
+        def found(held: StagesHeld) -> HeldStage | None:
+            mine = [s for s in held.stages if (s.deployment, s.generation) == (plan.deployment, plan.generation)]
+            if state != "failed":
+                assert all(s.state != "failed" for s in mine), mine
+            return mine[0] if mine and all(s.state == state for s in mine) else None
+
+        held = await self.held(device, lambda held: found(held) is not None)
+        stage = found(held)
+        assert stage is not None
+        return stage
+
+    async def held(self, device: str, wanted: Callable[[StagesHeld], bool]) -> StagesHeld:
+        async with asyncio.timeout(TIMEOUT_S), self._news:
+            await self._news.wait_for(lambda: device in self.states and wanted(self.states[device]))
+        return self.states[device]
+
+    async def watch(self) -> None:
+        async with self.bus.subscribe(DEVICE_STAGES) as deliveries:
+            async for delivery in deliveries:
+                async with self._news:
+                    self.states[delivery.parameters["device"]] = delivery.message
+                    self.history.append(delivery.message)
+                    self._news.notify_all()
+
+    async def serve_blobs(self) -> None:
+        async with self.bus.bulk() as bulk, bulk.subscribe(BLOB_REQUEST) as requests:
+            async for delivery in requests:
+                await self.serving.wait()
+                sha, ask = delivery.parameters["sha"], delivery.message
+                self.requested[sha] += 1
+                data = bytearray(self.library.blobs.read(sha))
+                total = len(data)
+                if sha in self.corrupt:
+                    data[0] ^= 0xFF
+                chunk = BlobChunk(
+                    offset=ask.offset,
+                    total=total,
+                    data=bytes(data[ask.offset : ask.offset + ask.length]),
+                    error=self.refuse.get(sha, ""),
+                )
+                where = {"model": delivery.parameters["model"], "sha": sha, "receiver": ask.receiver}
+                await bulk.publish(BLOB_CHUNK, chunk, **where)
+
+
+@asynccontextmanager
+async def a_hub(url: str, root: str, library: Library) -> AsyncIterator[Hub]:
+    async with Bus(url, name="hub", root=root) as bus, AsyncExitStack() as stack:
+        hub = Hub(bus, library)
+        for loop in (hub.watch(), hub.serve_blobs()):
+            task = asyncio.create_task(loop)
+            stack.push_async_callback(asyncio.wait, [task])
+            stack.callback(task.cancel)
+        yield hub
+
+
+class Submitter:
+    """Sends frames to first stages and collects what comes back, by request."""
+
+    def __init__(self, bus: Bus, name: str) -> None:
+        self.bus = bus
+        self.name = name
+        self.answers: dict[str, list[Frame]] = {}
+        self._news = asyncio.Condition()
+        self._sent = 0
+
+    def header(self, plan: Plan, **changes: object) -> FrameHeader:
+        self._sent += 1
+        header = FrameHeader(
+            kind="work",
+            request=f"req-{self._sent}",
+            submitter=self.name,
+            deployment=plan.deployment,
+            generation=plan.generation,
+            budget_ms=15_000.0,
+        )
+        return header.model_copy(update=changes)
+
+    async def send(self, plan: Plan, payload: bytes, *, request: str = "?", expiry_s: int = 15) -> bool:
+        """Send bytes to the plan's first stage, whatever they are."""
+        return await self.bus.send_frame(
+            STAGE,
+            payload,
+            expiry_s=expiry_s,
+            correlation=request,
+            deployment=plan.deployment,
+            generation=plan.generation,
+            device=plan.routes[0].stages[0].device,
+            stage="r0s0",
+        )
+
+    async def ask(self, plan: Plan, x: Array, **changes: object) -> Frame:
+        """One request, through to its answer or error."""
+        header = self.header(plan, **changes)
+        assert await self.send(plan, encode_frame(header, {"x": x}), request=header.request)
+        return await self.answer(header.request)
+
+    async def answer(self, request: str) -> Frame:
+        async with asyncio.timeout(TIMEOUT_S), self._news:
+            await self._news.wait_for(lambda: request in self.answers)
+        return self.answers[request][0]
+
+    async def listen(self, subscribed: asyncio.Event) -> None:
+        async with self.bus.frames(ANSWER, submitter=self.name) as deliveries:
+            subscribed.set()
+            async for delivery in deliveries:
+                async with self._news:
+                    self.answers.setdefault(delivery.frame.header.request, []).append(delivery.frame)
+                    self._news.notify_all()
+                delivery.ack()
+
+
+@asynccontextmanager
+async def a_submitter(url: str, root: str, name: str = "laptop") -> AsyncIterator[Submitter]:
+    async with Bus(url, name=name, root=root, receive_maximum=16) as bus:
+        submitter = Submitter(bus, name)
+        subscribed = asyncio.Event()
+        task = asyncio.create_task(submitter.listen(subscribed))
+        await subscribed.wait()
+        try:
+            yield submitter
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+class WorkerProcess:
+    """A worker as people run it: its own process."""
+
+    def __init__(self, url: str, root: str, device: str, folder: Path, **settings: str) -> None:
+        self.device = device
+        self._log = folder / f"{device}.log"
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("STAGELINE_", "COVERAGE"))
+        }
+        environment |= {f"STAGELINE_{name.upper()}": value for name, value in settings.items()}
+        environment |= {"STAGELINE_STATE_DIR": str(folder / device)}
+        command = [sys.executable, "-m", "services.worker.main", "--broker", url, "--root", root, "--device", device]
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Send a signal and wait; the exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(TIMEOUT_S)
+
+    async def ended(self) -> int:
+        return await asyncio.wait_for(asyncio.to_thread(self.process.wait), TIMEOUT_S)
+
+
+@dataclass
+class Lab:
+    """Everything one test needs: a hub, a submitter, the dense model, and workers to start."""
+
+    hub: Hub
+    submitter: Submitter
+    url: str
+    root: str
+    folder: Path
+    card: ModelCard
+    whole: Callable[[Array], Array]
+    """The unsplit model."""
+    workers: list[WorkerProcess] = field(default_factory=list)
+
+    def start(self, device: str, **settings: str) -> WorkerProcess:
+        worker = WorkerProcess(self.url, self.root, device, self.folder, **settings)
+        self.workers.append(worker)
+        return worker
+
+    def plan(self, text: str, generation: int = 1) -> Plan:
+        """A plan of one route, from its text; `[0:)` ends with the model."""
+        route = parse_route(text.replace(":)", f":{len(self.card.blocks)})"))
+        return Plan(
+            deployment="cats",
+            generation=generation,
+            model=self.card.name,
+            card_sha=self.card.sha256,
+            objective="latency",
+            policy="exact",
+            routes=(route,),
+        )
+
+    def input(self, seed: int = 0) -> Array:
+        return np.random.default_rng(seed).standard_normal((1, 64)).astype(np.float32)
+
+    def cache(self, device: str) -> Path:
+        """Where that worker keeps weights."""
+        return self.folder / device / "worker" / device / "blobs"
+
+
+@pytest.fixture
+async def lab(
+    broker: EmbeddedBroker, root: str, dense_library: Library, dense_path: Path, tmp_path: Path
+) -> AsyncIterator[Lab]:
+    """The hub has published the dense model's card. Workers that still run at the end of the test are killed."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(dense_path), providers=["CPUExecutionProvider"])
+    async with a_hub(broker.url, root, dense_library) as hub, a_submitter(broker.url, root) as submitter:
+        lab = Lab(
+            hub=hub,
+            submitter=submitter,
+            url=broker.url,
+            root=root,
+            folder=tmp_path,
+            card=dense_library.card("dense"),
+            whole=lambda x: session.run(None, {"x": x})[0],
+        )
+        await hub.card(lab.card)
+        try:
+            yield lab
+        finally:
+            for worker in lab.workers:
+                if worker.process.poll() is None:
+                    worker.stop(signal.SIGKILL)

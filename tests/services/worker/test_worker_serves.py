@@ -1,0 +1,212 @@
+"""A worker as a process serves real frames over a real broker: right answers, refusals, swaps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.codec import Array
+from schemas.device import DeviceInfo, PowerModel
+from schemas.frame import Frame, encode_frame
+from schemas.plan import Plan
+from schemas.stages import Timing
+from schemas.topics import DEVICE_INFO, DEVICE_TIMING
+
+Plans = Callable[..., Plan]
+
+
+async def test_the_whole_model_on_one_worker_answers_as_the_unsplit_model(lab: Any) -> None:
+    lab.start("pi4")
+    info = DeviceInfo(
+        device="pi4", boot_id="b", hostname="pi4", machine="Pi 4", architecture="arm64", cores=4, capacity_cores=4.0,
+        memory_bytes=4 << 30, power=PowerModel(idle_w=2.0, busy_w=6.0, method="modelled", source="table"),
+    )  # fmt: skip
+    await lab.hub.bus.publish(DEVICE_INFO, info, device="pi4")
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(plan)
+    held = lab.hub.states["pi4"]
+    assert held.online
+    assert held.memory_budget_bytes > 0
+    assert held.stages[0].memory_bytes > 2_000_000
+    x = lab.input()
+    answer = await lab.submitter.ask(plan, x)
+    assert answer.header.kind == "answer"
+    np.testing.assert_allclose(answer.arrays()["y"], lab.whole(x), rtol=1e-4, atol=1e-5)
+    (trace,) = answer.header.trace
+    assert (trace.device, trace.first, trace.last) == ("pi4", 0, len(lab.card.blocks))
+    assert trace.compute_ms > 0
+    assert (trace.energy_method, trace.energy_source[:8]) == ("modelled", "busy 6 W")
+    assert trace.energy_j == pytest.approx(trace.compute_ms * 6e-3)
+
+
+async def test_two_workers_in_a_row_equal_the_unsplit_model(lab: Any) -> None:
+    for device in ("pi4", "nano"):
+        lab.start(device)
+    last = len(lab.card.blocks)
+    plan = lab.plan("pi4[0:1) -> nano[1:)")
+    await lab.hub.roll_out(plan)
+    for seed in range(4):
+        answer = await lab.submitter.ask(plan, lab.input(seed))
+        np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input(seed)), rtol=1e-4, atol=1e-5)
+    first, second = answer.header.trace
+    assert (first.device, second.device) == ("pi4", "nano")
+    assert first.bytes_out == second.bytes_in == lab.card.cuts[1].nbytes
+    # Each fetched the blobs of its own blocks only.
+    for device, blobs in (("pi4", lab.card.stage_blobs(0, 1)), ("nano", lab.card.stage_blobs(1, last))):
+        assert {path.name for path in lab.cache(device).iterdir() if path.is_file()} == {
+            blob.sha256 for blob in (lab.card.graph, *blobs)
+        }
+
+
+async def test_bad_frames_of_every_kind_are_answered_or_counted_and_the_next_good_one_is_served(lab: Any) -> None:
+    lab.start("pi4", timing_period_s="0.2")
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(plan)
+    x = lab.input()
+
+    async def fault_of(tensors: dict[str, Array], **changes: object) -> tuple[str, str]:
+        header = lab.submitter.header(plan, **changes)
+        await lab.submitter.send(plan, encode_frame(header, tensors))
+        answer: Frame = await lab.submitter.answer(header.request)
+        assert answer.header.kind == "error"
+        assert answer.header.fault is not None
+        assert answer.header.fault.device == "pi4"
+        assert (await lab.submitter.ask(plan, x)).header.kind == "answer"
+        return answer.header.fault.code, answer.header.fault.detail
+
+    code, says = await fault_of({"x": x.reshape(64, 1)})
+    assert (code, says.endswith("takes x float32[1x64]; given: x float32[64x1]")) == ("bad-input", True)
+    assert (await fault_of({"x": x.astype(np.float64)}))[0] == "bad-input"
+    assert (await fault_of({"picture": x}))[0] == "bad-input"
+    assert (await fault_of({}))[0] == "bad-input"
+    assert (await fault_of({"x": x}, generation=99))[0] == "wrong-generation"
+    assert (await fault_of({"x": x}, route=3))[0] == "bad-frame"
+    assert (await fault_of({"x": x}, kind="answer"))[0] == "bad-frame"
+    assert (await fault_of({"x": x}, budget_ms=0.0))[0] == "expired"
+
+    good = encode_frame(lab.submitter.header(plan), {"x": x})
+    async with lab.hub.bus.subscribe(DEVICE_TIMING, device="pi4") as timings:
+        for payload in (b"\x00garbage", good[: len(good) // 2], good + b"more", b""):
+            await lab.submitter.send(plan, payload)
+        assert (await lab.submitter.ask(plan, x)).header.kind == "answer"
+        timing: Timing = await _timing(timings, lambda t: sum(t.rejected.values()) >= 11)
+    assert timing.rejected["bad-input"] == 4
+    assert timing.rejected["wrong-generation"] == 1
+    assert timing.rejected["expired"] == 1
+    assert timing.rejected["truncated"] >= 1
+    assert timing.rejected["malformed"] >= 1
+
+
+async def _timing(timings: AsyncIterator[Any], wanted: Callable[[Timing], bool]) -> Timing:
+    async with asyncio.timeout(10):
+        async for delivery in timings:
+            if wanted(delivery.message):
+                return delivery.message  # type: ignore[no-any-return]
+    raise AssertionError
+
+
+async def test_a_result_that_nobody_takes_in_is_reported_to_the_submitter(lab: Any) -> None:
+    lab.start("pi4")
+    plan = lab.plan("pi4[0:1) -> gone[1:)")
+    await lab.hub.next(plan)
+    await lab.hub.ready("pi4", plan)
+    answer = await lab.submitter.ask(plan, lab.input())
+    assert answer.header.fault is not None
+    assert answer.header.fault.code == "draining"
+    assert "gone does not listen" in answer.header.fault.detail
+
+
+async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_pauses_for_a_moment_only(lab: Any) -> None:
+    for device in ("pi4", "nano"):
+        lab.start(device, drain_s="0.5")
+    old = lab.plan("pi4[0:1) -> nano[1:)")
+    new = lab.plan("pi4[0:2) -> nano[2:)", generation=2)
+    await lab.hub.roll_out(old)
+    serving, stop, more = old, asyncio.Event(), asyncio.Event()
+    answered: list[tuple[float, int]] = []
+
+    async def stream(seed: int) -> None:
+        x = lab.input(seed)
+        expected = lab.whole(x)
+        while not stop.is_set():
+            answer = await lab.submitter.ask(serving, x)
+            assert answer.header.kind == "answer", answer.header.fault
+            np.testing.assert_allclose(answer.arrays()["y"], expected, rtol=1e-4, atol=1e-5)
+            answered.append((asyncio.get_running_loop().time(), answer.header.generation))
+            more.set()
+
+    async def until(enough: Callable[[], bool]) -> None:
+        async with asyncio.timeout(15):
+            while not enough():
+                more.clear()
+                await more.wait()
+
+    async with asyncio.TaskGroup() as streams:
+        for seed in range(3):
+            streams.create_task(stream(seed))
+        await until(lambda: len(answered) > 30)
+        await lab.hub.roll_out(new)
+        serving = new
+        await until(lambda: sum(generation == 2 for _, generation in answered) > 30)
+        stop.set()
+    assert all(len(frames) == 1 for frames in lab.submitter.answers.values())
+    gaps = [after - before for (before, _), (after, _) in pairwise(answered)]
+    assert max(gaps) < 0.5
+    # The old generation goes when it has been quiet for a while.
+    for device in ("pi4", "nano"):
+        held = await lab.hub.held(device, lambda held: {stage.generation for stage in held.stages} == {2})
+        assert [stage.state for stage in held.stages] == ["ready"]
+    assert any(stage.state == "draining" for held in lab.hub.history for stage in held.stages)
+
+
+async def test_the_same_slice_in_a_new_generation_is_ready_without_loading_anything(lab: Any) -> None:
+    worker = lab.start("pi4")
+    first = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(first)
+    asked_for = lab.hub.requested.total()
+    second = lab.plan("pi4[0:)", generation=2)
+    await lab.hub.roll_out(second)
+    assert lab.hub.requested.total() == asked_for
+    assert (await lab.submitter.ask(second, lab.input())).header.kind == "answer"
+    assert (await lab.submitter.ask(first, lab.input())).header.kind == "answer"  # still draining
+    assert worker.process.poll() is None
+
+
+async def test_a_deployment_that_is_removed_is_dropped(lab: Any) -> None:
+    lab.start("pi4", drain_s="0.1")
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(plan)
+    await lab.hub.remove(plan.deployment)
+    await lab.hub.held("pi4", lambda held: held.stages == ())
+
+
+async def test_a_worker_that_starts_after_the_plan_serves_it_too(lab: Any) -> None:
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.current(plan)
+    lab.start("pi4")
+    await lab.hub.ready("pi4", plan)
+    assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
+
+
+async def test_a_stage_beyond_the_memory_budget_is_refused_with_need_and_have(lab: Any) -> None:
+    lab.start("pi4", memory_budget_mb="5")
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.next(plan)
+    failed = await lab.hub.stage("pi4", plan, "failed")
+    assert "this worker gives 5.0 MB to stages" in failed.error
+    assert "STAGELINE_MEMORY_BUDGET_MB" in failed.error
+    assert lab.hub.requested.total() == 0
+
+
+async def test_the_graph_is_cut_where_the_plan_says_or_the_stage_fails_and_the_worker_goes_on(lab: Any) -> None:
+    lab.start("pi4")
+    beyond = lab.plan(f"pi4[0:{len(lab.card.blocks) + 3})")
+    await lab.hub.next(beyond)
+    failed = await lab.hub.stage("pi4", beyond, "failed")
+    assert f"of dense, which has {len(lab.card.blocks)}" in failed.error
+    plan = lab.plan("pi4[0:)", generation=2)
+    await lab.hub.roll_out(plan)
+    assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
