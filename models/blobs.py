@@ -67,8 +67,9 @@ class BlobStore:
         with self._lock:
             try:
                 stat = path.stat()
-                # Access time is the recency that eviction goes by; many file systems do not keep it themselves.
-                os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
+                if self.max_bytes is not None:
+                    # Access time is the recency that eviction goes by; many file systems do not keep it themselves.
+                    os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
             except FileNotFoundError as error:
                 raise MissingBlobError(sha256, self.root) from error
             identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
@@ -115,8 +116,8 @@ class BlobStore:
         (self.root / sha256).unlink(missing_ok=True)
 
     def total_bytes(self) -> int:
-        """Bytes of all complete blobs."""
-        return sum(size for _, size, _ in self._complete())
+        """Bytes of all blobs, arriving ones included."""
+        return sum(size for _, size, _ in self._files())
 
     def pin(self, shas: Iterable[str]) -> None:
         """Blobs in use: not evicted until as many `unpin`."""
@@ -130,7 +131,7 @@ class BlobStore:
             self._pinned = +self._pinned
 
     def make_room(self, nbytes: int) -> None:
-        """Evict least recently used blobs until `nbytes` more fit the bound.
+        """Evict least recently used blobs, and unfinished ones, until `nbytes` more fit the bound.
 
         Raises:
             StoreFullError: pinned blobs leave too little; says how much is missing. Nothing is evicted then.
@@ -138,25 +139,24 @@ class BlobStore:
         if self.max_bytes is None:
             return
         with self._lock:
-            blobs = self._complete()
-            excess = sum(size for _, size, _ in blobs) + nbytes - self.max_bytes
-            loose = [(size, sha) for _, size, sha in sorted(blobs) if sha not in self._pinned]
+            files = sorted(self._files())
+            excess = sum(size for _, size, _ in files) + nbytes - self.max_bytes
+            loose = [(size, path) for _, size, path in files if path.name not in self._pinned]
             missing = excess - sum(size for size, _ in loose)
             if missing > 0:
                 raise StoreFullError(self.root, missing, f"the store's bound is {self.max_bytes / 1e6:.1f} MB")
-            for size, sha in loose:
+            for size, path in loose:
                 if excess <= 0:
                     break
-                self.remove(sha)
+                path.unlink(missing_ok=True)
                 excess -= size
 
-    def _complete(self) -> list[tuple[int, int, str]]:
-        """(last use, size, hash) of every complete blob."""
-        found: list[tuple[int, int, str]] = []
-        if self.root.is_dir():
-            for entry in os.scandir(self.root):
+    def _files(self) -> list[tuple[int, int, Path]]:
+        """(last use, size, path) of every blob, complete or arriving."""
+        found: list[tuple[int, int, Path]] = []
+        for folder in (self.root, self.root / "partial"):
+            for path in folder.glob("[0-9a-f]*"):
                 with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
-                    if len(entry.name) == 64 and entry.is_file():
-                        stat = entry.stat()
-                        found.append((stat.st_atime_ns, stat.st_size, entry.name))
+                    stat = path.stat()
+                    found.append((stat.st_atime_ns, stat.st_size, path))
         return found

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import onnx
 from onnx import shape_inference
 
 from models.catalog import Source, resolve
-from models.graph import Analysis, analyse
+from models.graph import analyse
 from models.library import Library
 from models.normalise import PictureInput, take_pictures
 from models.onnx_file import read_onnx
@@ -20,9 +21,18 @@ from models.weights import externalise
 from schemas.base import check_name
 from schemas.model import Blob, Block, ModelCard, Preprocess
 
+Weights = Literal["default", "random"]
 Progress = Callable[[str, float], None]
 
-_MAX_BLOCKS: Final = 4096
+
+class PyTorchMissingError(RuntimeError):
+    """A source that only PyTorch can build, where PyTorch is not installed."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(
+            f"importing {source} needs PyTorch: pip install 'stageline[torch]', or import it on another machine, "
+            "or give an .onnx file"
+        )
 
 
 def import_model(
@@ -30,7 +40,7 @@ def import_model(
     library: Library,
     *,
     name: str | None = None,
-    weights: Literal["default", "random"] = "default",
+    weights: Weights = "default",
     seed: int = 0,
     input_shape: tuple[int, ...] | None = None,
     progress: Progress | None = None,
@@ -59,66 +69,61 @@ def import_model(
     origin = resolve(source)
     name = check_name("model", name if name is not None else origin.default_name)
     say("building the model", 0.0)
-    model, picture, labels = _load(origin, weights, seed, input_shape, say)
+    loaded = _load(origin, weights, seed, input_shape, say)
     say("storing its weights", 0.6)
-    model = tidy(model)
-    if picture:
-        take_pictures(model, picture)
+    model = tidy(loaded.model)
+    if loaded.picture:
+        take_pictures(model, loaded.picture)
     blobs = externalise(model.graph, library.blobs.add)
     say("looking for cut points", 0.9)
-    model = _infer(model)
-    analysis = analyse(model)
-    card = _card(name, origin, analysis, model, blobs, library)
-    if picture:
-        card = card.model_copy(update={"preprocess": Preprocess(resize=picture.resize, crop=picture.crop)})
-    if labels and card.outputs[0].shape[-1:] == (len(labels),):
-        card = card.model_copy(update={"labels": labels})
+    # The large weights are gone by now, so this is quick whatever the model.
+    del model.graph.value_info[:]
+    found = analyse(shape_inference.infer_shapes(model, data_prop=True))
+    unique = tuple({blob.sha256: blob for blob in blobs.values()}.values())
+    card = ModelCard(
+        name=name,
+        source=Path(source).name if origin.kind == "onnx" else source,
+        graph=library.blobs.add(model.SerializeToString(deterministic=True)),
+        blobs=unique,
+        blocks=tuple(_with_blobs(block, model.graph, blobs, unique) for block in found.blocks),
+        cuts=found.cuts,
+        inputs=found.inputs,
+        outputs=found.outputs,
+        preprocess=_preprocess(loaded.picture),
+        labels=loaded.labels if found.outputs[0].shape[-1:] == (len(loaded.labels),) else (),
+        notes=found.notes,
+    )
     library.save(card)
     say("done", 1.0)
     return card
 
 
-def _load(
-    origin: Source, weights: Literal["default", "random"], seed: int, input_shape: tuple[int, ...] | None, say: Progress
-) -> tuple[onnx.ModelProto, PictureInput | None, tuple[str, ...]]:
+@dataclass(frozen=True)
+class _Loaded:
+    model: onnx.ModelProto
+    picture: PictureInput | None = None
+    labels: tuple[str, ...] = ()
+
+
+def _load(origin: Source, weights: Weights, seed: int, input_shape: tuple[int, ...] | None, say: Progress) -> _Loaded:
     if origin.kind == "onnx":
         model = read_onnx(Path(origin.text), input_shape)
         say("folding constants", 0.3)
-        return fold(model), None, ()
-    from models.torch_source import build, export  # noqa: PLC0415 - an .onnx file needs no PyTorch
-
+        return _Loaded(fold(model))
+    try:
+        from models.torch_source import build, export  # noqa: PLC0415 - an .onnx file needs no PyTorch
+    except ImportError as error:
+        raise PyTorchMissingError(origin.text) from error
     made = build(origin, weights=weights, seed=seed, input_shape=input_shape)
     say("exporting it to ONNX", 0.2)
-    return export(made), made.picture, made.labels
+    return _Loaded(export(made), made.picture, made.labels)
 
 
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """With the shape of every tensor that has one. The large weights are gone by now, so this is quick."""
-    del model.graph.value_info[:]
-    return shape_inference.infer_shapes(model, data_prop=True)
+def _preprocess(picture: PictureInput | None) -> Preprocess | None:
+    return Preprocess(resize=picture.resize, crop=picture.crop) if picture else None
 
 
-def _card(
-    name: str, origin: Source, found: Analysis, model: onnx.ModelProto, blobs: dict[str, Blob], library: Library
-) -> ModelCard:
-    unique = list({blob.sha256: blob for blob in blobs.values()}.values())
-    index = {blob.sha256: i for i, blob in enumerate(unique)}
-
-    def with_blobs(block: Block) -> Block:
-        nodes = model.graph.node[block.first_node : block.last_node]
-        used = dict.fromkeys(index[blobs[n].sha256] for node in nodes for n in reads(node) if n in blobs)
-        return block.model_copy(update={"blobs": tuple(used)})
-
-    # Shapes live in the card; without them the graph blob is half the size.
-    del model.graph.value_info[:]
-    return ModelCard(
-        name=name,
-        source=origin.text if origin.kind != "onnx" else Path(origin.text).name,
-        graph=library.blobs.add(model.SerializeToString(deterministic=True)),
-        blobs=tuple(unique),
-        blocks=tuple(map(with_blobs, found.blocks)),
-        cuts=found.cuts,
-        inputs=found.inputs,
-        outputs=found.outputs,
-        notes=found.notes,
-    )
+def _with_blobs(block: Block, graph: onnx.GraphProto, blobs: dict[str, Blob], unique: tuple[Blob, ...]) -> Block:
+    nodes = graph.node[block.first_node : block.last_node]
+    needed = dict.fromkeys(unique.index(blobs[name]) for node in nodes for name in reads(node) if name in blobs)
+    return block.model_copy(update={"blobs": tuple(needed)})

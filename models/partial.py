@@ -30,10 +30,12 @@ class PartialBlob:
             os.close(self._handle)
             self._path = folder / f"{blob.sha256}.{os.getpid()}"
             self._handle = _open(self._path)
-        self._close = weakref.finalize(self, os.close, self._handle)
+        # While it arrives it must not be what makes room for others.
+        store.pin([self._path.name])
+        self._release = weakref.finalize(self, _release, store, self._path.name, self._handle)
         if self.offset > blob.nbytes:
             os.ftruncate(self._handle, 0)
-        store.make_room(blob.nbytes)
+        store.make_room(blob.nbytes - self.offset)
         missing = blob.nbytes - self.offset - shutil.disk_usage(folder).free
         if missing > 0:
             raise StoreFullError(store.root, missing, "the disk is full")
@@ -79,12 +81,17 @@ class PartialBlob:
         target = self._store.root / self._blob.sha256
         self._path.replace(target)
         sync_folder(self._store.root)
-        self._close()
+        self._release()
         return target
 
     def discard(self) -> None:
         """Throw away what has arrived; the next `append` starts at offset 0."""
         os.ftruncate(self._handle, 0)
+
+
+def _release(store: BlobStore, name: str, handle: int) -> None:
+    store.unpin([name])
+    os.close(handle)
 
 
 def _open(path: Path) -> int:

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+from pydantic import ValidationError
 
 from models.proto import numpy_name
 from schemas.model import Blob, TensorSpec
@@ -80,7 +81,10 @@ def placeholder(tensor: TensorProto) -> Weight | None:
     dtype = as_dtype(numpy_name(tensor.data_type))
     if not _SHA.fullmatch(sha) or entries.get("offset", "0") != "0" or dtype is None:
         raise PlaceholderError(f"weight {tensor.name!r} points at {sha[:80]!r}, which is not a blob's hash")
-    spec = TensorSpec(name=tensor.name, dtype=dtype, shape=tuple(tensor.dims))
+    try:
+        spec = TensorSpec(name=tensor.name, dtype=dtype, shape=tuple(tensor.dims))
+    except ValidationError as error:
+        raise PlaceholderError(f"weight {tensor.name[:80]!r} has an impossible shape or name") from error
     if entries.get("length") != str(spec.nbytes):
         raise PlaceholderError(
             f"weight {tensor.name!r} needs {spec.nbytes} bytes, its placeholder says {entries.get('length')}"

@@ -26,8 +26,9 @@ def check_inputs(expected: Sequence[TensorSpec], given: Mapping[str, Array]) -> 
         array = given.get(spec.name)
         if array is None:
             raise WrongInputError(f"expected {_all(expected)}; {spec.name} is missing from {sorted(given)}")
-        if array.shape != spec.shape or array.dtype.name != spec.dtype:
-            raise WrongInputError(f"expected {spec}, given {array.dtype.name}[{'x'.join(map(str, array.shape))}]")
+        # Compared as dtypes, not by name: swapped bytes have the same name.
+        if array.shape != spec.shape or array.dtype != spec.dtype:
+            raise WrongInputError(f"expected {spec}, given {array.dtype}[{'x'.join(map(str, array.shape))}]")
     if len(given) != len(expected):
         unknown = sorted(given.keys() - {spec.name for spec in expected})
         raise WrongInputError(f"expected {_all(expected)}; {', '.join(unknown)} is not among them")
