@@ -61,23 +61,23 @@ class Decider:
 
     async def decide(self, question: Decide, tell: Tell) -> None:
         """Tell `Planned` or `Refused`; `Profiling` before it while devices measure."""
-        left_out: Mapping[str, str] = question.excluded
+        left_out = dict(question.excluded)
         try:
-            ground = await self._ground(question, tell)
-            left_out = ground.left_out
+            ground = await self._ground(question, left_out, tell)
             plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
         except (PlanningError, NotInLibraryError) as error:
             tell(Refused(question.ticket, failure(question.wish, str(error), left_out)))
         else:
             tell(Planned(question.ticket, plan, decision))
 
-    async def _ground(self, question: Decide, tell: Tell) -> Ground:
+    async def _ground(self, question: Decide, left_out: dict[str, str], tell: Tell) -> Ground:
+        """Who may serve, as measured; `left_out` learns who may not, and why."""
         wish = question.wish
         card = await self._card(wish.model)
-        barred = {**dict.fromkeys(wish.exclude, "excluded"), **question.excluded}
         fleet = self._watch.fleet
-        candidates = [name for name in fleet.usable if name not in barred]
-        left_out = {**absences(fleet), **barred}
+        absent = {name: device.absence for name, device in fleet.devices.items() if not device.usable}
+        left_out |= absent | dict.fromkeys(wish.exclude, "excluded") | dict(question.excluded)
+        candidates = [name for name in fleet.usable if name not in left_out]
         if not candidates:
             raise NoDeviceError(no_device(wish, left_out))
         profiles = await self._measured(question, card, candidates, tell)
@@ -87,11 +87,10 @@ class Decider:
         devices = {name: (usable[name], profiles[name]) for name in candidates if name in usable and name in profiles}
         if not devices:
             raise NoDeviceError(no_device(wish, left_out))
-        return Ground(card, devices, left_out)
+        return Ground(card, devices, dict(left_out))
 
     async def _card(self, model: str) -> ModelCard:
-        if model not in self._library.cards:
-            await self._library.scan()
+        await self._library.scan()
         if model not in self._library.cards:
             raise NotInLibraryError(model, sorted(self._library.cards))
         return self._library.cards[model]
@@ -207,11 +206,6 @@ def keep_survivors(problem: Problem, best: Choice, serving: Plan | None) -> Choi
     if gain > KEEP_MARGIN * abs(objective(problem, best.predicted)):
         return best
     return replace(kept, notes=(*kept.notes, f"kept what still serves: at most {KEEP_MARGIN:.0%} could be gained"))
-
-
-def absences(fleet: Fleet) -> dict[str, str]:
-    """Why known devices may not be planned with."""
-    return {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
 
 
 def no_device(wish: Deployment, left_out: Mapping[str, str]) -> str:

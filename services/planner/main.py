@@ -12,12 +12,12 @@ from typing import Annotated
 import typer
 
 from broker.bus import Bus
+from broker.delivery import Change
 from models.library import Library
 from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT, DEVICE_TIMING
 from services.lifecycle import launch
 from services.planner.accuracy import Accuracy
-from services.planner.changes import Change, changes
 from services.planner.cost import HubFacts
 from services.planner.decide import Decider
 from services.planner.deployments import Deployments
@@ -50,7 +50,7 @@ async def serve(settings: PlannerSettings) -> None:
             loops.create_task(guard(bus, boot_id, states), name="presence")
             loops.create_task(library.serve(), name="blobs")
             await library.scan()
-            async with watch.follow(deployments), changes(bus, DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:
+            async with watch.follow(deployments), bus.watch(DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:
                 await deployments.adopt(watch.fleet, library.cards)
                 bus.on_reconnect(deployments.remind)
                 logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 from broker.bus import Bus
+from broker.delivery import Change
 from schemas.device import Claim
 from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_CLAIM, DEVICE_STAGES, Topic
-from services.planner.changes import Change, changes
 from services.planner.fleet import FLEET_TOPICS, Fleet, improved, lost, read_fleet
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class FleetWatch:
         self._observer = observer
         async with contextlib.AsyncExitStack() as subscriptions, asyncio.TaskGroup() as loops:
             streams = [
-                (topic, await subscriptions.enter_async_context(changes(self._bus, topic))) for topic in FLEET_TOPICS
+                (topic, await subscriptions.enter_async_context(self._bus.watch(topic))) for topic in FLEET_TOPICS
             ]
             self.fleet = await read_fleet(self._bus)
             tasks = [loops.create_task(self._fold(topic, stream)) for topic, stream in streams]

@@ -1,110 +1,315 @@
-"""Made-up planning problems, small enough to check by hand."""
+"""A hand-made model in a library, and devices that are not there: they say on the bus what real ones would say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from schemas.deployment import Deployment
-from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
-from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
-from services.planner.cost import DeviceFacts, HubFacts, Problem, problem_from
+from broker.bus import Bus
+from broker.embedded import EmbeddedBroker
+from models.library import Library
+from schemas.base import Message
+from schemas.deployment import Decision, Deployment
+from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
+from schemas.model import Block, Cut, ModelCard, TensorSpec
+from schemas.plan import Plan, stage_id
+from schemas.stages import HeldStage, StagesHeld, StageState
+from schemas.topics import (
+    DEPLOYMENT,
+    DEVICE_CLAIM,
+    DEVICE_COMMAND,
+    DEVICE_INFO,
+    DEVICE_PROFILE,
+    DEVICE_STAGES,
+    DEVICE_STATUS,
+    DEVICE_TELEMETRY,
+    MODEL_CARD,
+    PLAN_CURRENT,
+    PLAN_DECISION,
+    PLAN_NEXT,
+    Topic,
+)
+from services.planner.main import serve
+from services.planner.settings import PlannerSettings
 
-NO_HUB = HubFacts(submitter_up_mbps=1e12, submitter_down_mbps=1e12)
+WITHIN_S = 15.0
+M = TypeVar("M", bound=Message)
 
 
-def card(
-    cut_bytes: Sequence[int], *, weight_bytes: Sequence[int] | None = None, macs: Sequence[int] | None = None
-) -> ModelCard:
-    blocks = len(cut_bytes) - 1
-    return ModelCard(
-        name="made-up",
-        source="test",
-        graph=Blob(sha256="0" * 64, nbytes=1),
-        blobs=(),
+def make_card(library: Library, name: str = "net", *, blocks: int = 4, weight_bytes: int = 1000) -> ModelCard:
+    """A model of equal blocks, each with a weight blob of its own, in the library."""
+    graph = library.blobs.add(f"graph of {name}".encode() * 50)
+    weights = tuple(library.blobs.add(f"{name} {n} ".encode().ljust(weight_bytes, b"w")) for n in range(blocks))
+    cut = Cut(tensors=(TensorSpec(name="x", dtype="float32", shape=(1, 64)),))
+    card = ModelCard(
+        name=name,
+        source="made by hand",
+        graph=graph,
+        blobs=weights,
         blocks=tuple(
             Block(
-                label=f"b{index}",
-                first_node=index,
-                last_node=index + 1,
-                macs=macs[index] if macs else 1_000_000,
-                weight_bytes=weight_bytes[index] if weight_bytes else 0,
-                peak_activation_bytes=0,
+                label=f"b{n}", first_node=n, last_node=n + 1, macs=1000, weight_bytes=weight_bytes,
+                peak_activation_bytes=512, blobs=(n,),
             )
-            for index in range(blocks)
+            for n in range(blocks)
         ),
-        cuts=tuple(
-            Cut(tensors=(TensorSpec(name=f"t{index}", dtype="float32", shape=(1, size // 4)),))
-            for index, size in enumerate(cut_bytes)
-        ),
-        inputs=(TensorSpec(name="t0", dtype="float32", shape=(1, cut_bytes[0] // 4)),),
-        outputs=(TensorSpec(name=f"t{blocks}", dtype="float32", shape=(1, cut_bytes[-1] // 4)),),
-    )
-
-
-def facts(
-    name: str,
-    block_ms: Sequence[float],
-    *,
-    mbps: tuple[float, float] = (1e12, 1e12),
-    rtt_ms: float = 0.0,
-    frame_ms: float = 0.0,
-    frame_ms_per_mb: float = 0.0,
-    cores: float = 1.0,
-    watts: tuple[float, float] = (1.0, 5.0),
-    measured: bool = False,
-    budget: int = 1 << 40,
-    free_share: float = 1.0,
-    max_packet_bytes: int = 0,
-) -> DeviceFacts:
-    """`mbps` is (up, down), `watts` (idle, busy)."""
-    power = PowerModel(idle_w=watts[0], busy_w=watts[1], method="measured" if measured else "modelled", source="test")
-    return DeviceFacts(
-        info=DeviceInfo(
-            device=name, boot_id="b", hostname=name, machine="test", architecture="x", cores=4, capacity_cores=cores,
-            memory_bytes=1 << 40, power=power,
-        ),
-        profile=Profile(
-            device=name, boot_id="b", model="made-up", card_sha="0" * 64, backend="onnxruntime", threads=1,
-            block_ms=tuple(map(float, block_ms)), frame_ms=frame_ms, frame_ms_per_mb=frame_ms_per_mb, rounds=1,
-            capacity_cores=cores,
-        ),
-        link=LinkMeasure(rtt_ms=rtt_ms, up_mbps=mbps[0], down_mbps=mbps[1], probe_bytes=1, age_s=0.0),
-        memory_budget_bytes=budget,
-        free_share=free_share,
-        max_packet_bytes=max_packet_bytes,
+        cuts=(cut,) * (blocks + 1),
+        inputs=cut.tensors,
+        outputs=cut.tensors,
     )  # fmt: skip
-
-
-def weights_only(model: ModelCard, first: int, last: int) -> int:
-    return sum(block.weight_bytes for block in model.blocks[first:last])
-
-
-def problem(
-    devices: Sequence[DeviceFacts],
-    cut_bytes: Sequence[int],
-    *,
-    weight_bytes: Sequence[int] | None = None,
-    hub: HubFacts = NO_HUB,
-    **wanted: Any,
-) -> Problem:
-    """A problem whose stages need just their weights; `wanted` are fields of the deployment."""
-    deployment = Deployment(deployment="d", model="made-up", **wanted)
-    return problem_from(card(cut_bytes, weight_bytes=weight_bytes), deployment, devices, hub, need=weights_only)
-
-
-@pytest.fixture(scope="session")
-def make_problem() -> Callable[..., Problem]:
-    return problem
-
-
-@pytest.fixture(scope="session")
-def make_device() -> Callable[..., DeviceFacts]:
-    return facts
-
-
-@pytest.fixture(scope="session")
-def make_card() -> Callable[..., ModelCard]:
+    library.save(card)
     return card
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return Library(tmp_path / "library")
+
+
+class House:
+    """One planner's surroundings: a bus to look and ask with, and the fake devices on it."""
+
+    def __init__(self, bus: Bus, broker: EmbeddedBroker, root: str, library: Library) -> None:
+        self.bus = bus
+        self.broker = broker
+        self.root = root
+        self.library = library
+        self.seen: list[tuple[str, Any]] = []
+        self.now: dict[tuple[str, str], Any] = {}
+        self._news = asyncio.Condition()
+        self._open = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[Any]] = []
+
+    def import_model(self, name: str = "net", *, blocks: int = 4, weight_bytes: int = 1000) -> ModelCard:
+        return make_card(self.library, name, blocks=blocks, weight_bytes=weight_bytes)
+
+    async def watch(self, topic: Topic[Any]) -> None:
+        async def follow(deliveries: AsyncIterator[Any]) -> None:
+            async for change in deliveries:
+                name = next(iter(change.parameters.values()), "")
+                async with self._news:
+                    self.now[topic.template, name] = change.message
+                    self.seen.append((topic.template, change.message))
+                    self._news.notify_all()
+
+        deliveries = await self._open.enter_async_context(self.bus.watch(topic))
+        self._tasks.append(asyncio.create_task(follow(deliveries)))
+
+    async def until(self, topic: Topic[M], name: str, true: Callable[[M], bool]) -> M:
+        """The first state of a topic, from now on, of which it is true."""
+        found: M | None = None
+
+        def there() -> bool:
+            nonlocal found
+            found = self.now.get((topic.template, name))
+            return found is not None and true(found)
+
+        try:
+            async with asyncio.timeout(WITHIN_S), self._news:
+                await self._news.wait_for(there)
+        except TimeoutError:
+            pytest.fail(f"{topic.template} of {name} stayed {found!r}")
+        assert found is not None
+        return found
+
+    async def cleared(self, topic: Topic[Any], name: str) -> None:
+        async with asyncio.timeout(WITHIN_S), self._news:
+            await self._news.wait_for(lambda: self.now.get((topic.template, name), 0) is None)
+
+    async def decision(self, state: str, deployment: str = "cats", *, generation: int | None = None) -> Decision:
+        return await self.until(
+            PLAN_DECISION,
+            deployment,
+            lambda told: told.state == state and generation in (None, told.generation),
+        )
+
+    async def serving(self, deployment: str = "cats", *, generation: int = 1) -> Plan:
+        await self.decision("serving", deployment, generation=generation)
+        plan: Plan = self.now[PLAN_CURRENT.template, deployment]
+        assert plan.generation == generation
+        return plan
+
+    def history(self, topic: Topic[M]) -> list[M | None]:
+        return [message for template, message in self.seen if template == topic.template]
+
+    async def want(self, deployment: str = "cats", model: str = "net", **wish: Any) -> Deployment:
+        wanted = Deployment(deployment=deployment, model=model, **{"requested": time.time(), **wish})
+        await self.bus.publish(DEPLOYMENT, wanted, deployment=deployment, remember=False)
+        return wanted
+
+    @contextlib.asynccontextmanager
+    async def planner(self, *, may_fail: bool = False, **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
+        """A planner in this process, stopped in good order at the end."""
+        quick = {"settle_s": 0.0, "answer_within_s": 1.0, **settings}
+        made = PlannerSettings(broker=self.broker.url, root=self.root, library=self.library.root, **quick)
+        task = asyncio.create_task(serve(made))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait((task,))
+        if not task.cancelled() and not may_fail:
+            task.result()
+
+    async def device(self, name: str, **traits: Any) -> FakeDevice:
+        device = FakeDevice(self.broker, self.root, name, **traits)
+        await self._open.enter_async_context(device)
+        return device
+
+    async def __aenter__(self) -> House:
+        for topic in (PLAN_NEXT, PLAN_CURRENT, PLAN_DECISION):
+            await self.watch(topic)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._open.aclose()
+
+
+@pytest.fixture
+async def house(broker: EmbeddedBroker, root: str, library: Library) -> AsyncIterator[House]:
+    async with Bus(broker.url, name="onlooker", root=root) as bus, House(bus, broker, root, library) as made:
+        yield made
+
+
+class FakeDevice:
+    """A monitor and a worker in a few lines. Attributes may be changed while it is there."""
+
+    def __init__(
+        self, broker: EmbeddedBroker, root: str, name: str, *, block_ms: float = 1.0, memory_bytes: int = 1 << 30
+    ) -> None:
+        self.name = name
+        self.block_ms = block_ms
+        self.memory_bytes = memory_bytes
+        self.measures = True
+        self.answers = True
+        self.state: StageState = "ready"
+        self.progress = 1.0
+        self.error = ""
+        self.boot = f"{name}-1"
+        self.commands: list[str] = []
+        self.online = True
+        self._plans: dict[tuple[str, str], Plan] = {}
+        self._broker = broker
+        self._root = root
+        self._cards: dict[str, ModelCard] = {}
+        self._open = contextlib.AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> FakeDevice:
+        self.bus = await self._open.enter_async_context(Bus(self._broker.url, name=self.name, root=self._root))
+        for topic, react in ((PLAN_NEXT, self._planned), (PLAN_CURRENT, self._planned), (DEVICE_COMMAND, self._asked)):
+            parameters = {"device": self.name} if topic is DEVICE_COMMAND else {}
+            stream = await self._open.enter_async_context(self.bus.watch(topic, **parameters))
+            self._tasks.append(asyncio.create_task(self._react(topic, stream, react)))
+        claims = await self._open.enter_async_context(self.bus.subscribe(DEVICE_CLAIM, device=self.name))
+        self._tasks.append(asyncio.create_task(self._answer(claims)))
+        await self.bus.publish(
+            DEVICE_STATUS, DeviceStatus(device=self.name, boot_id="m1", online=True), device=self.name
+        )
+        await self.bus.publish(DEVICE_INFO, self._info(), device=self.name)
+        await self.bus.publish(DEVICE_TELEMETRY, self._telemetry(), device=self.name)
+        await self.tell()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._open.aclose()
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+
+    async def die(self) -> None:
+        """What the broker says when a worker vanishes."""
+        self.online = False
+        self._plans.clear()
+        await self.tell()
+
+    async def live_again(self) -> None:
+        self.boot = f"{self.boot}x"
+        self.online = True
+        await self.tell()
+
+    async def tell(self) -> None:
+        held = StagesHeld(
+            device=self.name, boot_id=self.boot, online=self.online, memory_budget_bytes=self.memory_bytes,
+            stages=self._stages() if self.online else (), reason="" if self.online else "vanished",
+        )  # fmt: skip
+        await self.bus.publish(DEVICE_STAGES, held, device=self.name)
+
+    def _stages(self) -> tuple[HeldStage, ...]:
+        plans = {(plan.deployment, plan.generation): plan for plan in self._plans.values()}
+        return tuple(
+            HeldStage(
+                deployment=plan.deployment, generation=plan.generation, stage=stage_id(number, index), model=plan.model,
+                card_sha=plan.card_sha, first=stage.first, last=stage.last, state=self.state, progress=self.progress,
+                memory_bytes=1000, error=self.error,
+            )
+            for plan in plans.values()
+            for number, route in enumerate(plan.routes)
+            for index, stage in enumerate(route.stages)
+            if stage.device == self.name
+        )  # fmt: skip
+
+    async def _react(
+        self, topic: Topic[Any], stream: AsyncIterator[Any], react: Callable[[Topic[Any], str, Any], Awaitable[None]]
+    ) -> None:
+        async for change in stream:
+            await react(topic, change.parameters.get("deployment", ""), change.message)
+
+    async def _planned(self, topic: Topic[Any], deployment: str, plan: Plan | None) -> None:
+        if plan is None:
+            # Like a real worker: what `next` named stays until a later plan supersedes it.
+            if topic is PLAN_CURRENT:
+                self._plans = {key: kept for key, kept in self._plans.items() if key[1] != deployment}
+        else:
+            self._plans[topic.template, deployment] = plan
+            if topic is PLAN_CURRENT:
+                self._plans.pop((PLAN_NEXT.template, deployment), None)
+        if self.online:
+            await self.tell()
+
+    async def _asked(self, _topic: Topic[Any], _name: str, command: Any) -> None:
+        self.commands.append(command.model)
+        if self.measures:
+            await self.measure(command.model)
+
+    async def measure(self, model: str, *, cores: float = 1.0) -> None:
+        async with asyncio.timeout(WITHIN_S), self.bus.subscribe(MODEL_CARD, model=model) as cards:
+            card = (await anext(cards)).message
+        profile = Profile(
+            device=self.name, boot_id=self.boot, model=model, card_sha=card.sha256, backend="onnxruntime", threads=1,
+            block_ms=(self.block_ms,) * len(card.blocks), frame_ms=0.2, frame_ms_per_mb=0.5, rounds=5,
+            capacity_cores=cores,
+        )  # fmt: skip
+        await self.bus.publish(DEVICE_PROFILE, profile, device=self.name, model=model)
+
+    async def _answer(self, claims: AsyncIterator[Any]) -> None:
+        async for _ in claims:
+            if self.answers:
+                await self.tell()
+
+    def _info(self) -> DeviceInfo:
+        return DeviceInfo(
+            device=self.name, boot_id="m1", hostname=self.name, machine="made up", architecture="none", cores=1,
+            capacity_cores=1.0, memory_bytes=1 << 31,
+            power=PowerModel(idle_w=1, busy_w=3, method="modelled", source="made up"),
+        )  # fmt: skip
+
+    def _telemetry(self) -> Telemetry:
+        link = LinkMeasure(rtt_ms=1, up_mbps=100, down_mbps=100, probe_bytes=1 << 18, age_s=0)
+        return Telemetry(
+            device=self.name, boot_id="m1", sequence=1, unix_time=0, load=0, capacity_cores=1.0,
+            memory_free_bytes=1 << 30, memory_bytes=1 << 31, link=link,
+            power=Power(watts=1, method="modelled", source="made up"),
+        )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The planner as a process: killed without warning, started again, told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
+
+from schemas.topics import HUB_STATUS, PLAN_CURRENT
+
+if TYPE_CHECKING:
+    from tests.services.planner.conftest import House
+
+
+@contextlib.asynccontextmanager
+async def planner_process(house: House) -> AsyncIterator[asyncio.subprocess.Process]:
+    flags = {"--broker": house.broker.url, "--root": house.root, "--library": str(house.library.root)}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.planner.main", *(part for flag in flags.items() for part in flag),
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def test_a_killed_planner_is_missed_and_its_successor_goes_on_counting(house: House) -> None:
+    await house.watch(HUB_STATUS)
+    house.import_model()
+    fast, _ = await house.device("fast"), await house.device("slow", block_ms=5.0)
+    async with planner_process(house) as process:
+        await house.want()
+        before = await house.serving()
+        process.kill()
+        await house.until(HUB_STATUS, "", lambda hub: not hub.online)
+    assert house.now[PLAN_CURRENT.template, "cats"] == before
+    async with planner_process(house) as process:
+        await house.until(HUB_STATUS, "", lambda hub: hub.online)
+        await fast.die()
+        assert (await house.serving(generation=2)).devices == ("slow",)
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 15) == 0
+        await house.until(HUB_STATUS, "", lambda hub: not hub.online)
+
+
+async def test_a_planner_without_a_broker_says_so_in_one_line(house: House) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.planner.main", "--broker", "mqtt://127.0.0.1:1", "--connect-timeout-s", "0.2",
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 2
+    assert b"no broker at" in errors
+    assert b"Traceback" not in errors
