@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import numpy as np
 import zstandard
@@ -18,12 +18,13 @@ from pydantic import Field, model_validator
 
 from schemas.base import Count, Finite, Message
 from schemas.plan import CodecName
-from schemas.tensors import ITEM_BYTES, Dtype, as_dtype
+from schemas.tensors import ITEM_BYTES, Dtype
 
 Array = NDArray[np.generic]
 Encoding = Literal["raw", "fp16", "u8"]
 
 _ZSTD_LEVEL: Final = 1
+_DTYPES: Final = {np.dtype(name): name for name in get_args(Dtype)}
 _STORED_ITEM_BYTES: Final[dict[Encoding, int]] = {"fp16": 2, "u8": 1}
 _MAX_CHANNELS: Final = 8192
 
@@ -89,8 +90,8 @@ def encode_tensor(name: str, array: Array, codec: CodecName) -> EncodedTensor:
     Raises:
         TensorError: an element type that frames do not carry.
     """
-    dtype = as_dtype(array.dtype.name)
-    if dtype is None or array.dtype.byteorder == ">":
+    dtype = _DTYPES.get(array.dtype)
+    if dtype is None:
         raise TensorError(
             f"{name}: frames do not carry elements of type {array.dtype}; convert to one of {sorted(ITEM_BYTES)}"
         )
@@ -113,7 +114,8 @@ def encode_tensor(name: str, array: Array, codec: CodecName) -> EncodedTensor:
     data = stored.reshape(-1).view(np.uint8).data if stored.size else memoryview(b"")
     if packing:
         data = memoryview(_compressor().compress(data))
-    header = TensorHeader(
+    describe = TensorHeader if scale or packing else _describe
+    header = describe(
         name=name,
         dtype=dtype,
         shape=array.shape,
@@ -124,6 +126,12 @@ def encode_tensor(name: str, array: Array, codec: CodecName) -> EncodedTensor:
         offset=offset,
     )
     return EncodedTensor(header, data)
+
+
+@lru_cache(maxsize=512)
+def _describe(**fields: Any) -> TensorHeader:
+    """The same header for the same tensor in every frame, where it does not depend on the values: frames are many."""
+    return TensorHeader(**fields)
 
 
 def decode_tensor(header: TensorHeader, data: memoryview) -> Array:

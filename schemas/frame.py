@@ -113,6 +113,7 @@ class Frame:
 
 
 FRAME_CONTENT_TYPE: Final = "application/x-stageline-frame"
+_USUAL_HEADER_BYTES: Final = 4096
 _BIN32: Final = struct.Struct(">BI")
 
 
@@ -132,10 +133,11 @@ def pack_frame(header: FrameHeader, encoded: Sequence[EncodedTensor]) -> bytes:
 
     For a sender whose header tells what encoding took: it must encode before it can write the header.
     """
-    full = header.model_copy(update={"tensors": tuple(tensor.header for tensor in encoded)})
+    fields = header.model_dump(mode="python", exclude_defaults=True)
+    fields["tensors"] = [tensor.header.model_dump(mode="python", exclude_defaults=True) for tensor in encoded]
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(1 + len(encoded))
-    packer.pack(full.model_dump(mode="python", exclude_defaults=True))
+    packer.pack(fields)
     parts: list[bytes | memoryview] = [packer.bytes()]
     for tensor in encoded:
         parts.append(_BIN32.pack(0xC6, len(tensor.data)))
@@ -177,8 +179,22 @@ def open_frame(payload: bytes | bytearray | memoryview, limits: FrameLimits = DE
 
 
 def _read_header(view: memoryview, limits: FrameLimits) -> tuple[FrameHeader, int, int]:
+    """The header, the number of tensors and where their bytes begin."""
+    try:
+        # Nearly all headers are this small, and msgpack copies what it is fed.
+        return _read_header_within(view, min(_USUAL_HEADER_BYTES, limits.header_bytes))
+    except msgpack.OutOfData:
+        pass
+    try:
+        return _read_header_within(view, limits.header_bytes)
+    except msgpack.OutOfData as error:
+        reason = "oversized" if len(view) > limits.header_bytes else "truncated"
+        raise FrameError(reason, "frame ends inside its header, or the header is too large") from error
+
+
+def _read_header_within(view: memoryview, header_bytes: int) -> tuple[FrameHeader, int, int]:
     unpacker = msgpack.Unpacker(
-        max_buffer_size=limits.header_bytes,
+        max_buffer_size=header_bytes,
         max_str_len=8192,
         max_bin_len=0,
         max_array_len=8192,
@@ -187,14 +203,13 @@ def _read_header(view: memoryview, limits: FrameLimits) -> tuple[FrameHeader, in
         use_list=False,
         strict_map_key=True,
     )
-    unpacker.feed(view[: limits.header_bytes])
+    unpacker.feed(view[:header_bytes])
     try:
         count = unpacker.read_array_header() - 1
         raw: Any = unpacker.unpack()
         header = FrameHeader.model_validate(raw)
-    except msgpack.OutOfData as error:
-        reason = "oversized" if len(view) > limits.header_bytes else "truncated"
-        raise FrameError(reason, "frame ends inside its header, or the header is too large") from error
+    except msgpack.OutOfData:
+        raise
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "header"
