@@ -132,7 +132,7 @@ class EmulatedDevice:
             environment["STAGELINE_CAPACITY_CORES"] = str(self.cores)
         with (self.folder / f"{service}.log").open("ab") as log:
             return subprocess.Popen(
-                [*_tied_to_us(), sys.executable, "-m", f"services.{service}.main"],
+                [*tied_to_us(), sys.executable, "-m", f"services.{service}.main"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -140,8 +140,8 @@ class EmulatedDevice:
             )
 
 
-def _tied_to_us() -> list[str]:
-    """A prefix that ends the child when we are killed; the kernel ties it to the thread that starts the child."""
+def tied_to_us() -> list[str]:
+    """A command prefix that ends the child when we are killed; the kernel ties it to the starting thread."""
     setpriv = shutil.which("setpriv")
     if setpriv is None or threading.current_thread() is not threading.main_thread():
         return []
