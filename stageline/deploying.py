@@ -1,97 +1,143 @@
-"""Ask for a deployment and follow what becomes of it, until it is served or refused."""
+"""Asking for a model to be served, and following what the planner and the workers make of it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from statistics import fmean
 
 from broker.bus import Bus
+from broker.delivery import Delivery
 from schemas.deployment import Decision, Deployment
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, PLAN_DECISION
-
-_PLANNER_TIMEOUT_S: Final = 5.0
-
-
-class DeploymentFailedError(Exception):
-    """The planner has no plan for this wish; the message is the planner's own. It goes on trying as devices join."""
+from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, MODEL_CARD, PLAN_DECISION
 
 
 class NoPlannerError(Exception):
-    """Nobody decides on this broker; the message says how to start a planner."""
+    """No planner is there to ask; the message says how to start one."""
 
     def __init__(self) -> None:
-        super().__init__("no planner answers on this broker. Start one there: `stageline hub`, or `stageline-planner`")
+        super().__init__(
+            "no planner is running at this broker. Start one: `stageline hub` (or stageline-planner, where the broker "
+            "runs already)"
+        )
+
+
+class NoSuchModelError(LookupError):
+    """The planner's library has no such model; lists those it has."""
+
+    def __init__(self, model: str, there: list[str]) -> None:
+        have = f"it has {', '.join(sorted(there))}" if there else "it is empty"
+        super().__init__(
+            f"no model {model!r} in the hub's library ({have}). Import it there: `stageline import {model}`"
+        )
+
+
+class DeployFailedError(Exception):
+    """It is not served; the message is the planner's, or says how long was waited."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a deployment is: the planner's latest word and what the workers hold."""
+class Rollout:
+    """How far a deployment has come; `devices` maps each named device to its share done, 0 to 1, and its state."""
 
     decision: Decision | None = None
-    held: Mapping[str, StagesHeld] = field(default_factory=dict)
+    devices: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+
+
+async def check_model(bus: Bus, model: str) -> None:
+    """Say early what would otherwise only be noticed when the wish goes unheard.
+
+    Raises:
+        NoPlannerError, NoSuchModelError: said in their messages.
+    """
+    if not any(status.message.online for status in await bus.snapshot(HUB_STATUS)):
+        raise NoPlannerError
+    there = [delivery.parameters["model"] for delivery in await bus.snapshot(MODEL_CARD)]
+    if model not in there:
+        raise NoSuchModelError(model, there)
 
 
 async def deploy(
-    bus: Bus, wish: Deployment, *, timeout_s: float, report: Callable[[Progress], None] = lambda _progress: None
+    bus: Bus, wish: Deployment, *, timeout_s: float = 180.0, tell: Callable[[Rollout], None] = lambda _: None
 ) -> Decision:
-    """Publish `wish` (stamped with the time of asking) and wait until its plan is served.
+    """Publish `wish` and wait until it is served.
 
     Args:
-        bus: connected.
-        wish: what is wanted; `requested` is set here.
-        timeout_s: how long to wait in all.
-        report: called on every change.
+        bus: an open bus.
+        wish: `requested` must be new, so that the answer to this wish is told from the answer to an earlier one.
+        timeout_s: for all of it: measuring, planning, fetching weights, warming up.
+        tell: called with each step forward.
 
     Raises:
-        DeploymentFailedError: the planner refused.
-        NoPlannerError: there is no planner, or it does not answer.
-        TimeoutError: still not served after `timeout_s`.
+        DeployFailedError: the planner says that it cannot be, or it took too long.
     """
-    stamped = wish.model_copy(update={"requested": time.time()})
-    answered: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-    held: dict[str, StagesHeld] = {}
-    latest: Decision | None = None
-
-    async def follow_decisions() -> None:
-        nonlocal latest
-        async for delivery in decisions:
-            decision = delivery.message
-            if decision.requested != stamped.requested:
-                continue
-            latest = decision
-            report(Progress(latest, held))
-            if decision.state in ("serving", "failed") and not answered.done():
-                answered.set_result(decision)
-
-    async def follow_stages() -> None:
-        async for delivery in stages:
-            held[delivery.message.device] = delivery.message
-            report(Progress(latest, held))
-
-    async def watch_for_silence() -> None:
-        await asyncio.sleep(_PLANNER_TIMEOUT_S)
-        if latest is None and not answered.done():
-            answered.set_exception(NoPlannerError())
-
-    if not any(delivery.message.online for delivery in await bus.snapshot(HUB_STATUS)):
-        raise NoPlannerError
     async with (
-        bus.subscribe(PLAN_DECISION, deployment=stamped.deployment) as decisions,
+        bus.subscribe(PLAN_DECISION, deployment=wish.deployment) as decisions,
         bus.subscribe(DEVICE_STAGES) as stages,
     ):
-        followers = [asyncio.create_task(one()) for one in (follow_decisions, follow_stages, watch_for_silence)]
+        follower = _Follower(wish, tell)
+        await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
+        watching = asyncio.create_task(follower.watch_stages(stages))
         try:
-            await bus.publish(DEPLOYMENT, stamped, deployment=stamped.deployment)
             async with asyncio.timeout(timeout_s):
-                decision = await answered
+                return await follower.until_settled(decisions)
+        except TimeoutError:
+            raise DeployFailedError(follower.why_late(timeout_s)) from None
         finally:
-            for follower in followers:
-                follower.cancel()
-            await asyncio.wait(followers)
-    if decision.state == "failed":
-        raise DeploymentFailedError(decision.error)
-    return decision
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+class _Follower:
+    def __init__(self, wish: Deployment, tell: Callable[[Rollout], None]) -> None:
+        self._wish = wish
+        self._tell = tell
+        self._held: dict[str, StagesHeld] = {}
+        self._decision: Decision | None = None
+
+    async def until_settled(self, decisions: AsyncIterator[Delivery[Decision]]) -> Decision:
+        async for delivery in decisions:
+            decision = delivery.message
+            # Removing it by hand is not this wish's answer, but it ends the waiting all the same.
+            removed = decision.state == "removed" and not delivery.retained
+            if decision.requested != self._wish.requested and not removed:
+                continue
+            self._decision = decision
+            self._tell(self._rollout())
+            if decision.state == "serving":
+                return decision
+            if decision.state in ("failed", "removed"):
+                raise DeployFailedError(decision.error or "somebody removed the deployment meanwhile")
+        raise DeployFailedError("the bus was closed")
+
+    async def watch_stages(self, stages: AsyncIterator[Delivery[StagesHeld]]) -> None:
+        async for delivery in stages:
+            self._held[delivery.message.device] = delivery.message
+            self._tell(self._rollout())
+
+    def why_late(self, timeout_s: float) -> str:
+        state = "has not answered" if self._decision is None else f"is still {self._decision.state}"
+        return (
+            f"not served within {timeout_s:g} s: the planner {state}. It goes on trying; `stageline plan "
+            f"{self._wish.deployment}` shows how far it is"
+        )
+
+    def _rollout(self) -> Rollout:
+        if self._decision is None:
+            return Rollout()
+        devices: dict[str, tuple[float, str]] = {}
+        for name, held in self._held.items():
+            mine = [
+                stage
+                for stage in held.stages
+                if (stage.deployment, stage.generation) == (self._wish.deployment, self._decision.generation)
+            ]
+            if mine:
+                states = {stage.state for stage in mine}
+                state = next(one for one in ("failed", "loading", "draining", "ready") if one in states)
+                # Weights are nearly all of the work; the rest of the bar is building and warming up.
+                done = fmean(1.0 if stage.state == "ready" else 0.95 * stage.progress for stage in mine)
+                devices[name] = (done, state)
+        return Rollout(self._decision, devices)

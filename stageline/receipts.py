@@ -1,4 +1,4 @@
-"""What came back for one request: the answer, and the receipt that says where it was made and at what price."""
+"""What came back for one request: its answer, with the receipt of where it was made and at what price, or its error."""
 
 from __future__ import annotations
 
@@ -132,3 +132,22 @@ class Answer:
         exponents: NDArray[np.float64] = np.exp(scores - scores.max(initial=-np.inf))
         exponents /= exponents.sum()
         return exponents
+
+
+class RequestFailedError(Exception):
+    """The one clear error of a request: `reason` is a word to act on, `device` where it happened (if anywhere)."""
+
+    def __init__(self, reason: str, detail: str, device: str = "") -> None:
+        super().__init__(f"{reason}{f' on {device}' if device else ''}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.device = device
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One of many: which it was, and either its answer or its error."""
+
+    index: int
+    answer: Answer | None
+    error: Exception | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from schemas.topics import ANSWER, DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, STAG
 Behaviour = Callable[["FakeLine", FrameDelivery], Coroutine[Any, Any, None]]
 
 
-def make_card(
+def doubler_card(
     *,
     shape: tuple[int, ...] = (1, 4),
     dtype: str = "float32",
@@ -53,7 +53,7 @@ class FakeLine:
         self, *devices: str, generation: int = 1, window: int = 2, card: ModelCard | None = None, deployment: str = "d"
     ) -> Plan:
         """Make one-stage routes over these devices the plan that is served."""
-        card = card or make_card()
+        card = card or doubler_card()
         plan = Plan(
             deployment=deployment, generation=generation, model=card.name, card_sha=card.sha256, objective="latency",
             policy="exact",
@@ -133,7 +133,7 @@ def route_of(delivery: FrameDelivery) -> int:
 
 
 @asynccontextmanager
-async def running_line(
+async def open_line(
     broker: EmbeddedBroker, root: str, behaviour: Behaviour | None = None, deployment: str = "d"
 ) -> AsyncIterator[FakeLine]:
     """A fake line that listens; `serve` gives it a plan."""
@@ -151,7 +151,19 @@ async def running_line(
 
 
 @pytest.fixture
+def make_card() -> Callable[..., ModelCard]:
+    """Cards of other shapes."""
+    return doubler_card
+
+
+@pytest.fixture
+def running_line() -> Callable[..., AbstractAsyncContextManager[FakeLine]]:
+    """Lines on other brokers, or of other deployments."""
+    return open_line
+
+
+@pytest.fixture
 async def line(broker: EmbeddedBroker, root: str) -> AsyncIterator[FakeLine]:
     """A line that answers everything, until a test changes its `behaviour`."""
-    async with running_line(broker, root) as one:
+    async with open_line(broker, root) as one:
         yield one

@@ -1,0 +1,126 @@
+"""`stageline`: the command line. This file knows each command's name and nothing more of it.
+
+A command is a function in a module of its own below `stageline.commands`, imported when it is used: `stageline --help`
+stays quick, and a Pi without PyTorch never imports what only `stageline import` needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any, Final, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+_HELP: Final = (
+    "One neural network, spread over every computer in the drawer.\n\n"
+    "Stageline measures each device and each link, decides how a model is best spread over them, runs it over MQTT, "
+    "and re-plans while it runs. A first answer, on this machine alone: [bold]stageline demo[/bold]. On your own "
+    "devices:\n\n"
+    "  stageline hub                          [dim]# broker and planner[/dim]\n"
+    "  stageline join mqtt://HUB --name pi4   [dim]# on each device[/dim]\n"
+    "  stageline import mobilenet_v2          [dim]# on the hub: a model in blocks[/dim]\n"
+    "  stageline deploy mobilenet_v2          [dim]# measured, planned, served[/dim]\n"
+    "  stageline infer cat.jpg holiday/       [dim]# answers, with receipts[/dim]"
+)
+_EPILOG: Final = (
+    "The broker is --broker, else $STAGELINE_BROKER, else mqtt://127.0.0.1:1883. Results are tables, or JSON with "
+    "--json FILE ('-' is standard output). Exit codes: 0 done; 1 some of the work failed; 2 something for you to mend, "
+    "said in one line (an option, no broker, an unknown model). Watch everything: mosquitto_sub -v -t 'stageline/#'"
+)
+
+
+class Entry(NamedTuple):
+    """Where a command lives and what it says of itself in the list of commands."""
+
+    panel: str
+    target: str
+    """`module:function`, below `stageline.commands`."""
+    summary: str
+
+
+_START: Final = "Start here"
+_MODELS: Final = "Models and plans"
+_USE: Final = "Use and watch"
+_SET_UP: Final = "Set up machines"
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "demo": Entry(_START, "demo:demo", "A real picture classified by three unequal devices, on this machine."),
+    "hub": Entry(_START, "hub:hub", "Run the broker and the planner; this machine only, unless users are set up."),
+    "join": Entry(_START, "join:join", "Make this machine a device of a hub."),
+    "import": Entry(_MODELS, "import_model:import_model", "Turn a model into blocks and weights in the library."),
+    "models": Entry(_MODELS, "models:models", "The models that can be deployed."),
+    "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),
+    "undeploy": Entry(_MODELS, "undeploy:undeploy", "Stop serving a deployment."),
+    "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
+    "infer": Entry(_USE, "infer:infer", "Run pictures, folders or .npy tensors through a deployment."),
+    "top": Entry(_USE, "top:top", "Devices, stages, queues and rates, live."),
+    "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
+    "bench": Entry(_USE, "bench:bench", "Measure this installation; the figures of docs/performance.md."),
+    "invite": Entry(_SET_UP, "invite:invite", "Let a device or a person in; prints the line to run there."),
+    "install": Entry(_SET_UP, "install:install", "Write systemd units for a device or a hub."),
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Lists commands from the table above, and imports only the one that is run."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name is not None else None, rest
+
+
+def load(name: str) -> Any:
+    """The command of that name, imported."""
+    module, _, function = COMMANDS[name].target.partition(":")
+    single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+    single.command(name)(getattr(import_module(f"stageline.commands.{module}"), function))
+    return get_command(single)
+
+
+def _placeholder() -> None:
+    """Stands in the list of commands; `_LazyGroup` runs the real one."""
+
+
+def _build() -> typer.Typer:
+    made = typer.Typer(
+        cls=_LazyGroup,
+        help=_HELP,
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, entry in COMMANDS.items():
+        made.command(name, help=entry.summary, rich_help_panel=entry.panel)(_placeholder)
+    made.callback()(_root)
+    return made
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stageline {version('stageline')}")
+        raise typer.Exit
+
+
+def _root(
+    shown: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app: Final = _build()
+
+
+def main() -> None:
+    """Entry point of `stageline`; exits with the command's code."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""How every command runs and ends: tables for people, JSON for programs, one line for what somebody must mend."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from broker.address import BadAddressError
+from broker.bus import Bus
+from broker.connection import BusError
+from schemas.base import InvalidNameError
+from services.lifecycle import OperatorError
+from services.settings import load
+from stageline.settings import CommandSettings
+
+DONE: Final = 0
+SOME_FAILED: Final = 1
+MEND: Final = 2
+INTERRUPTED: Final = 130
+
+
+class MendError(Exception):
+    """Something that the person at the terminal must mend; the message says what and how. Exit code 2."""
+
+
+KNOWN_ERRORS: Final = (MendError, OperatorError, BadAddressError, BusError, InvalidNameError)
+
+
+class Report:
+    """Where a command's outcome goes."""
+
+    def __init__(self, json_target: str | None) -> None:
+        self._json_target = json_target
+        self.out = Console(quiet=json_target == "-", highlight=False, soft_wrap=not sys.stdout.isatty())
+        """Tables and results."""
+        self.err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        """Progress and remarks."""
+
+    def write_json(self, document: object) -> None:
+        """Write what `--json` asked for; nothing where it did not."""
+        if self._json_target is None:
+            return
+        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        if self._json_target == "-":
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            return
+        path = Path(self._json_target)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def conduct(
+    json_target: str | None,
+    work: Callable[[Report], Coroutine[Any, Any, int]],
+    *,
+    known: tuple[type[Exception], ...] = (),
+) -> None:
+    """Run a command to its end and exit with its code.
+
+    Args:
+        json_target: the `--json` option.
+        work: returns the exit code.
+        known: further errors whose message is all that a person needs; exit code 2.
+    """
+    report = Report(json_target)
+    expected: tuple[type[Exception], ...] = (*KNOWN_ERRORS, *known)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        code = asyncio.run(work(report))
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except expected as error:
+        code = _mend(report, error)
+    except ExceptionGroup as group:
+        if group.split(expected)[1] is not None:
+            raise
+        code = _mend(report, _first(group))
+    raise typer.Exit(code)
+
+
+def _mend(report: Report, error: BaseException) -> int:
+    report.err.print(f"[red]stageline:[/red] {escape(str(error))}")
+    report.write_json({"error": str(error), "kind": type(error).__name__})
+    return MEND
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
+
+
+def settings_of(**flags: object) -> CommandSettings:
+    """Settings from the environment and the flags that were given."""
+    return load(CommandSettings, **flags)
+
+
+def open_bus(settings: CommandSettings, name: str) -> Bus:
+    """A connection for one command."""
+    return Bus(settings.broker, name=name, root=settings.root, connect_timeout_s=settings.connect_timeout_s)

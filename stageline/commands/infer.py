@@ -1,0 +1,202 @@
+"""`stageline infer`: pictures, folders and arrays through a deployment, one result each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import quantiles
+from time import perf_counter
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from broker.bus import Bus
+from models.pictures import is_picture
+from schemas.topics import PLAN_CURRENT
+from stageline.client import Client
+from stageline.commands import options
+from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
+from stageline.inputs import is_array_file
+from stageline.receipts import Result
+
+
+def infer(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures, .npy or .npz arrays, and folders of them.")],
+    deployment: options.Deployment = None,
+    deadline_s: Annotated[float, typer.Option("--deadline", min=0.01, help="Seconds that each may take.")] = 30.0,
+    top: Annotated[int, typer.Option("--top", min=1, help="Classes to show for each.")] = 1,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="Show where each was computed, and at what price.")
+    ] = False,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="DIR", help="Also keep each one's raw outputs there, as .npz.")
+    ] = None,
+    broker: options.Broker = None,
+    root: options.Root = None,
+    json: options.Json = None,
+) -> None:
+    """Run pictures (or tensors) through a served model: label, probability, latency and route of each.
+
+    stageline infer cat.jpg holiday/ --top 3 --receipts
+
+    stageline infer --deployment mine tensors/*.npy --save outputs/ --json -
+
+    A file that cannot be read or is not answered fails alone; the rest go on.
+
+    Exit codes: 0 all were answered; 1 some were not (each says why); 2 to mend: no such deployment or file, no broker.
+    """
+
+    async def work(report: Report) -> int:
+        settings = settings_of(broker=broker, root=root)
+        files = find_files(paths)
+        async with open_bus(settings, "infer") as bus:
+            name = deployment or await the_only_deployment(bus)
+        client = Client(
+            settings.broker, deployment=name, root=settings.root, connect_timeout_s=settings.connect_timeout_s or 5.0
+        )
+        outcome = _Outcome(name, top=top, save=save)
+        async with client:
+            await client.ready(deadline_s)
+            started = perf_counter()
+            with _bar(report) as bar:
+                task = bar.add_task("inferring", total=len(files))
+                async for result in client.submit_many(files, deadline_s=deadline_s):
+                    outcome.add(files[result.index], result)
+                    bar.advance(task)
+            outcome.wall_s = perf_counter() - started
+        outcome.audit = client.audit.as_dict()
+        outcome.show(report, receipts=receipts)
+        report.write_json(outcome.document())
+        return SOME_FAILED if outcome.failures else DONE
+
+    conduct(json, work)
+
+
+def find_files(paths: list[Path]) -> list[Path]:
+    """The files that are named, and in folders what looks like a picture or an array, in order of name.
+
+    Raises:
+        MendError: nothing there.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found += sorted(one for one in path.rglob("*") if one.is_file() and (is_picture(one) or is_array_file(one)))
+        else:
+            found.append(path)
+    if not found:
+        raise MendError(f"no pictures or arrays in {', '.join(map(str, paths))}")
+    return found
+
+
+async def the_only_deployment(bus: Bus) -> str:
+    """The one deployment that is served.
+
+    Raises:
+        MendError: there is none, or there are several.
+    """
+    names = sorted(one.parameters["deployment"] for one in await bus.snapshot(PLAN_CURRENT))
+    if not names:
+        raise MendError("nothing is deployed. Deploy a model first: stageline deploy MODEL")
+    if len(names) > 1:
+        raise MendError(f"there are several deployments: say which with --deployment ({', '.join(names)})")
+    return names[0]
+
+
+@dataclass(slots=True)
+class _Outcome:
+    deployment: str
+    top: int
+    save: Path | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+    failures: int = 0
+    wall_s: float = 0.0
+    audit: dict[str, int] = field(default_factory=dict)
+
+    def add(self, path: Path, result: Result) -> None:
+        row: dict[str, Any] = {"file": str(path)}
+        if result.answer is None:
+            self.failures += 1
+            row["error"] = str(result.error)
+        else:
+            guesses = result.answer.top(self.top)
+            row |= {
+                "label": guesses[0].label,
+                "probability": guesses[0].probability,
+                "top": [{"label": one.label, "probability": one.probability} for one in guesses],
+                "latency_ms": result.answer.receipt.latency_ms,
+                "receipt": result.answer.receipt.as_dict(),
+            }
+            if self.save is not None:
+                self.save.mkdir(parents=True, exist_ok=True)
+                target = self.save / f"{result.index:05d}-{path.stem}.npz"
+                np.savez(target, allow_pickle=False, **dict(result.answer.outputs))
+                row["saved"] = str(target)
+        self.rows.append(row)
+        self.results.append(result)
+
+    def show(self, report: Report, *, receipts: bool) -> None:
+        table = Table()
+        for heading in ("file", "label", "probability", "ms", "route"):
+            table.add_column(heading, justify="right" if heading in ("probability", "ms") else "left", overflow="fold")
+        for row, result in zip(self.rows, self.results, strict=True):
+            if result.answer is None:
+                table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")
+                continue
+            receipt = result.answer.receipt
+            table.add_row(
+                escape(row["file"]),
+                "\n".join(escape(one["label"]) for one in row["top"]),
+                "\n".join(f"{one['probability']:.3f}" for one in row["top"]),
+                f"{receipt.latency_ms:.1f}",
+                escape(receipt.route),
+            )
+        report.out.print(table)
+        if receipts:
+            for row, result in zip(self.rows, self.results, strict=True):
+                if result.answer is not None:
+                    report.out.print(f"\n[bold]{escape(row['file'])}[/bold]")
+                    report.out.print(result.answer.receipt.table())
+        summary = self.summary()
+        text = f"{summary['answered']} answered, {summary['failed']} failed in {self.wall_s:.2f} s"
+        if summary["answered"]:
+            text += (
+                f": {summary['throughput_rps']:.1f} per second, latency p50 {summary['latency_ms']['p50']:.1f} ms, "
+                f"p95 {summary['latency_ms']['p95']:.1f} ms"
+            )
+        report.out.print(text)
+
+    def summary(self) -> dict[str, Any]:
+        latencies = sorted(row["latency_ms"] for row in self.rows if "latency_ms" in row)
+        p50, p95 = percentiles(latencies)
+        answered = len(latencies)
+        return {
+            "answered": answered,
+            "failed": self.failures,
+            "latency_ms": {"p50": p50, "p95": p95},
+            "throughput_rps": answered / self.wall_s if self.wall_s else 0.0,
+            "wall_s": self.wall_s,
+        }
+
+    def document(self) -> dict[str, Any]:
+        return {"deployment": self.deployment, "results": self.rows, "summary": self.summary(), "audit": self.audit}
+
+
+def percentiles(values: list[float]) -> tuple[float, float]:
+    """The 50th and 95th percentile; 0 where there is nothing."""
+    if len(values) < 2:
+        return (values[0], values[0]) if values else (0.0, 0.0)
+    cuts = quantiles(values, n=20, method="inclusive")
+    return cuts[9], cuts[18]
+
+
+def _bar(report: Report) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=report.err, transient=True,
+    )  # fmt: skip

@@ -1,0 +1,56 @@
+"""Options that several commands share, so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        "-b",
+        metavar="URL",
+        help="The broker's address; else $STAGELINE_BROKER, else mqtt://127.0.0.1:1883.",
+    ),
+]
+Json = Annotated[
+    str | None,
+    typer.Option("--json", metavar="FILE", help="Write the outcome as JSON; '-' is standard output, without tables."),
+]
+Root = Annotated[str | None, typer.Option("--root", help="Topic root, if it is not stageline/v1.", hidden=True)]
+Library = Annotated[
+    Path | None, typer.Option("--library", metavar="DIR", help="Folder of the model library; else the hub's default.")
+]
+HubDir = Annotated[
+    Path | None, typer.Option("--hub-dir", metavar="DIR", help="Folder of the hub's users; else the default.")
+]
+
+Objective = Annotated[str, typer.Option("--objective", "-o", help="latency, throughput, energy or cost.")]
+LatencyWeight = Annotated[
+    float, typer.Option("--latency-weight", min=0, max=1, help="The w of cost = w * seconds + (1 - w) * joules.")
+]
+LatencyBound = Annotated[
+    float | None, typer.Option("--latency-bound-ms", min=0, help="With throughput: no route may be slower than this.")
+]
+Pins = Annotated[
+    list[str] | None,
+    typer.Option("--pin", metavar="DEVICE=A:B", help="Blocks A up to B stay on this device. Repeatable."),
+]
+Exclude = Annotated[
+    list[str] | None, typer.Option("--exclude", metavar="DEVICE", help="Do not use this device. Repeatable.")
+]
+MemoryLimits = Annotated[
+    list[str] | None,
+    typer.Option("--memory-limit", metavar="DEVICE=MB", help="Use no more memory than this there. Repeatable."),
+]
+Codec = Annotated[
+    str, typer.Option("--codec", help="For activations between stages: fp32, fp16 or u8, each also with +zstd.")
+]
+Policy = Annotated[str, typer.Option("--policy", help="How to plan: exact, best-single, replicas, even-split, ...")]
+Deployment = Annotated[
+    str | None,
+    typer.Option("--deployment", "-d", metavar="NAME", help="Which deployment; may be left out if only one."),
+]

@@ -1,0 +1,141 @@
+"""`stageline plan`: what is served and why, or what would be, without deploying it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from broker.bus import Bus
+from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan
+from schemas.topics import MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
+from services.planner.cost import HubFacts
+from services.planner.decide import Ground, make_plan, no_device
+from services.planner.errors import PlanningError
+from services.planner.events import Decide
+from services.planner.fleet import read_fleet
+from services.planner.settings import PlannerSettings
+from services.settings import load
+from stageline.commands import options
+from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
+from stageline.deploying import NoSuchModelError
+from stageline.plan_tables import plan_document, prediction_text, show_decision
+from stageline.wishes import BadWishError, make_wish
+
+
+def plan(
+    target: Annotated[
+        str | None, typer.Argument(help="A deployment; with --dry-run a model. Without: all deployments.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Plan MODEL on paper, for the fleet as it is now.")
+    ] = False,
+    objective: options.Objective = "latency",
+    latency_weight: options.LatencyWeight = 0.5,
+    latency_bound_ms: options.LatencyBound = None,
+    pin: options.Pins = None,
+    exclude: options.Exclude = None,
+    memory_limit: options.MemoryLimits = None,
+    codec: options.Codec = "fp32",
+    policy: options.Policy = "exact",
+    broker: options.Broker = None,
+    root: options.Root = None,
+    json: options.Json = None,
+) -> None:
+    """Show which blocks run where, what each stage should take, what else was considered, and why this won.
+
+    stageline plan                                  (every deployment, a line each)
+
+    stageline plan mobilenet_v2
+
+    stageline plan mobilenet_v2 --dry-run -o throughput --memory-limit pi4=20      (nothing is deployed)
+
+    The options from --objective to --policy are for --dry-run.
+
+    Exit codes: 0 there is a plan; 1 there is none (the reason is shown); 2 to mend: no such deployment or model, no
+    broker, an option.
+    """
+
+    async def work(report: Report) -> int:
+        async with open_bus(settings_of(broker=broker, root=root), "plan") as bus:
+            if not dry_run:
+                return await _served(report, bus, target)
+            if target is None:
+                raise MendError("say which model: stageline plan MODEL --dry-run")
+            wish = make_wish(
+                target, pins=pin or (), memory_limits=memory_limit or (), exclude=exclude or (), objective=objective,
+                latency_weight=latency_weight, latency_bound_ms=latency_bound_ms, codec=codec, policy=policy,
+            )  # fmt: skip
+            return await _on_paper(report, bus, wish)
+
+    conduct(json, work, known=(BadWishError, NoSuchModelError))
+
+
+async def _served(report: Report, bus: Bus, deployment: str | None) -> int:
+    decisions = {one.parameters["deployment"]: one.message for one in await bus.snapshot(PLAN_DECISION)}
+    plans = {one.parameters["deployment"]: one.message for one in await bus.snapshot(PLAN_CURRENT)}
+    decisions = {name: one for name, one in decisions.items() if one.state != "removed"}
+    if deployment is None:
+        report.out.print(_list(decisions, plans) if decisions else "Nothing is deployed (`stageline deploy MODEL`)")
+        report.write_json([plan_document(decision, plans.get(name)) for name, decision in sorted(decisions.items())])
+        return DONE
+    if deployment not in decisions:
+        have = f"there are {', '.join(sorted(decisions))}" if decisions else "there is none"
+        raise MendError(f"no deployment {deployment!r}: {have}. `stageline plan MODEL --dry-run` plans on paper")
+    served, decision = plans.get(deployment), decisions[deployment]
+    cards = await bus.snapshot(MODEL_CARD, model=served.model) if served else []
+    show_decision(report.out, decision, served, cards[0].message if cards else None)
+    report.write_json(plan_document(decision, served))
+    return DONE if served is not None else SOME_FAILED
+
+
+def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:
+    table = Table()
+    for heading in ("deployment", "state", "generation", "routes", "predicted"):
+        table.add_column(heading)
+    for name, decision in sorted(decisions.items()):
+        served = plans.get(name)
+        routes = str(served).replace(" | ", "\n") if served else decision.error or decision.explanation
+        predicted = prediction_text(served.predicted) if served else ""
+        table.add_row(name, decision.state, str(served.generation) if served else "-", escape(routes), predicted)
+    return table
+
+
+async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
+    fleet = await read_fleet(bus)
+    if wish.model not in fleet.cards:
+        raise NoSuchModelError(wish.model, list(fleet.cards))
+    card = fleet.cards[wish.model]
+    left_out = {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
+    left_out |= dict.fromkeys(wish.exclude, "excluded")
+    devices = {}
+    for name, device in fleet.usable.items():
+        profile = device.profile_of(card.name, card.sha256)
+        if name not in left_out and profile is not None:
+            devices[name] = (device, profile)
+        elif name not in left_out:
+            left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
+    # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
+    hub = load(PlannerSettings)
+    facts = HubFacts(hub.submitter_mbps, hub.submitter_mbps, hub_mbps=hub.hub_mbps)
+    if not devices:
+        return _no_plan(report, wish, no_device(wish, left_out))
+    try:
+        question = Decide(0, wish, {})
+        made, decision = await asyncio.to_thread(make_plan, question, Ground(card, devices, left_out), facts)
+    except PlanningError as error:
+        return _no_plan(report, wish, str(error))
+    report.out.print("[dim]On paper: nothing was deployed.[/dim]")
+    show_decision(report.out, decision, made, card)
+    report.write_json({**plan_document(decision, made), "dry_run": True})
+    return DONE
+
+
+def _no_plan(report: Report, wish: Deployment, why: str) -> int:
+    report.err.print(f"no plan: {why}", markup=False)
+    report.write_json({"deployment": wish.deployment, "error": why})
+    return SOME_FAILED

@@ -1,0 +1,97 @@
+"""A plan and its reasons, as people read them."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.deployment import Decision
+from schemas.model import ModelCard
+from schemas.plan import Plan, Prediction
+
+
+def show_decision(console: Console, decision: Decision, plan: Plan | None, card: ModelCard | None = None) -> None:
+    """The plan stage by stage, what else was considered, and why."""
+    if decision.error:
+        console.print(f"[red]{decision.deployment}: no plan.[/red] {escape(decision.error)}")
+    if plan is not None:
+        console.print(
+            f"[bold]{plan.deployment}[/bold]: {plan.model}, for {plan.objective}, by policy {plan.policy}, "
+            f"generation {plan.generation} ({decision.state}, planned in {decision.planning_ms:.0f} ms)"
+        )
+        for index, route in enumerate(plan.routes):
+            console.print(f"  r{index}: {escape(str(route))}", markup=True, style="bold cyan")
+        console.print(stage_table(plan, card))
+    elif decision.state != "failed":
+        console.print(f"[bold]{decision.deployment}[/bold] is {decision.state}. {escape(decision.explanation)}")
+    if decision.alternatives:
+        console.print(alternatives_table(decision))
+    if plan is not None and decision.explanation:
+        console.print(f"[bold]Why:[/bold] {escape(decision.explanation)}")
+        if decision.decided_by != "none":
+            console.print(f"[bold]Decided by:[/bold] {decision.decided_by}")
+
+
+def stage_table(plan: Plan, card: ModelCard | None = None) -> Table:
+    """One row per stage with its predicted times; weights where the card is known."""
+    table = Table(title=f"Predicted: {prediction_text(plan.predicted)}", title_justify="left")
+    for heading, justify in (
+        ("stage", "left"), ("device", "left"), ("blocks", "left"), ("weights MB", "right"), ("in ms", "right"),
+        ("compute ms", "right"), ("out ms", "right"), ("codec", "left"), ("share", "right"), ("window", "right"),
+    ):  # fmt: skip
+        table.add_column(heading, justify="right" if justify == "right" else "left")
+    for number, route in enumerate(plan.routes):
+        for place, stage in enumerate(route.stages):
+            times = route.stage_predictions[place] if route.stage_predictions else None
+            weights = "-"
+            if card is not None and card.sha256 == plan.card_sha:
+                weights = f"{sum(block.weight_bytes for block in card.blocks[stage.first : stage.last]) / 1e6:.1f}"
+            table.add_row(
+                f"r{number}s{place}",
+                stage.device,
+                f"[{stage.first}:{stage.last})",
+                weights,
+                *([f"{times.down_ms:.1f}", f"{times.compute_ms:.1f}", f"{times.up_ms:.1f}"] if times else ["-"] * 3),
+                stage.codec,
+                f"{route.weight:.0%}" if place == 0 else "",
+                str(route.window) if place == 0 else "",
+            )
+    return table
+
+
+def alternatives_table(decision: Decision) -> Table:
+    """What was considered, the chosen plan first."""
+    table = Table(title="Considered", title_justify="left")
+    table.add_column("plan")
+    for heading in ("ms", "per s", "J"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("")
+    for one in decision.alternatives:
+        given = one.predicted
+        figures = (
+            [f"{given.latency_ms:.1f}", f"{given.throughput_rps:.1f}", f"{given.energy_j:.2g}"] if given else ["-"] * 3
+        )
+        label = f"[bold]{escape(one.label)}[/bold]" + (f"\n{escape(one.plan)}" if one.plan else "")
+        table.add_row(label, *figures, escape(one.reason), style="" if one.feasible else "dim")
+    return table
+
+
+def prediction_text(predicted: Prediction | None) -> str:
+    """`12.3 ms, 81.0 per second, 0.21 J (modelled) per request`."""
+    if predicted is None:
+        return "nothing"
+    return (
+        f"{predicted.latency_ms:.1f} ms, {predicted.throughput_rps:.1f} per second, "
+        f"{predicted.energy_j:.2g} J ({predicted.energy_method}) per request"
+    )
+
+
+def plan_document(decision: Decision | None, plan: Plan | None) -> dict[str, object]:
+    """For JSON."""
+    return {
+        "deployment": plan.deployment if plan else decision.deployment if decision else "",
+        "routes": [str(route) for route in plan.routes] if plan else [],
+        "plan": plan.model_dump(mode="json") if plan else None,
+        "decision": decision.model_dump(mode="json") if decision else None,
+    }

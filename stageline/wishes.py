@@ -1,0 +1,87 @@
+"""From what people type to a deployment: `--pin cam=0:3`, `--memory-limit pi4=200`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from schemas.base import InvalidNameError, Message, check_name
+from schemas.deployment import Deployment, Pin
+
+M = TypeVar("M", bound=Message)
+
+
+class BadWishError(ValueError):
+    """An option of `deploy` or `plan` that cannot be understood; the message shows what one looks like."""
+
+
+def parse_pin(text: str) -> Pin:
+    """`cam=0:3`: blocks 0, 1 and 2 stay on cam.
+
+    Raises:
+        BadWishError: anything else.
+    """
+    device, _, blocks = text.partition("=")
+    first, colon, last = blocks.partition(":")
+    if not (colon and first.isdecimal() and last.isdecimal()):
+        raise BadWishError(f"--pin {text}: write DEVICE=FIRST:LAST, like cam=0:3 for blocks 0, 1 and 2 on cam")
+    return _made(f"--pin {text}", Pin, device=device, first=int(first), last=int(last))
+
+
+def parse_memory_limit(text: str) -> tuple[str, int]:
+    """`pi4=200`: at most 200 MB (10^6 bytes) of stages on pi4, in bytes.
+
+    Raises:
+        BadWishError: anything else.
+    """
+    device, _, megabytes = text.partition("=")
+    try:
+        limit = float(megabytes)
+        check_name("device", device)
+    except InvalidNameError as error:
+        raise BadWishError(f"--memory-limit {text}: {error}") from None
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < 1e9:
+        raise BadWishError(f"--memory-limit {text}: write DEVICE=MB, like pi4=200")
+    return device, int(limit * 1_000_000)
+
+
+def make_wish(
+    model: str,
+    *,
+    deployment: str | None = None,
+    pins: Sequence[str] = (),
+    memory_limits: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    **fields: Any,
+) -> Deployment:
+    """A deployment of `model`, named like it unless said otherwise, requested now.
+
+    Raises:
+        BadWishError: an option that cannot be understood, or that has no such value.
+    """
+    return _made(
+        "deployment",
+        Deployment,
+        deployment=deployment or model,
+        model=model,
+        pins=tuple(parse_pin(text) for text in pins),
+        memory_limit_bytes=dict(parse_memory_limit(text) for text in memory_limits),
+        exclude=tuple(exclude),
+        requested=time.time(),
+        **fields,
+    )
+
+
+def _made(what: str, kind: type[M], **fields: Any) -> M:
+    try:
+        return kind(**fields)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else what
+        given = "" if not first["loc"] else f" {fields[str(first['loc'][0])]!r}"
+        raise BadWishError(f"{name}{given}: {str(first['msg']).removeprefix('Value error, ')}") from None
