@@ -139,8 +139,9 @@ def parse_memberships(text: str) -> dict[str, str]:
     """Path per controller from `/proc/self/cgroup`; the unified hierarchy's is under `""`."""
     paths: dict[str, str] = {}
     for line in text.splitlines():
-        _, controllers, path = line.split(":", 2)
-        paths.update(dict.fromkeys(controllers.split(","), path))
+        fields = line.split(":", 2)
+        if len(fields) == 3:
+            paths.update(dict.fromkeys(fields[1].split(","), fields[2]))
     return paths
 
 

@@ -134,22 +134,27 @@ class LinkProbe:
 
         A probe that fails is logged and tried again next time; what was known before grows old.
         """
-        # Random, so that no compression on the way makes the link look faster than it is.
-        self._padding = os.urandom(LARGEST_PROBE_BYTES)
         pauses = iter(_EARLY_PAUSES_S)
         while True:
             try:
                 async with asyncio.timeout(_GIVE_UP_S):
                     await self.measure()
             except (BusError, TimeoutError) as error:
-                logger.warning("the link could not be measured: %s", error or "the probe took too long")
+                logger.warning("the link could not be measured: %s", str(error) or "the probe took too long")
                 self._probe_bytes = max(self._probe_bytes // 4, SMALLEST_PROBE_BYTES)
             pause = min(next(pauses, self._period_s), self._period_s)
             # Devices that were switched on together must not go on probing together.
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
 
     async def measure(self) -> None:
-        """One probe."""
+        """One probe.
+
+        Raises:
+            BusError: the broker cannot be reached or refuses.
+        """
+        if not self._padding:
+            # Random, so that no compression on the way makes the link look faster than it is.
+            self._padding = os.urandom(LARGEST_PROBE_BYTES)
         async with self._bus.bulk() as own:
             link = estimate(await self._time(own))
         self._recent.append(link)

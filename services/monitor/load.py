@@ -29,14 +29,16 @@ class CpuUse:
     """
 
     at_s: float
+    scope: str
+    """What was counted; two readings of different things have no difference."""
     used_s: dict[int, float]
     available_cores: float
 
 
 def busy_share(before: CpuUse, after: CpuUse) -> float:
-    """Share of the capacity used between two readings, 0 to 1."""
+    """Share of the capacity used between two readings, 0 to 1; 0 when they counted different things."""
     elapsed = after.at_s - before.at_s
-    if elapsed <= 0 or after.available_cores <= 0:
+    if elapsed <= 0 or before.scope != after.scope:
         return 0.0
     used = sum(max(0.0, now - before.used_s[part]) for part, now in after.used_s.items() if part in before.used_s)
     return min(1.0, used / (elapsed * after.available_cores))
@@ -47,7 +49,6 @@ class LoadMeter:
 
     def __init__(self, *, root: Path = Path("/")) -> None:
         self._root = root
-        self._groups = find_groups(root)
         self._before = self._sample()
 
     def read(self) -> float:
@@ -58,13 +59,16 @@ class LoadMeter:
         return share
 
     def _sample(self) -> CpuUse:
+        # Looked up each time: a process can be moved to another group while it runs.
+        groups, allowed = find_groups(self._root), allowed_cpus()
+        quota = groups.quota()
         now = time.monotonic()
-        quota = self._groups.quota()
-        allowed = allowed_cpus()
         if quota is None or quota.cores >= len(allowed):
-            return CpuUse(now, _machine_use(allowed), len(allowed))
-        used = self._groups.used_cpu_s(quota)
-        return CpuUse(now, _process_use(members(quota), self._root) if used is None else {0: used}, quota.cores)
+            return CpuUse(now, "machine", _machine_use(allowed), len(allowed))
+        used = groups.used_cpu_s(quota)
+        if used is None:
+            return CpuUse(now, f"processes of {quota.directory}", _process_use(members(quota), self._root), quota.cores)
+        return CpuUse(now, str(quota.directory), {0: used}, quota.cores)
 
 
 def _machine_use(cpus: frozenset[int]) -> dict[int, float]:

@@ -24,7 +24,7 @@ async def listen_to_plug(address: BrokerAddress, plug: Plug, *, name: str, rejec
     ):
         async for message in messages:
             try:
-                plug.hear(message.payload)
+                plug.hear(bytes(message.payload))
             except PlugPayloadError as error:
                 rejected["plug"] += 1
                 logger.warning("%s: %s", plug.topic, error)

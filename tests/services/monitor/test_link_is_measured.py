@@ -1,0 +1,159 @@
+"""Round trip, up-link and down-link: the arithmetic, and the method over a link of known speed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import pytest
+
+from broker.bus import Bus
+from services.monitor.link import (
+    FASTEST_MBPS,
+    LARGEST_PROBE_BYTES,
+    SLOWEST_MBPS,
+    SMALLEST_PROBE_BYTES,
+    Link,
+    LinkProbe,
+    Times,
+    estimate,
+    resize,
+    settle,
+)
+
+MEGABYTE = 1_000_000
+
+
+def test_a_quiet_link_gives_back_what_it_was_made_of():
+    # 1 MB: 0.4 s up (20 Mbit/s), 0.1 s down (80 Mbit/s), 10 ms round trip
+    link = estimate(Times([0.01] * 3, [0.41] * 3, [0.01] * 3, [0.51] * 3, MEGABYTE))
+    assert link.rtt_ms == pytest.approx(10)
+    assert link.up_mbps == pytest.approx(20)
+    assert link.down_mbps == pytest.approx(80)
+
+
+def test_one_slow_message_among_several_changes_nothing():
+    quiet = Times([0.01] * 3, [0.41] * 3, [0.01] * 3, [0.51] * 3, MEGABYTE)
+    noisy = Times([0.01, 0.9, 0.01], [0.41, 0.41, 3.0], [0.5, 0.01, 0.01], [0.51, 9.0, 0.51], MEGABYTE)
+    assert estimate(noisy) == estimate(quiet)
+
+
+def test_noise_larger_than_the_signal_is_never_zero_nor_infinite():
+    for times in (
+        Times([0.02], [0.01], [0.03], [0.01], 1000),
+        Times([0.0], [0.0], [0.0], [0.0], 1000),
+        Times([0.0], [1e9], [0.0], [3e9], 1000),
+    ):
+        link = estimate(times)
+        assert SLOWEST_MBPS <= link.up_mbps <= FASTEST_MBPS
+        assert SLOWEST_MBPS <= link.down_mbps <= FASTEST_MBPS
+
+
+def test_an_outlier_among_recent_probes_is_outvoted():
+    usual = Link(2.0, 90.0, 95.0, 1 << 20)
+    assert settle([usual, Link(80.0, 3.0, 4.0, 1 << 20), usual]) == usual
+
+
+def test_probes_grow_while_they_are_too_quick_and_shrink_when_they_hold_the_link_up():
+    assert resize(64 << 10, 0.001, LARGEST_PROBE_BYTES) == 256 << 10
+    assert resize(LARGEST_PROBE_BYTES, 0.001, LARGEST_PROBE_BYTES) == LARGEST_PROBE_BYTES
+    assert resize(64 << 10, 0.05, LARGEST_PROBE_BYTES) == 64 << 10
+    assert resize(64 << 10, 0.5, LARGEST_PROBE_BYTES) == 16 << 10
+    assert resize(SMALLEST_PROBE_BYTES, 60.0, LARGEST_PROBE_BYTES) == SMALLEST_PROBE_BYTES
+    assert resize(256 << 10, 0.05, 100_000) == 100_000
+
+
+@contextlib.asynccontextmanager
+async def slow_link(to_port: int, *, up_mbps: float, down_mbps: float):
+    """A TCP relay that passes bytes on no faster than told; gives its port."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mbps: float) -> None:
+        loop = asyncio.get_running_loop()
+        free_at = loop.time()
+        while chunk := await reader.read(8192):
+            free_at = max(free_at, loop.time()) + len(chunk) * 8e-6 / mbps
+            await asyncio.sleep(free_at - loop.time())
+            writer.write(chunk)
+            await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection("127.0.0.1", to_port)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(relay(reader, their_writer, up_mbps), relay(their_reader, writer, down_mbps))
+        for end in (writer, their_writer):
+            end.close()
+            with contextlib.suppress(ConnectionError):
+                await end.wait_closed()
+
+    serving = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving.add(asyncio.create_task(serve(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*serving)
+
+
+async def test_a_link_of_known_speed_is_measured_as_what_it_is(broker, root):
+    async with (
+        slow_link(broker.port, up_mbps=10, down_mbps=40) as port,
+        Bus(f"mqtt://127.0.0.1:{port}", name="probe", root=root) as bus,
+    ):
+        probe = LinkProbe(bus, device="pi4", period_s=30)
+        await probe.measure()
+        link = probe.latest()
+    assert link.up_mbps == pytest.approx(10, rel=0.3)
+    assert link.down_mbps == pytest.approx(40, rel=0.5)
+    assert link.rtt_ms < 100
+
+
+async def test_the_first_measurement_comes_at_once(broker, root):
+    async with Bus(broker.url, name="probe", root=root) as bus:
+        probe = LinkProbe(bus, device="pi4", period_s=3600)
+        assert probe.latest() is None
+        task = asyncio.create_task(probe.keep_measuring())
+        async with asyncio.timeout(10):
+            await probe.known.wait()
+        assert probe.latest().rtt_ms > 0
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_failed_probe_is_tried_again(broker, root, monkeypatch, caplog):
+    monkeypatch.setattr("services.monitor.link._EARLY_PAUSES_S", (0.0, 0.0))
+    async with Bus(broker.url, name="probe", root=root) as bus:
+        probe = LinkProbe(bus, device="pi4", period_s=3600)
+        bulk, failures = bus.bulk, iter([True, False])
+
+        def sometimes() -> object:
+            if next(failures):
+                raise TimeoutError
+            return bulk()
+
+        monkeypatch.setattr(bus, "bulk", sometimes)
+        task = asyncio.create_task(probe.keep_measuring())
+        async with asyncio.timeout(10):
+            await probe.known.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert "the link could not be measured: the probe took too long" in caplog.text
+
+
+async def test_a_probe_stays_below_what_the_broker_passes(broker, root, monkeypatch):
+    sizes = []
+    async with Bus(broker.url, name="probe", root=root) as bus, bus.bulk() as own:
+        real = own.publish_bytes
+
+        async def seen(address: str, payload: bytes) -> float:
+            sizes.append(len(payload))
+            return await real(address, payload)
+
+        monkeypatch.setattr(own, "publish_bytes", seen)
+        monkeypatch.setattr(type(own), "max_packet_bytes", 100_000)
+        monkeypatch.setattr(bus, "bulk", lambda: contextlib.nullcontext(own))
+        await LinkProbe(bus, device="pi4", period_s=30).measure()
+    assert max(sizes) == 100_000 - 1024
