@@ -7,6 +7,8 @@ import os
 import shutil
 import weakref
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from models.blobs import BlobStore, WrongHashError
 from models.durable import StoreFullError, file_sha256, room_errors, sync_folder, write_all
@@ -87,6 +89,18 @@ class PartialBlob:
     def discard(self) -> None:
         """Throw away what has arrived; the next `append` starts at offset 0."""
         os.ftruncate(self._handle, 0)
+
+    def close(self) -> None:
+        """Let another writer go on from here; nothing may be added any more. What has arrived stays."""
+        self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def _release(store: BlobStore, name: str, handle: int) -> None:
