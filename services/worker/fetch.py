@@ -146,24 +146,24 @@ class Fetcher:
         )
 
     async def _once(self, model: str, blob: Blob, listeners: list[Callable[[int], None]]) -> None:
-        file = await _in_thread(self._store.partial, blob)
-        asked = file.offset
         under_way: deque[asyncio.Task[bytes]] = deque()
-        try:
-            while file.offset < blob.nbytes:
-                while len(under_way) < OUTSTANDING and asked < blob.nbytes:
-                    length = min(CHUNK_BYTES, blob.nbytes - asked)
-                    under_way.append(asyncio.create_task(self._range(model, blob, asked, length)))
-                    asked += length
-                data = await under_way.popleft()
-                await _in_thread(file.append, data)
-                for listener in listeners:
-                    listener(file.offset)
-            await _in_thread(file.finish)
-        finally:
-            for task in under_way:
-                task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+        with await _in_thread(self._store.partial, blob) as file:
+            asked = file.offset
+            try:
+                while file.offset < blob.nbytes:
+                    while len(under_way) < OUTSTANDING and asked < blob.nbytes:
+                        length = min(CHUNK_BYTES, blob.nbytes - asked)
+                        under_way.append(asyncio.create_task(self._range(model, blob, asked, length)))
+                        asked += length
+                    data = await under_way.popleft()
+                    await _in_thread(file.append, data)
+                    for listener in listeners:
+                        listener(file.offset)
+                await _in_thread(file.finish)
+            finally:
+                for task in under_way:
+                    task.cancel()
+                await asyncio.gather(*under_way, return_exceptions=True)
 
     async def _range(self, model: str, blob: Blob, offset: int, length: int) -> bytes:
         async with self._window:

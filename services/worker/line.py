@@ -44,6 +44,7 @@ class Line:
         self._device = device
         self._timings = timings
         self._total = Traffic()
+        self._stages = 0
         self._watts: Watts = UNKNOWN
 
     async def __aenter__(self) -> Self:
@@ -77,15 +78,23 @@ class Line:
             "stage": key.stage,
         }
         async with self._bus.frames(STAGE, **where) as deliveries, asyncio.TaskGroup() as frames:
+            self._stages += 1
             subscribed()
-            async for delivery in deliveries:
-                frames.create_task(self._through(lane, traffic, delivery))
+            try:
+                async for delivery in deliveries:
+                    frames.create_task(self._through(lane, traffic, delivery))
+            finally:
+                self._stages -= 1
 
     async def settled(self, quiet_s: float, within_s: float) -> None:
-        """Wait until no frame came or was under way for `quiet_s`, at most `within_s`."""
-        end = time.monotonic() + within_s
-        while time.monotonic() < end:
-            if self._total.in_flight == 0 and time.monotonic() - self._total.last_frame_s >= quiet_s:
+        """Wait until no frame has come or been under way for `quiet_s`, at most `within_s`; not at all without stages.
+
+        For a worker that has said that it leaves: whoever has not heard of it yet still sends frames.
+        """
+        started = time.monotonic()
+        while self._stages and time.monotonic() - started < within_s:
+            quiet_since = max(started, self._total.last_frame_s)
+            if self._total.in_flight == 0 and time.monotonic() - quiet_since >= quiet_s:
                 return
             await asyncio.sleep(_POLL_S)
 

@@ -89,8 +89,13 @@ class Hub:
         self.bus = bus
         self.library = library
         self.requested: Counter[str] = Counter()
-        self.corrupt: set[str] = set()
-        """Blobs to be sent with a wrong byte."""
+        self.ranges: list[tuple[str, int]] = []
+        """Blob and offset of every request."""
+        self.corrupt: Counter[str] = Counter()
+        """Blobs to be sent with a wrong first byte, and how often."""
+        self.deaf: set[str] = set()
+        """Blobs whose requests are not answered."""
+        self._hold_after: dict[str, int] = {}
         self.refuse: dict[str, str] = {}
         """Blobs that cannot be had, and why."""
         self.serving = asyncio.Event()
@@ -141,6 +146,15 @@ class Hub:
             await self._news.wait_for(lambda: device in self.states and wanted(self.states[device]))
         return self.states[device]
 
+    async def asked(self, sha: str, times: int = 1) -> None:
+        """Until a worker has asked for that blob so often."""
+        async with asyncio.timeout(TIMEOUT_S), self._news:
+            await self._news.wait_for(lambda: self.requested[sha] >= times)
+
+    def hold_after(self, sha: str, requests: int) -> None:
+        """Answer that many requests for that blob, and then nothing until `serving` is set."""
+        self._hold_after[sha] = requests
+
     async def watch(self) -> None:
         async with self.bus.subscribe(DEVICE_STAGES) as deliveries:
             async for delivery in deliveries:
@@ -152,12 +166,21 @@ class Hub:
     async def serve_blobs(self) -> None:
         async with self.bus.bulk() as bulk, bulk.subscribe(BLOB_REQUEST) as requests:
             async for delivery in requests:
-                await self.serving.wait()
                 sha, ask = delivery.parameters["sha"], delivery.message
-                self.requested[sha] += 1
+                async with self._news:
+                    self.requested[sha] += 1
+                    self.ranges.append((sha, ask.offset))
+                    self._news.notify_all()
+                if self.requested[sha] > self._hold_after.get(sha, sys.maxsize):
+                    del self._hold_after[sha]
+                    self.serving.clear()
+                await self.serving.wait()
                 data = bytearray(self.library.blobs.read(sha))
                 total = len(data)
-                if sha in self.corrupt:
+                if sha in self.deaf:
+                    continue
+                if ask.offset == 0 and self.corrupt[sha] > 0:
+                    self.corrupt[sha] -= 1
                     data[0] ^= 0xFF
                 chunk = BlobChunk(
                     offset=ask.offset,
