@@ -3,7 +3,8 @@
 For a threshold on the bottleneck, the least latency over every set follows from one sum-DP over the stages below
 the threshold; so a set's best bottleneck is found by bisection over the stage bottlenecks that occur. Every probe
 narrows all of the set's subsets as well. Rates start as upper bounds (the bottleneck without any latency bound),
-and only sets that the best partition wants to use are made exact: the caller asks again until all of them are.
+and only sets that the best partition wants to use are looked at closer, one step of bisection at a time: the caller
+asks until all that it wants are exact. Then no other partition can be better, for all others are bounded above.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ class BoundedRates:
     def __init__(self, problem: Problem, fastest_ms: Floats) -> None:
         """`fastest_ms`: (2^n,) least bottleneck over exactly each set, whatever the latency."""
         self._problem = problem
-        self._fastest_ms = fastest_ms
         bound = problem.deployment.latency_bound_ms
         self._left_ms = np.inf if bound is None else bound * (1 + 1e-12) - problem.submit_ms
         self._thresholds = np.unique(problem.bottleneck_ms[np.isfinite(problem.bottleneck_ms)])
         self._low = np.searchsorted(self._thresholds, fastest_ms)
         self._high = np.full(len(fastest_ms), len(self._thresholds))
         """Between them, inclusive, is the index of each set's least threshold; the last stands for "none"."""
+        self._tried = np.zeros(len(fastest_ms), dtype=np.bool_)
         if np.isfinite(self._left_ms):
             reach = fill(problem.latency_ms, np.add)[:, -1]
             self._low[reach > self._left_ms] = len(self._thresholds)
@@ -45,18 +46,18 @@ class BoundedRates:
         """(2^n,) requests per second; 0 where no pipeline keeps the bound."""
         return rates_of(np.append(self._thresholds, np.inf)[self._low])
 
-    def settle(self, subset: int) -> bool:
-        """Make one set's rate exact; returns whether it was not before."""
+    def narrow(self, subset: int) -> bool:
+        """One step towards one set's exact rate; False when it was exact already."""
         if self._low[subset] == self._high[subset]:
             return False
-        probe = int(self._low[subset])
-        while self._low[subset] < self._high[subset]:
-            self._probe(subset, probe)
-            probe = int(self._low[subset] + self._high[subset]) // 2
+        # At first at the bottom: most often the latency bound is no obstacle at all.
+        middle = int(self._low[subset] + self._high[subset]) // 2
+        self._probe(subset, middle if self._tried[subset] else int(self._low[subset]))
+        self._tried[subset] = True
         return True
 
     def threshold_ms(self, subset: int) -> float:
-        """The settled bottleneck of a set."""
+        """The least bottleneck of a set that keeps the bound, once its rate is exact."""
         return float(self._thresholds[self._low[subset]])
 
     def _probe(self, subset: int, index: int) -> None:

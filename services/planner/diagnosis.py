@@ -43,7 +43,7 @@ def no_plan(problem: Problem) -> PlanningError:
         return _memory_error(problem)
     if problem.deployment.pins and any_line(problem.without("pins")) is not None:
         pins = ", ".join(f"{pin.device}[{pin.first}:{pin.last})" for pin in problem.deployment.pins)
-        return PinError(f"no plan for {problem.card.name} keeps the pins {pins}: remove one, or add devices between")
+        return PinError(f"no plan for {problem.card.name} keeps the pins {pins}, though there is one without them")
     if any_line(problem.without("link")) is not None:
         return LinkError(_link_text(problem))
     return _memory_error(problem.without("link").without("pins"))
@@ -102,9 +102,9 @@ def _link_text(problem: Problem) -> str:
     for device, facts in enumerate(problem.devices):
         if not np.isfinite(problem.down_ms[device]).all() or not np.isfinite(problem.up_ms[device]).all():
             reasons.append(f"{facts.name}'s link measured 0 Mbit/s")
-        elif facts.max_packet_bytes and problem.wire_bytes.min() + FRAME_HEADER_BYTES > facts.max_packet_bytes:
+        elif facts.max_packet_bytes and problem.wire_bytes.max() + FRAME_HEADER_BYTES > facts.max_packet_bytes:
             reasons.append(f"{facts.name}'s broker passes packets of {megabytes(facts.max_packet_bytes)} at most")
     return (
-        f"the links cannot carry {problem.card.name}'s frames: {'; '.join(reasons) or 'packets too large'}. "
+        f"the links cannot carry {problem.card.name}'s frames: {'; '.join(reasons)}. "
         "Raise max_packet_size in mosquitto.conf, or check the network"
     )

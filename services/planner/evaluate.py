@@ -68,7 +68,7 @@ def in_bound(problem: Problem, cost: LineCost) -> bool:
     bound = problem.deployment.latency_bound_ms
     if bound is None or problem.deployment.objective != "throughput":
         return math.isfinite(cost.latency_ms)
-    return cost.latency_ms <= bound * (1 + 1e-12)
+    return cost.latency_ms <= bound * (1 + 1e-11)
 
 
 def window(problem: Problem, cost: LineCost) -> int:

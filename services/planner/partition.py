@@ -2,20 +2,32 @@
 
     best[S] = max( best[S - u], max over T in S, u in T of rate[T] + best[S - T] ),  u the last device of S
 
-Either that device stays unused, or it belongs to exactly one route T. O(3^n), vectorised over T.
+Either that device stays unused, or it belongs to exactly one route T. O(3^n), vectorised over sets of equal size.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from services.planner.cost import Floats
+from services.planner.cost import Floats, Indices
 from services.planner.subset_dp import bit_counts, subsets_of
 
 _TIE: Final = 1e-11
 """A device is used only if it adds more than this share of the best route's rate."""
+
+
+class _Layer(NamedTuple):
+    """All m sets of one size; each has 2^(size - 1) subsets that hold its last device."""
+
+    sets: Indices
+    without_last: Indices
+    routes: Indices
+    """(m, 2^(size - 1)) those subsets."""
+    rests: Indices
+    """What of the set each of them leaves."""
 
 
 def best_partitions(rate: Floats) -> Floats:
@@ -26,11 +38,9 @@ def best_partitions(rate: Floats) -> Floats:
     """
     value = _value(rate)
     best = np.zeros(len(rate))
-    for subset in range(1, len(rate)):
-        highest = 1 << (subset.bit_length() - 1)
-        rest = subset ^ highest
-        routes = subsets_of(rest) | highest
-        best[subset] = max(best[rest], (value[routes] + best[subset ^ routes]).max())
+    for layer in _layers(len(rate).bit_length() - 1):
+        joined = (value[layer.routes] + best[layer.rests]).max(axis=1)
+        best[layer.sets] = np.maximum(best[layer.without_last], joined)
     return best
 
 
@@ -39,12 +49,12 @@ def parts(best: Floats, rate: Floats, subset: int) -> list[int]:
     value = _value(rate)
     found = []
     while subset:
-        highest = 1 << (subset.bit_length() - 1)
-        rest = subset ^ highest
+        last = 1 << (subset.bit_length() - 1)
+        rest = subset ^ last
         if best[subset] == best[rest]:
             subset = rest
             continue
-        routes = subsets_of(rest) | highest
+        routes = subsets_of(rest) | last
         chosen = int(routes[(value[routes] + best[subset ^ routes]).argmax()])
         found.append(chosen)
         subset ^= chosen
@@ -55,3 +65,15 @@ def _value(rate: Floats) -> Floats:
     devices = len(rate).bit_length() - 1
     value: Floats = rate - _TIE * float(rate.max(initial=0.0)) * bit_counts(devices)
     return value
+
+
+@lru_cache(maxsize=4)
+def _layers(devices: int) -> tuple[_Layer, ...]:
+    sizes = bit_counts(devices)
+    layers = []
+    for size in range(1, devices + 1):
+        sets = np.flatnonzero(sizes == size)
+        last = np.array([1 << (int(subset).bit_length() - 1) for subset in sets], dtype=np.intp)
+        routes = np.stack([subsets_of(int(rest)) for rest in sets ^ last]) | last[:, None]
+        layers.append(_Layer(sets, without_last=sets ^ last, routes=routes, rests=sets[:, None] ^ routes))
+    return tuple(layers)

@@ -51,7 +51,7 @@ def best_lines(problem: Problem) -> Sequence[Line] | None:
         enough = np.flatnonzero(best >= target * (1 - TIE))
         fewest = enough[sizes[enough] == sizes[enough].min()][:_TIED_SETS_MAX]
         plans = [parts(best, rate, int(subset)) for subset in fewest]
-        unsettled = [route for plan in plans for route in plan if rates.settle(route)]
+        unsettled = [route for plan in plans for route in plan if rates.narrow(route)]
         if not unsettled:
             return pick(problem, [[_settled_line(problem, rates, route) for route in plan] for plan in plans])
 
@@ -69,7 +69,7 @@ def best_line(problem: Problem, *, stages_min: int = 1) -> Line | None:
         subset = _least(1 / np.maximum(rates.rate, 1e-300), sizes, stages_min)
         if subset is None or rates.rate[subset] == 0:
             return None
-        if not rates.settle(subset):
+        if not rates.narrow(subset):
             return _settled_line(problem, rates, subset)
 
 
