@@ -28,7 +28,7 @@ from services.monitor.telemetry import Observer, keep_publishing
 from services.presence import Presence, claim_name, new_boot_id
 from services.settings import load
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("services.monitor")
 
 
 async def serve(settings: MonitorSettings) -> None:
@@ -46,12 +46,12 @@ async def serve(settings: MonitorSettings) -> None:
         await claim_name(bus, device=device, boot_id=boot_id, role="monitor", hostname=socket.gethostname())
         machine = await examine()
         size = partial(capacity, settings.capacity_cores)
-        model = partial(power_model, machine.kind, idle_w=settings.idle_w, busy_w=settings.busy_w)
+        typical = partial(power_model, machine.kind, idle_w=settings.idle_w, busy_w=settings.busy_w)
         plug = Plug(settings.plug_topic) if settings.plug_topic else None
-        power = PowerMeter(await choose_sensor(machine, plug=plug), model)
+        power = PowerMeter(await choose_sensor(machine, plug=plug), typical)
         link = LinkProbe(bus, device=device, period_s=settings.link_period_s)
         observer = Observer(device=device, boot_id=boot_id, size=size, power=power, link=link)
-        info = InfoTeller(device=device, boot_id=boot_id, machine=machine, size=size, power=model)
+        info = InfoTeller(device=device, boot_id=boot_id, machine=machine, size=size, power=power.model)
         logger.info("watching %s as %s", machine.model, device, extra={"broker": bus.address, "power": power.source})
         async with (
             presence.farewell(lambda reason: status(online=False, reason=reason)),

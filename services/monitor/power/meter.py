@@ -10,6 +10,7 @@ from schemas.device import Power, PowerModel
 from services.capacity import Capacity
 from services.monitor.command import Runner, run_command
 from services.monitor.machine import Machine
+from services.monitor.power.fit import PowerFit
 from services.monitor.power.ina3221 import Ina3221
 from services.monitor.power.model import modelled_power
 from services.monitor.power.plug import Plug
@@ -34,18 +35,28 @@ class PowerMeter:
     """Watts now: measured where the chosen sensor speaks, modelled where there is none or it is silent.
 
     Args:
-        model: the constants for this device at a given size.
+        typical: the table's constants for this device at a given size.
     """
 
-    def __init__(self, sensor: PowerSensor | None, model: Callable[[Capacity], PowerModel]) -> None:
+    def __init__(self, sensor: PowerSensor | None, typical: Callable[[Capacity], PowerModel]) -> None:
         self._sensor = sensor
+        self._typical = typical
         self._silent = False
-        self.model = model
+        self._fit = PowerFit()
+        self._last: float | None = None
 
     @property
     def source(self) -> str:
         """What was chosen, for the log."""
         return f"measured: {self._sensor.source}" if self._sensor else "modelled"
+
+    def model(self, size: Capacity) -> PowerModel:
+        """Idle and busy watts: learnt from the sensor once its readings allow, typical ones until then."""
+        line = self._fit.line
+        if line is None or self._sensor is None:
+            return self._typical(size)
+        source = f"fitted to {self._sensor.source}"
+        return PowerModel(idle_w=line.idle_w, busy_w=line.busy_w, method="measured", source=source)
 
     async def read(self, load: float, size: Capacity) -> Power:
         """One figure with its method and source.
@@ -62,4 +73,7 @@ class PowerMeter:
             logger.warning("the power sensor %s", "is silent" if self._silent else "speaks again")
         if watts is None:
             return modelled_power(self.model(size), load, instead_of=self._sensor.source)
+        if watts != self._last:  # a figure that is merely repeated belongs to an earlier load
+            self._last = watts
+            self._fit.add(load, watts)
         return Power(watts=round(watts, 3), method="measured", source=self._sensor.source)
