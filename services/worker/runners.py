@@ -178,6 +178,8 @@ def _build(card: ModelCard, store: BlobStore, slice_: Slice, backend: Backend, t
         raise BuildError(
             f"blocks [{slice_.first}:{slice_.last}) do not run on {backend} here: {type(error).__name__}: {error}"
         ) from error
+    # Cutting and loading leave copies of the graph behind.
+    give_back()
     return runner
 
 
