@@ -26,8 +26,9 @@ class UnknownModelError(LookupError):
         near = difflib.get_close_matches(source, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         super().__init__(
-            f"no model {source!r}: {hint}There are {', '.join(names())}; any other torchvision classifier (where it is installed); "
-            "'package.module:factory' that returns a torch.nn.Module; or a path that ends in .onnx"
+            f"no model {source!r}: {hint}There are {', '.join(names())}; any other torchvision classifier, where "
+            "torchvision is installed; 'package.module:factory' that returns a torch.nn.Module; or a path that ends "
+            "in .onnx"
         )
 
 

@@ -7,18 +7,21 @@ unit-variance initialisation (Mishkin and Matas, "All you need is a good init", 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
 
+_BLOTCHES: Final = (2, 6, 20, 70, 1 << 20)
+"""Cells across a made-up picture, coarse to white noise. Batch norms must see how pictures differ from one another."""
 
-def spread_activations(module: nn.Module, example: torch.Tensor) -> None:
-    """Rescale convolutions and linear layers, and set batch-norm statistics, in the order they run on `example`.
+
+def spread_activations(module: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Rescale convolutions and linear layers, and set batch-norm statistics, in the order they run.
 
     Args:
         module: changed in place; left in evaluation mode.
-        example: one input batch, float32.
+        input_shape: of one normalised picture, [1, 3, height, width].
     """
     module.eval()
     hooks = [
@@ -28,16 +31,30 @@ def spread_activations(module: nn.Module, example: torch.Tensor) -> None:
     ]
     try:
         with torch.no_grad():
-            module(example)
+            module(_made_up_pictures(input_shape))
     finally:
         for hook in hooks:
             hook.remove()
 
 
-def _unit_variance(layer: Any, _inputs: Any, output: torch.Tensor) -> torch.Tensor:
+def _made_up_pictures(input_shape: tuple[int, ...]) -> torch.Tensor:
+    """Blotches, one size of them strongest in each picture, from one blotch to white noise."""
+    channels, *size = input_shape[1:]
+    total = torch.zeros(len(_BLOTCHES), *input_shape[1:])
+    for i, cells in enumerate(_BLOTCHES):
+        blotches = torch.randn(len(_BLOTCHES), channels, min(cells, size[0]), min(cells, size[1]))
+        strength = 0.3 * torch.rand(len(_BLOTCHES), 1, 1, 1)
+        strength[i] = 1
+        total += strength * nn.functional.interpolate(blotches, size=size, mode="bilinear")
+    return total / total.std(dim=(1, 2, 3), keepdim=True) * torch.linspace(0.6, 1.4, len(_BLOTCHES)).view(-1, 1, 1, 1)
+
+
+def _unit_variance(layer: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+    if not float(output.std()) > 1e-9:
+        # Some heads start at zero, to be trained from there.
+        nn.init.kaiming_normal_(layer.weight)
+        output = layer.forward(*inputs)
     spread = float(output.std())
-    if not spread > 1e-12:
-        return output
     layer.weight /= spread
     if layer.bias is not None:
         layer.bias /= spread
@@ -46,8 +63,7 @@ def _unit_variance(layer: Any, _inputs: Any, output: torch.Tensor) -> torch.Tens
 
 def _unit_statistics(layer: Any, inputs: tuple[torch.Tensor], _output: torch.Tensor) -> torch.Tensor:
     layer.running_mean.copy_(inputs[0].mean(dim=(0, 2, 3)))
-    layer.running_var.copy_(inputs[0].var(dim=(0, 2, 3), unbiased=False) + 1e-3)
-    normalised: torch.Tensor = nn.functional.batch_norm(
-        inputs[0], layer.running_mean, layer.running_var, layer.weight, layer.bias, eps=layer.eps
-    )
+    # A channel that hardly varies here may vary elsewhere; it must not be blown up.
+    layer.running_var.copy_(inputs[0].var(dim=(0, 2, 3), unbiased=False) + 0.05)
+    normalised: torch.Tensor = layer.forward(*inputs)
     return normalised

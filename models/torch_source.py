@@ -58,7 +58,7 @@ def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int
         if input_shape is not None and input_shape != model.input_shape:
             raise SourceError(f"{source.text} takes {list(model.input_shape)}, not {list(input_shape)}")
         if weights == "random":
-            spread_activations(model.module, torch.randn(model.input_shape))
+            spread_activations(model.module, model.input_shape)
         return model
 
 
