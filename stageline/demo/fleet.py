@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +29,25 @@ class ServiceEndedError(RuntimeError):
         super().__init__(f"{name} ended by itself. The end of its log:\n{last}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class House:
     """All that runs."""
 
     broker: EmbeddedBroker
     devices: tuple[EmulatedDevice, ...]
-    planner: subprocess.Popen[bytes]
     folder: Path
+    library: Path
+    planner: subprocess.Popen[bytes]
+
+    def device(self, name: str) -> EmulatedDevice:
+        """The device of that name."""
+        return next(device for device in self.devices if device.name == name)
+
+    def restart_planner(self) -> None:
+        """SIGKILL the planner and start another."""
+        self.planner.kill()
+        self.planner.wait()
+        self.planner = _planner(self.broker.url, self.folder, self.library)
 
     def check(self) -> None:
         """Say so when one of the processes is gone.
@@ -52,20 +63,26 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, library: Path) -> Iterator[House]:
-    """Start everything; end everything, in order, whatever happens."""
+def house(folder: Path, library: Path, cores: Mapping[str, float] = DEVICES) -> Iterator[House]:
+    """Start everything; end everything, in order, whatever happens.
+
+    Args:
+        folder: for logs and the devices' blobs.
+        library: the planner's model library; models may be imported into it at any time.
+        cores: the devices and what each may use.
+    """
     with ExitStack() as stack:
         sweep()
         broker = stack.enter_context(EmbeddedBroker())
-        planner = _planner(broker.url, folder, library)
-        stack.callback(_end, planner)
         devices = tuple(
-            EmulatedDevice(name, cores, folder=folder / name, broker=broker.url) for name, cores in DEVICES.items()
+            EmulatedDevice(name, share, folder=folder / name, broker=broker.url) for name, share in cores.items()
         )
+        running = House(broker, devices, folder, library, _planner(broker.url, folder, library))
+        stack.callback(lambda: _end(running.planner))
         for device in devices:
             stack.callback(device.stop)
             device.start()
-        yield House(broker, devices, planner, folder)
+        yield running
 
 
 def _planner(broker: str, folder: Path, library: Path) -> subprocess.Popen[bytes]:

@@ -1,0 +1,73 @@
+"""A small model, three devices, and what the end-to-end tests ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from broker.bus import Bus
+from schemas.codec import Array
+from schemas.deployment import Deployment, Pin
+from schemas.model import ModelCard
+from services.planner.fleet import read_fleet
+from stageline.demo.fleet import House
+from stageline.deploying import deploy
+
+DEVICES = {"ant": 0.6, "bee": 0.6, "cat": 0.6}
+LAYERS = 6
+TIMEOUT_S = 60.0
+
+
+def stack_of_convolutions() -> onnx.ModelProto:
+    """Six convolutions with ReLU: small enough for tests, with a cut after each."""
+    rng = np.random.default_rng(3)
+    nodes, weights = [], []
+    for layer in range(LAYERS):
+        source = "x" if layer == 0 else f"h{layer}"
+        weights.append(numpy_helper.from_array((rng.standard_normal((8, 8, 3, 3)) / 8).astype(np.float32), f"w{layer}"))
+        nodes.append(helper.make_node("Conv", [source, f"w{layer}"], [f"c{layer}"], f"conv{layer}", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"h{layer + 1}"], f"relu{layer}"))
+    shape = [1, 8, 24, 24]
+    graph = helper.make_graph(
+        nodes,
+        "stack",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(f"h{LAYERS}", TensorProto.FLOAT, shape)],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def some_input(seed: int) -> Array:
+    array: Array = np.random.default_rng(seed).standard_normal((1, 8, 24, 24)).astype(np.float32)
+    return array
+
+
+async def everybody(running: House, bus: Bus) -> None:
+    """Wait until all devices can be planned with."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while set((await read_fleet(bus)).usable) != set(DEVICES):
+            running.check()
+            await asyncio.sleep(0.1)
+
+
+async def pipeline_over(bus: Bus, card: ModelCard, first: str, last: str) -> int:
+    """Deploy so that the first block is on one device and the last on another; returns the generation."""
+    blocks = len(card.blocks)
+    wish = Deployment(
+        deployment="line",
+        model=card.name,
+        pins=(Pin(device=first, first=0, last=1), Pin(device=last, first=blocks - 1, last=blocks)),
+        requested=time.time(),
+    )
+    return (await deploy(bus, wish, timeout_s=TIMEOUT_S)).generation
+
+
+async def replicas(bus: Bus, card: ModelCard) -> int:
+    """Deploy for throughput; returns the generation."""
+    wish = Deployment(deployment="line", model=card.name, objective="throughput", requested=time.time())
+    return (await deploy(bus, wish, timeout_s=TIMEOUT_S)).generation

@@ -1,0 +1,86 @@
+"""Real processes, a real broker, real kills: every accepted request gets its one right answer."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+from end_to_end.small_line import TIMEOUT_S, everybody, pipeline_over, replicas, some_input
+
+from broker.bus import Bus
+from models.runtime import StageRunner
+from schemas.model import ModelCard
+from schemas.topics import PLAN_CURRENT
+from stageline.client import Client
+from stageline.demo.fleet import House
+
+REQUESTS = 200
+
+
+async def answered(
+    running: House, card: ModelCard, reference: StageRunner, *, at: int, happens: Callable[[], None]
+) -> Client:
+    """Submit, let something happen after `at` answers, and compare every answer with the unsplit model's."""
+    seen: Counter[str] = Counter()
+    async with Client(running.broker.url, deployment="line", deadline_s=TIMEOUT_S) as client:
+        inputs = [some_input(seed) for seed in range(REQUESTS)]
+        expected = [reference.run({card.inputs[0].name: one})[card.outputs[0].name] for one in inputs]
+        async for result in client.submit_many(inputs, in_order=False):
+            assert result.answer is not None, f"request {result.index}: {result.error}"
+            seen[result.answer.request] += 1
+            np.testing.assert_allclose(result.answer.output, expected[result.index], rtol=1e-4, atol=1e-5)
+            if seen.total() == at:
+                await asyncio.to_thread(happens)
+    assert seen.total() == len(seen) == REQUESTS
+    assert (client.audit.lost, client.audit.failed, client.audit.open) == (0, 0, 0)
+    return client
+
+
+async def test_a_pipeline_over_two_devices_answers_like_the_unsplit_model(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    await pipeline_over(bus, card, "ant", "bee")
+    async with Client(running.broker.url, deployment="line") as client:
+        answer = await client.submit(some_input(1))
+    np.testing.assert_allclose(
+        answer.output, reference.run({card.inputs[0].name: some_input(1)})[card.outputs[0].name], rtol=1e-4, atol=1e-5
+    )
+    devices = [stage.device for stage in answer.receipt.stages]
+    assert devices[0] == "ant"
+    assert devices[-1] == "bee"
+    assert answer.receipt.energy_method in ("measured", "modelled")
+
+
+async def test_a_worker_killed_in_a_pipeline_costs_no_answer(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    # Nothing is pinned to the one that dies, so the planner may do without it.
+    generation = await replicas(bus, card)
+    victim = running.device("cat")
+    await answered(running, card, reference, at=50, happens=lambda: victim.kill("worker"))
+    current = [delivery.message for delivery in await bus.snapshot(PLAN_CURRENT)]
+    assert current[0].generation > generation
+    assert "cat" not in current[0].devices
+    victim.start()
+    await everybody(running, bus)
+
+
+async def test_a_planner_killed_and_restarted_disturbs_nothing(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    generation = await replicas(bus, card)
+    await answered(running, card, reference, at=50, happens=running.restart_planner)
+    assert await replicas(bus, card) > generation
+
+
+async def test_a_broker_killed_and_restarted_empty_costs_no_answer(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    await replicas(bus, card)
+
+    def power_cut() -> None:
+        running.broker.kill()
+        running.broker.restart()
+
+    await answered(running, card, reference, at=50, happens=power_cut)
+    await everybody(running, bus)
