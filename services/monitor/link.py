@@ -45,6 +45,7 @@ _SMALL_ROUNDS: Final = 7
 _LARGE_ROUNDS: Final = 3
 _EARLY_PAUSES_S: Final = (2.0, 5.0)
 """The first probe falls into the bustle of starting; two more soon after it settle the median."""
+_AFTER_FAILURE_S: Final = 5.0
 _GIVE_UP_S: Final = 30.0
 _REMEMBERED: Final = 3
 
@@ -136,15 +137,17 @@ class LinkProbe:
         """
         pauses = iter(_EARLY_PAUSES_S)
         while True:
+            pause = self._period_s
             try:
                 async with asyncio.timeout(_GIVE_UP_S):
                     await self.measure()
+                pause = next(pauses, pause)
             except (BusError, TimeoutError) as error:
+                pause = _AFTER_FAILURE_S
                 logger.warning("the link could not be measured: %s", str(error) or "the probe took too long")
                 self._probe_bytes = max(self._probe_bytes // 4, SMALLEST_PROBE_BYTES)
-            pause = min(next(pauses, self._period_s), self._period_s)
             # Devices that were switched on together must not go on probing together.
-            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+            await asyncio.sleep(min(pause, self._period_s) * random.uniform(0.8, 1.2))  # noqa: S311  no secret
 
     async def measure(self) -> None:
         """One probe.

@@ -124,7 +124,7 @@ async def test_the_first_measurement_comes_at_once(broker, root):
 
 
 async def test_a_failed_probe_is_tried_again(broker, root, monkeypatch, caplog):
-    monkeypatch.setattr("services.monitor.link._EARLY_PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr("services.monitor.link._AFTER_FAILURE_S", 0.01)
     async with Bus(broker.url, name="probe", root=root) as bus:
         probe = LinkProbe(bus, device="pi4", period_s=3600)
         bulk, failures = bus.bulk, iter([True, False])
