@@ -56,6 +56,10 @@ class NoDeviceError(PlanningError):
     """Nothing to plan on."""
 
 
+class NoLinkError(PlanningError):
+    """The submitter cannot send, so no plan would serve."""
+
+
 class StaleProfileError(PlanningError):
     """A profile that was measured for another version of the model."""
 
@@ -197,6 +201,7 @@ def problem_from(
     Raises:
         NoDeviceError: no device is given, or all are excluded.
         services.planner.pins.PinError: a pin on a device that is not there, beyond the model, or against another.
+        NoLinkError: the submitter's link carries nothing.
         StaleProfileError: a profile with another number of blocks than the card.
     """
     usable = tuple(device for device in devices if device.name not in deployment.exclude)
@@ -206,6 +211,8 @@ def problem_from(
             f"no device can serve {deployment.deployment}: {len(devices)} usable{excluded}. "
             "Start one with `stageline join`, or exclude fewer"
         )
+    if min(hub.submitter_up_mbps, hub.submitter_down_mbps) <= 0:
+        raise NoLinkError("the submitter's link carries nothing (0 Mbit/s): check its way to the broker")
     for device in usable:
         if len(device.profile.block_ms) != len(card.blocks):
             raise StaleProfileError(

@@ -49,7 +49,8 @@ def trace(table: Floats, cost: Floats, combine: np.ufunc, subset: int) -> Line:
     line: list[Placement] = []
     last = table.shape[1] - 1
     while subset:
-        users = members(subset)
+        # Among equals the device named first gets the earlier blocks.
+        users = members(subset)[::-1]
         reached = np.stack([combine(table[subset ^ (1 << user)], cost[user, :, last]) for user in users])
         row, first = divmod(int(reached.argmin()), reached.shape[1])
         line.append(Placement(users[row], first, last))

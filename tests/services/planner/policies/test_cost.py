@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schemas.deployment import Pin
-from services.planner.cost import HubFacts, NoDeviceError, StaleProfileError
+from services.planner.cost import HubFacts, NoDeviceError, NoLinkError, StaleProfileError
 from services.planner.evaluate import Placement, choose, line_cost, lines_of, rates_rps, to_plan, window
 from services.planner.pins import PinError
 
@@ -113,6 +113,11 @@ def test_excluded_devices_are_not_in_the_problem(two):
 def test_a_profile_of_another_model_is_refused(make_problem, make_device):
     with pytest.raises(StaleProfileError, match="a has profiled 3 blocks of made-up, which has 2"):
         make_problem([make_device("a", [1, 1, 1])], [8, 8, 8])
+
+
+def test_a_submitter_without_a_link_is_refused(make_problem, make_device):
+    with pytest.raises(NoLinkError, match="carries nothing"):
+        make_problem([make_device("a", [1])], [8, 8], hub=HubFacts(submitter_up_mbps=0))
 
 
 @pytest.mark.parametrize(
