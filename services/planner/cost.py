@@ -263,7 +263,8 @@ def _assemble(
 
     work = np.array([[0.0, *np.cumsum(device.profile.block_ms)] for device in devices])[:, positions]
     free = each([min(1.0, max(FREE_SHARE_MIN, device.free_share)) for device in devices])
-    compute = (work[:, None, :] - work[:, :, None]) / free + each([device.stage_overhead_ms for device in devices])
+    overhead = each([device.stage_overhead_ms for device in devices])
+    compute = (work[:, None, :] - work[:, :, None] + overhead) / free
     per_mb = each([device.profile.frame_ms_per_mb for device in devices]) / free
     codec = per_mb * (coded_mb[:, None] + coded_mb)
     frame = each([device.profile.frame_ms for device in devices]) / free + per_mb * (wire_mb[:, None] + wire_mb)
