@@ -45,6 +45,8 @@ def service_files(part: Part, *, binaries: Path, environment: Mapping[str, str])
         )
         for service in SERVICES[part]
     )
+    if part == "device":
+        units = (*units, ServiceFile(UNIT_DIRECTORY / "stageline.slice", _template("stageline.slice")))
     lines = "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(environment.items()))
     note = "# Read by systemd for the stageline services; flags have the same names (stageline-worker --help).\n"
     return (*units, ServiceFile(ETC / f"{part}.env", note + lines, secret=True))
