@@ -22,10 +22,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -38,10 +38,12 @@ from schemas.codec import Array
 from schemas.deployment import Deployment, Pin
 from schemas.model import ModelCard
 from schemas.plan import Plan
-from schemas.topics import DEVICE_TELEMETRY, PLAN_CURRENT, PLAN_NEXT
+from schemas.topics import DEVICE_STAGES, DEVICE_TELEMETRY, PLAN_CURRENT, PLAN_NEXT, Topic
 from stageline.client import Client
 from stageline.deploying import deploy
 from stageline.emulation.device import EmulatedDevice, tied_to_us
+
+M = TypeVar("M")
 
 MODEL: Final = "mobilenet_v2"
 DEVICES: Final = ("a", "b", "c")
@@ -92,11 +94,15 @@ class _Load:
         return gaps
 
 
-def run(swaps: int = SWAPS) -> dict[str, Any]:
-    """Start everything, swap `swaps` times, end everything."""
-    with tempfile.TemporaryDirectory(prefix="stageline-bench-") as folder, _house(Path(folder)) as broker:
+def run(progress: Callable[[str, float], None] | None = None, *, swaps: int = SWAPS) -> dict[str, Any]:
+    """Start everything, swap plans, end everything."""
+    report = progress or (lambda _text, _share: None)
+    with tempfile.TemporaryDirectory(prefix="stageline-bench-") as folder:
+        report(f"importing {MODEL}", 0.0)
         card = import_model(MODEL, Library(Path(folder) / "library"), weights="random")
-        measured = asyncio.run(_measure(broker.url, card, swaps))
+        report("starting three devices", 0.1)
+        with _house(Path(folder)) as broker:
+            measured = asyncio.run(_measure(broker.url, card, swaps, report))
     return {
         "swap_ms": statistics.median(one.swap_ms for one in measured),
         "median_gap_ms": statistics.median(one.median_gap_ms for one in measured),
@@ -116,7 +122,7 @@ def run(swaps: int = SWAPS) -> dict[str, Any]:
     }
 
 
-async def _measure(url: str, card: ModelCard, swaps: int) -> list[Swap]:
+async def _measure(url: str, card: ModelCard, swaps: int, report: Callable[[str, float], None]) -> list[Swap]:
     async with Bus(url, name="bench-swap") as bus:
         await _all_there(bus)
         await deploy(bus, _wish(policy="replicas", objective="throughput"), timeout_s=_TIMEOUT_S)
@@ -127,7 +133,10 @@ async def _measure(url: str, card: ModelCard, swaps: int) -> list[Swap]:
             load = _Load(client, _inputs(card))
             async with asyncio.TaskGroup() as tasks:
                 asking = tasks.create_task(load.run())
-                measured = [await _swap(bus, load, pins) for pins in pinned[1:]]
+                measured: list[Swap] = []
+                for pins in pinned[1:]:
+                    report(f"swap {len(measured) + 1} of {swaps}", 0.5 + 0.5 * len(measured) / swaps)
+                    measured.append(await _swap(bus, load, pins))
                 asking.cancel()
     return measured
 
@@ -158,13 +167,19 @@ async def _seen(plans: AsyncIterator[Delivery[Plan]], after_generation: int) -> 
 
 
 async def _all_there(bus: Bus) -> None:
-    """Wait until every device has measured its link: only then can it be planned with."""
-    linked: set[str] = set()
-    async with asyncio.timeout(_TIMEOUT_S), bus.subscribe(DEVICE_TELEMETRY) as telemetry:
-        while linked != set(DEVICES):
-            heard = (await anext(telemetry)).message
-            if heard.link is not None:
-                linked.add(heard.device)
+    """Wait until every device can be planned with: its worker is there and its link is measured."""
+    async with asyncio.timeout(_TIMEOUT_S), asyncio.TaskGroup() as tasks:
+        tasks.create_task(_from_each(bus, DEVICE_TELEMETRY, lambda heard: heard.link is not None))
+        tasks.create_task(_from_each(bus, DEVICE_STAGES, lambda heard: heard.online))
+
+
+async def _from_each(bus: Bus, topic: Topic[M], enough: Callable[[M], bool]) -> None:
+    missing = set(DEVICES)
+    async with bus.subscribe(topic) as deliveries:
+        while missing:
+            heard = await anext(deliveries)
+            if enough(heard.message):
+                missing.discard(heard.parameters["device"])
 
 
 def _wish(**wish: Any) -> Deployment:
@@ -192,11 +207,12 @@ def _inputs(card: ModelCard) -> dict[str, Array]:
 def _house(folder: Path) -> Iterator[EmbeddedBroker]:
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(EmbeddedBroker())
-        environment = {"STAGELINE_BROKER": broker.url, "STAGELINE_LIBRARY": str(folder / "library")}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("STAGELINE_")}
+        environment |= {"STAGELINE_BROKER": broker.url, "STAGELINE_LIBRARY": str(folder / "library")}
         with (folder / "planner.log").open("ab") as log:
             planner = subprocess.Popen(
                 [*tied_to_us(), sys.executable, "-m", "services.planner.main"],
-                env={**os.environ, **environment},
+                env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.bus import Bus
+from broker.connection import BrokerUnreachableError
 from models.library import NotInLibraryError
 from schemas.deployment import Decision, Deployment
 from schemas.device import Command, Profile
@@ -131,9 +132,14 @@ class Decider:
         worker = self._watch.fleet.devices[name].worker
         key = (name, worker.boot_id if worker else "", card.sha256)
         now_s = time.monotonic()
-        if now_s - self._asked.get(key, -self._profile_timeout_s) >= self._profile_timeout_s:
-            self._asked[key] = now_s
+        if now_s - self._asked.get(key, -self._profile_timeout_s) < self._profile_timeout_s:
+            return
+        try:
             await self._bus.publish(DEVICE_COMMAND, Command(kind="profile", model=card.name), device=name)
+        except BrokerUnreachableError as error:
+            logger.warning("%s was not asked to measure: %s", name, error)
+        else:
+            self._asked[key] = now_s
 
 
 def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, Decision]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BusError
+from broker.connection import BrokerUnreachableError, BusError
 from models.library import Library, MissingBlobError, WrongHashError
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
@@ -41,12 +41,16 @@ class LibraryServer:
             if signature == self._signature:
                 return
             cards = await asyncio.to_thread(self._library.cards)
-            before, self.cards, self._signature = self.cards, cards, signature
-            for name in sorted(before.keys() - cards.keys()):
-                await self._bus.clear(MODEL_CARD, model=name)
-            for name, card in sorted(cards.items()):
-                if before.get(name) != card:
-                    await self._bus.publish(MODEL_CARD, card, model=name)
+            try:
+                for name in sorted(self.cards.keys() - cards.keys()):
+                    await self._bus.clear(MODEL_CARD, model=name)
+                for name, card in sorted(cards.items()):
+                    if self.cards.get(name) != card:
+                        await self._bus.publish(MODEL_CARD, card, model=name)
+            except BrokerUnreachableError as error:
+                logger.warning("the library is offered again later: %s", error)
+                return
+            self.cards, self._signature = cards, signature
         logger.info("library scanned", extra={"models": ", ".join(sorted(cards)) or "none"})
 
     async def watch(self, changed: Callable[[], None]) -> None:

@@ -46,13 +46,13 @@ async def serve(settings: PlannerSettings) -> None:
         hub = HubFacts(settings.submitter_mbps, settings.submitter_mbps, hub_mbps=settings.hub_mbps)
         decider = Decider(bus, watch, library, hub, profile_timeout_s=settings.profile_timeout_s)
         deployments = Deployments(bus, decider, settings.patience)
+        bus.on_reconnect(deployments.remind)
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
             loops.create_task(guard(bus, boot_id, states), name="presence")
             loops.create_task(library.serve(), name="blobs")
             await library.scan()
             async with watch.follow(deployments), bus.watch(DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:
                 await deployments.adopt(watch.fleet, library.cards)
-                bus.on_reconnect(deployments.remind)
                 logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})
                 work.create_task(library.watch(deployments.improved), name="library")
                 work.create_task(follow_wishes(wishes, deployments), name="wishes")

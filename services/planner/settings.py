@@ -26,8 +26,9 @@ class PlannerSettings(ServiceSettings):
     """Devices that were left out get another chance after this when nothing can be planned without them."""
     settle_s: Annotated[float, Field(ge=0, le=60)] = 1.0
     """Wait so long after a device joined a fleet that had no plan: others may be joining too."""
-    answer_within_s: Seconds = 3.0
-    """After (re)connecting, workers that the broker calls online must say so themselves within this time."""
+    answer_within_s: Seconds = 8.0
+    """After (re)connecting, workers that the broker calls online must say so themselves within this time. Longer than
+    the longest pause between two attempts to reconnect: after a broker's restart, they may come back after us."""
     submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
     """Link of the submitters to the broker, each way; they are not measured."""
     hub_mbps: Annotated[float, Field(gt=0)] | None = None
