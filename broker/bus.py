@@ -7,6 +7,7 @@ import contextlib
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
@@ -21,13 +22,14 @@ from broker.connection import (
     TooLargeError,
 )
 from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery, Stream, Will
-from broker.edge import FRAME_CONTENT_TYPE, Edge
+from broker.edge import Edge
+from broker.heap import keep_freed_memory
 from broker.message import NO_SUBSCRIBER, Incoming, Outgoing
 from broker.packet import Envelope
 from broker.rejections import Rejections
 from broker.snapshot import retained_now
 from schemas.base import check_name
-from schemas.frame import Frame
+from schemas.frame import FRAME_CONTENT_TYPE, Frame
 from schemas.topics import ROOT, Topic
 
 __all__ = [
@@ -49,6 +51,11 @@ __all__ = [
 
 M = TypeVar("M")
 _TIMEOUT_S: Final = 30.0
+
+
+@lru_cache(maxsize=512)
+def _address(root: str, topic: Topic[Any], parameters: tuple[tuple[str, str | int], ...]) -> str:
+    return f"{root}/{topic.address(**dict(parameters))}"
 
 
 class Bus:
@@ -129,7 +136,7 @@ class Bus:
 
     def full_address(self, topic: Topic[Any], **parameters: str | int) -> str:
         """The whole MQTT topic, root included (what `response_address` wants)."""
-        return f"{self.root}/{topic.address(**parameters)}"
+        return _address(self.root, topic, tuple(parameters.items()))
 
     @contextlib.asynccontextmanager
     async def subscribe(self, topic: Topic[M], **parameters: str | int) -> AsyncIterator[AsyncIterator[Delivery[M]]]:
@@ -196,18 +203,12 @@ class Bus:
         unacknowledged: dict[int, Incoming] = {}
 
         def read(incoming: Incoming) -> FrameDelivery | None:
-            delivery = self._edge.delivery(topic, incoming)
-            if delivery is None:
-                incoming.ack()
-                return None
-            unacknowledged[id(incoming)] = incoming
-
             def ack() -> None:
                 if unacknowledged.pop(id(incoming), None) is not None:
                     incoming.ack()
 
-            expiry_s = incoming.envelope.expiry_s
-            return FrameDelivery(delivery.message, delivery.parameters, expiry_s, incoming.received_at, ack)
+            unacknowledged[id(incoming)] = incoming
+            return self._edge.frame(topic, incoming, ack)
 
         async with channel.listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
             try:
@@ -243,11 +244,12 @@ class Bus:
         Raises:
             TooLargeError, PublishRefusedError, BrokerUnreachableError: see each; the last after `timeout_s`.
         """
-        channel = await self._data_channel()
+        channel = self._data or await self._data_channel()
         envelope = Envelope(
             FRAME_CONTENT_TYPE, max(1, expiry_s), correlation.encode(), response_address, traceparent or None
         )
-        message = Outgoing(self.full_address(topic, **parameters), payload, envelope=envelope)
+        address = _address(self.root, topic, tuple(parameters.items()))
+        message = Outgoing(address, payload, envelope=envelope)
         accepted = await channel.publish(message, timeout_s=timeout_s)
         return accepted.reason != NO_SUBSCRIBER
 
@@ -312,6 +314,7 @@ class Bus:
         self._entered()
         async with self._data_lock:
             if self._data is None:
+                keep_freed_memory()
                 channel = Channel(self._settings("data"), self._rejections)
                 await channel.start(self._connect_timeout_s)
                 self._data = channel

@@ -120,8 +120,10 @@ class Channel:
         if remember:
             self._retained[message.address] = message
         try:
+            # Most of the time it can leave at once; what a time limit takes to set up comes after that.
+            answer = self._send_now(message)
             async with asyncio.timeout(timeout_s):
-                accepted = await self._publish_until_accepted(message, remember=remember)
+                accepted = await self._until_accepted(message, answer, remember=remember)
         except TimeoutError:
             raise BrokerUnreachableError(self._settings.address, timeout_s, "it did not accept a message") from None
         except TooLargeError:
@@ -158,14 +160,27 @@ class Channel:
             if self._subscriptions.remove(inbox) and self._connection is not None:
                 self._connection.unsubscribe(pattern)
 
-    async def _publish_until_accepted(self, message: Outgoing, *, remember: bool) -> Accepted:
+    def _send_now(self, message: Outgoing) -> asyncio.Future[Accepted] | None:
+        connection = self._connection
+        if connection is None or not self.connected or connection.lost.done() or not connection.has_room:
+            return None
+        return connection.send(message)
+
+    async def _until_accepted(
+        self, message: Outgoing, answer: asyncio.Future[Accepted] | None, *, remember: bool
+    ) -> Accepted:
         while True:
-            connection = await self._available()
-            if remember and self._retained.get(message.address) is not message:
-                # Something newer has been said there while this one waited: it must not come after it.
-                return Accepted(0, 0.0)
             with contextlib.suppress(ConnectionLostError):
-                return await connection.publish(message)
+                if answer is not None:
+                    return await answer
+                connection = await self._available()
+                if remember and self._retained.get(message.address) is not message:
+                    # Something newer has been said there while this one waited: it must not come after it.
+                    return Accepted(0, 0.0)
+                await connection.room()
+                answer = connection.send(message)
+                continue
+            answer = None
 
     async def _subscribe_until_accepted(self, entry: Filter, inbox: Inbox) -> None:
         while True:

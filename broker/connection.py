@@ -101,7 +101,9 @@ class Connection:
     def __init__(self, settings: ConnectionSettings, on_message: Callable[[Incoming], None]) -> None:
         self._settings = settings
         self._on_message = on_message
-        self._window = asyncio.Semaphore(_MOST_IN_FLIGHT)
+        self._window = _MOST_IN_FLIGHT
+        self._room = asyncio.Event()
+        self._room.set()
         self._published: dict[int, tuple[float, asyncio.Future[Accepted]]] = {}
         self._subscribing: dict[int, asyncio.Future[int]] = {}
         self._client: aiomqtt.Client
@@ -148,31 +150,44 @@ class Connection:
             await asyncio.wait([self.lost], timeout=_CLOSE_TIMEOUT_S)
         self._wire.drop()
 
-    async def publish(self, message: Outgoing) -> Accepted:
-        """Send; with QoS 1, wait for the broker's word on it.
+    @property
+    def has_room(self) -> bool:
+        """Another message may be sent now: the broker takes so many (Receive Maximum) before it has answered one."""
+        return len(self._published) < self._window
+
+    async def room(self) -> None:
+        """Wait until `has_room`, or until the connection is lost."""
+        while not (self.has_room or self.lost.done()):
+            self._room.clear()
+            await self._room.wait()
+
+    def send(self, message: Outgoing) -> asyncio.Future[Accepted]:
+        """Write a message now, and return where the broker's word on it will be (with QoS 0 it is there at once).
+
+        That future raises ConnectionLostError when the connection ends first; the message may have arrived or not.
 
         Raises:
             TooLargeError: the broker said at CONNECT that it would not take so much.
-            ConnectionLostError: the connection ended first; the message may or may not have arrived.
+            ConnectionLostError: there is no connection any more.
         """
-        async with self._window:
-            self._check_open()
-            mid = self._wire.next_mid()
-            head = message.head(mid)
-            packet_bytes = len(head) + len(message.payload)
-            if packet_bytes > self.max_packet_bytes:
-                raise TooLargeError(message.address, packet_bytes, self.max_packet_bytes)
-            started = time.perf_counter()
-            self._wire.send_publish(head, message.payload)
-            if message.qos == 0:
-                return Accepted(0, 0.0)
-            future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-            self._published[mid] = (started, future)
-            self._check_open()
-            try:
-                return await future
-            finally:
-                self._published.pop(mid, None)
+        self._check_open()
+        mid = self._wire.next_mid()
+        head = message.head(mid)
+        packet_bytes = len(head) + len(message.payload)
+        if packet_bytes > self.max_packet_bytes:
+            raise TooLargeError(message.address, packet_bytes, self.max_packet_bytes)
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        if message.qos:
+            self._published[mid] = (time.perf_counter(), future)
+        else:
+            future.set_result(Accepted(0, 0.0))
+        self._wire.send_publish(head, message.payload)
+        return future
+
+    async def publish(self, message: Outgoing) -> Accepted:
+        """As `send`, when there is room, and wait for the answer."""
+        await self.room()
+        return await self.send(message)
 
     async def subscribe(self, pattern: str, identifier: int, *, qos: int = 1, send_retained: bool = True) -> None:
         """Subscribe and wait for SUBACK. Messages that match carry `identifier`.
@@ -243,22 +258,13 @@ class Connection:
 
     def _got_connack(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
         self.max_packet_bytes = getattr(properties, "MaximumPacketSize", MOST_PACKET_BYTES)
-        self._window = asyncio.Semaphore(min(_MOST_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT)))
+        self._window = min(_MOST_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT))
         self._client._on_connect(client, userdata, flags, reason, properties)
 
     def _got_publish(self, packet: Publish) -> None:
         if packet.qos > 1:
             raise PacketError("QoS 2, which nobody here asked for")
-        message = Incoming(
-            packet.address,
-            packet.payload,
-            packet.qos,
-            packet.retained,
-            packet.mid,
-            packet.envelope,
-            time.monotonic(),
-            self,
-        )
+        message = Incoming(packet, time.monotonic(), self)
         self._on_message(message)
         if not self._settings.manual_ack:
             message.ack()
@@ -267,6 +273,7 @@ class Connection:
         started, future = self._published.pop(mid, (0.0, None))
         if future is not None and not future.done():
             future.set_result(Accepted(reason, time.perf_counter() - started))
+        self._room.set()
 
     def _got_suback(self, _client: Any, _userdata: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         future = self._subscribing.pop(mid, None)
@@ -292,6 +299,7 @@ class Connection:
         for future in waiting:
             if not future.done():
                 future.set_exception(ConnectionLostError(reason))
+        self._room.set()
 
     def _abandon(self, connecting: asyncio.Future[Any]) -> None:
         if not connecting.cancelled():

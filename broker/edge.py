@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
-from broker.delivery import Change, Delivery, RawDelivery
+from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery
 from broker.message import Incoming
 from broker.rejections import Rejections
 from schemas.base import InvalidNameError, check_name
+from schemas.frame import Frame
 from schemas.topics import BadMessageError, Topic
 
 M = TypeVar("M")
-
-FRAME_CONTENT_TYPE: Final = "application/x-stageline-frame"
 
 
 class Edge:
@@ -32,40 +32,52 @@ class Edge:
 
     def change(self, topic: Topic[M], incoming: Incoming) -> Change[M] | None:
         """As `delivery`; an empty payload on a retained topic is a change to None."""
-        address = self._below_root(incoming)
+        packet = incoming.packet
         try:
-            parameters = dict(_parameters(topic, address))
-            if not incoming.payload and topic.retained:
-                return Change(None, parameters, incoming.retained, address)
-            message = topic.decode(incoming.payload)
+            address, parameters = _read_address(self._root, topic, packet.address)
+            cleared = topic.retained and not packet.payload
+            message = None if cleared else topic.decode(packet.payload)
             _check_agrees(message, parameters)
         except BadMessageError as error:
-            self._rejections.add(error.reason, incoming.address, str(error))
+            self._rejections.add(error.reason, packet.address, str(error))
             return None
-        return Change(message, parameters, incoming.retained, address)
+        return Change(message, dict(parameters), packet.retained, address)
+
+    def frame(self, topic: Topic[Frame], incoming: Incoming, ack: Callable[[], None]) -> FrameDelivery | None:
+        """A frame, opened and not decoded; one that is malformed is acknowledged here."""
+        packet = incoming.packet
+        try:
+            _, parameters = _read_address(self._root, topic, packet.address)
+            frame = topic.decode(packet.payload)
+        except BadMessageError as error:
+            self._rejections.add(error.reason, packet.address, str(error))
+            ack()
+            return None
+        return FrameDelivery(frame, dict(parameters), packet.envelope.expiry_s, incoming.received_at, ack)
 
     def raw(self, incoming: Incoming) -> RawDelivery:
         """Bytes as they came."""
-        return RawDelivery(self._below_root(incoming), incoming.payload, incoming.retained, incoming.received_at)
-
-    def _below_root(self, incoming: Incoming) -> str:
-        return incoming.address.removeprefix(f"{self._root}/")
+        packet = incoming.packet
+        address = packet.address.removeprefix(f"{self._root}/")
+        return RawDelivery(address, packet.payload, packet.retained, incoming.received_at)
 
 
 @lru_cache(maxsize=512)
-def _parameters(topic: Topic[Any], address: str) -> tuple[tuple[str, str], ...]:
+def _read_address(root: str, topic: Topic[Any], whole: str) -> tuple[str, tuple[tuple[str, str], ...]]:
+    """The address below the root and its parameters; names are checked, as a broker lets anybody use any."""
+    address = whole.removeprefix(f"{root}/")
     parameters = topic.parse(address)
     if parameters is None:
         raise BadMessageError("address", f"not an address of {topic.template}")
     try:
-        return tuple((name, check_name(name, value)) for name, value in parameters.items())
+        return address, tuple((name, check_name(name, value)) for name, value in parameters.items())
     except InvalidNameError as error:
         raise BadMessageError("address", str(error)) from error
 
 
-def _check_agrees(message: object, parameters: dict[str, str]) -> None:
+def _check_agrees(message: object, parameters: tuple[tuple[str, str], ...]) -> None:
     """What a message says of itself must be what its address says: access rules are about addresses."""
-    for name, value in parameters.items():
+    for name, value in parameters:
         claimed = getattr(message, name, value)
         if claimed != value:
             raise BadMessageError("address", f"its {name} is {claimed!r} in the payload and {value!r} in the address")

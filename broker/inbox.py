@@ -35,11 +35,11 @@ class Inbox:
     def put(self, message: Incoming) -> None:
         """Add a message and wake the reader."""
         self._waiting.append(message)
-        self._nbytes += len(message.payload)
+        self._nbytes += len(message.packet.payload)
         while self._bounded and (len(self._waiting) > MOST_MESSAGES or (self._nbytes > MOST_BYTES and len(self) > 1)):
             oldest = self._waiting.popleft()
-            self._nbytes -= len(oldest.payload)
-            self._rejections.add("overflow", oldest.address, f"the reader of {self.pattern} is too slow")
+            self._nbytes -= len(oldest.packet.payload)
+            self._rejections.add("overflow", oldest.packet.address, f"the reader of {self.pattern} is too slow")
         self._wake()
 
     def fail(self, failure: BaseException) -> None:
@@ -55,7 +55,7 @@ class Inbox:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         message = self._waiting.popleft()
-        self._nbytes -= len(message.payload)
+        self._nbytes -= len(message.packet.payload)
         return message
 
     def drain(self) -> list[Incoming]:

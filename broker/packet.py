@@ -7,8 +7,7 @@ frames are too large for the one and too many for the other. Everything else of 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 PUBLISH: Final = 0x30
 PUBACK: Final = 0x40
@@ -28,8 +27,7 @@ class PacketError(ValueError):
     """Bytes that no broker should send."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """The MQTT 5 properties of a message, as far as we use them."""
 
     content_type: str | None = None
@@ -41,8 +39,7 @@ class Envelope:
     """Identifiers of the subscriptions that matched; only on messages from the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(NamedTuple):
     """A PUBLISH packet, taken apart; `payload` is a view of it."""
 
     address: str

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
+
 from broker.packet import PacketError, read_variable_length
 
 _CHUNK_BYTES: Final = 1 << 16
@@ -67,6 +69,7 @@ class PacketReader:
         self._held = len(rest)
 
     def _begin_large(self, first: int, beginning: memoryview, length: int) -> None:
-        self._large = memoryview(bytearray(length))
+        # Not zeroed: every byte of it will be received.
+        self._large = np.empty(length, np.uint8).data
         self._large[: len(beginning)] = beginning
         self._large_first, self._large_held = first, len(beginning)

@@ -35,7 +35,7 @@ async def retained_now(settings: ConnectionSettings, pattern: str, *, timeout_s:
                     problem = str(error)
                     await asyncio.sleep(_RETRY_S)
                 else:
-                    return [message for message in found if message.retained]
+                    return [message for message in found if message.packet.retained]
                 finally:
                     await connection.close()
     except TimeoutError:

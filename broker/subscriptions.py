@@ -69,12 +69,12 @@ class Subscriptions:
     def listeners(self, message: Incoming) -> list[Inbox]:
         """Whose message this is; each inbox once."""
         found: list[Inbox] = []
-        for number in message.envelope.subscriptions:
+        for number in message.packet.envelope.subscriptions:
             entry, newcomer = self._meaning.get(number, (None, None))
             if entry is not None:
                 found += [
                     inbox
                     for inbox in entry.inboxes
-                    if inbox not in found and (newcomer is None or inbox is newcomer or not message.retained)
+                    if inbox not in found and (newcomer is None or inbox is newcomer or not message.packet.retained)
                 ]
         return found
