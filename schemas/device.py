@@ -50,6 +50,8 @@ class DeviceInfo(Message):
     cores: Annotated[int, Field(ge=1, le=4096)]
     capacity_cores: Annotated[float, Field(gt=0, le=4096)]
     """Cores this device may really use: the least of its cores, affinity and cgroup quota."""
+    quota_period_ms: NonNegative = 0.0
+    """How often a CPU quota is renewed; 0 where none limits. Work shorter than a period's share is not slowed down."""
     memory_bytes: Count
     """Memory it may really use: the least of the machine's and the cgroup's limit."""
     accelerator: Accelerator = Accelerator()

@@ -51,11 +51,16 @@ class Prediction(Message):
 
 
 class StagePrediction(Message):
-    """Expected times of one stage, ms: receiving its input, computing (frame handling included), sending its output."""
+    """Expected times of one stage, ms, for a request that finds its device idle."""
 
     down_ms: NonNegative
+    """Receiving its input."""
     compute_ms: NonNegative
+    """Computing, codecs included: what receipts and timings measure."""
+    frame_ms: NonNegative = 0.0
+    """Handling the frames."""
     up_ms: NonNegative
+    """Sending its output."""
 
 
 class Route(Message):

@@ -13,12 +13,16 @@ from services.cgroup import MemoryRoom, find_groups
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """Size of the device now; `cores` is what the machine has, `capacity_cores` what we may use of it."""
+    """Size of the device now; `cores` is what the machine has, `capacity_cores` what we may use of it.
+
+    `quota_period_ms` is how often a quota is renewed; 0 where none is what limits.
+    """
 
     cores: int
     capacity_cores: float
     memory_bytes: int
     memory_free_bytes: int
+    quota_period_ms: float = 0.0
 
 
 def capacity(declared_cores: float | None = None, *, root: Path = Path("/")) -> Capacity:
@@ -33,9 +37,9 @@ def capacity(declared_cores: float | None = None, *, root: Path = Path("/")) -> 
     cores = os.cpu_count() or 1
     memory = psutil.virtual_memory()
     limit, free = usable_memory(memory.total, memory.available, groups.memory_rooms())
-    return Capacity(
-        cores, usable_cores(cores, len(allowed_cpus()), quota.cores if quota else None, declared_cores), limit, free
-    )
+    usable = usable_cores(cores, len(allowed_cpus()), quota.cores if quota else None, declared_cores)
+    period_ms = quota.limit.period_us / 1000 if quota and quota.cores <= usable else 0.0
+    return Capacity(cores, usable, limit, free, period_ms)
 
 
 def allowed_cpus() -> frozenset[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 _UNLIMITED_BYTES: Final = 1 << 60
 """Version 1 writes "no limit" as the largest page-aligned number; nothing real comes near."""
@@ -26,13 +26,30 @@ class Mount:
     controllers: frozenset[str]
 
 
+class CpuLimit(NamedTuple):
+    """`quota_us` of CPU time in every `period_us`."""
+
+    quota_us: int
+    period_us: int
+
+    @property
+    def cores(self) -> float:
+        """CPU seconds per second."""
+        return self.quota_us / self.period_us
+
+
 @dataclass(frozen=True, slots=True)
 class Quota:
     """A CPU limit and the directory that sets it."""
 
-    cores: float
+    limit: CpuLimit
     directory: Path
     version: Literal[1, 2]
+
+    @property
+    def cores(self) -> float:
+        """CPU seconds per second."""
+        return self.limit.cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +77,10 @@ class Groups:
 
     def _quota_of(self, directory: Path) -> Quota | None:
         if self.cpu_version == 2:
-            cores = parse_cpu_max(_read(directory / "cpu.max"))
+            limit = parse_cpu_max(_read(directory / "cpu.max"))
         else:
-            cores = parse_cfs(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
-        return Quota(cores, directory, self.cpu_version) if cores else None
+            limit = parse_cfs(_read(directory / "cpu.cfs_quota_us"), _read(directory / "cpu.cfs_period_us"))
+        return Quota(limit, directory, self.cpu_version) if limit else None
 
     def memory_rooms(self) -> list[MemoryRoom]:
         """Every level that has a memory limit."""
@@ -158,14 +175,14 @@ def parse_mountinfo(text: str) -> list[Mount]:
     return mounts
 
 
-def parse_cpu_max(text: str) -> float | None:
-    """Cores from version 2's `cpu.max` ("50000 100000", "max 100000"); None is no limit."""
+def parse_cpu_max(text: str) -> CpuLimit | None:
+    """The limit in version 2's `cpu.max` ("50000 100000", "max 100000"); None is no limit."""
     quota, _, period = text.strip().partition(" ")
-    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+    return CpuLimit(int(quota), int(period)) if quota.isdigit() and period.isdigit() and int(period) else None
 
 
-def parse_cfs(quota: str, period: str) -> float | None:
-    """Cores from version 1's `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of -1 is no limit."""
+def parse_cfs(quota: str, period: str) -> CpuLimit | None:
+    """The limit in version 1's `cpu.cfs_quota_us` and `cpu.cfs_period_us`; a quota of -1 is no limit."""
     return parse_cpu_max(f"{quota.strip()} {period.strip()}")
 
 

@@ -51,6 +51,7 @@ class InfoTeller:
             architecture=platform.machine(),
             cores=size.cores,
             capacity_cores=size.capacity_cores,
+            quota_period_ms=size.quota_period_ms,
             memory_bytes=size.memory_bytes,
             accelerator=self.machine.accelerator,
             versions=versions,

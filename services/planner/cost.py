@@ -9,7 +9,8 @@ so a route's latency is a sum over its stages and its pace is set by the slowest
 subset dynamic programming possible (`services.planner.policies.exact`).
 
 Terms, and where they come from:
-    compute  measured block times (Profile) divided by the share of the device that is free now
+    compute  measured block times (Profile) divided by the share of the device that is free now; a request that
+             finds a device with a CPU quota idle is not slowed down as much (`services.planner.quota`)
     frame    Profile.frame_ms, and frame_ms_per_mb for every megabyte in and out
     codec    a coded inner cut costs frame_ms_per_mb once more per raw megabyte, at both of its ends
     service  how long a request keeps the device from the next one: compute and codec, and frames too where they
@@ -35,6 +36,7 @@ from schemas.model import ModelCard
 from services.planner.cuts import thin, wire_bytes
 from services.planner.errors import PlanningError
 from services.planner.pins import allowed, check_pins
+from services.planner.quota import idle_wall_ms
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -119,9 +121,13 @@ class Problem:
     feasible: Flags
     """(n, P, P) fits the memory, agrees with the pins, passes the links."""
     compute_ms: Floats
+    """Computing, codecs and frames at sustained load; service_ms is what of it keeps the next request waiting."""
     codec_ms: Floats
     frame_ms: Floats
     service_ms: Floats
+    idle_compute_ms: Floats
+    """Computing and codecs on a device that was idle; idle_frame_ms is what handling the frames adds to that."""
+    idle_frame_ms: Floats
     rtt_ms: Floats
     """(n,)"""
     down_ms: Floats
@@ -160,7 +166,8 @@ class Problem:
         """The same problem for some of the devices, renumbered in the order given."""
         chosen = list(devices)
         per_device = (
-            "feasible compute_ms codec_ms frame_ms service_ms rtt_ms down_ms up_ms latency_ms bottleneck_ms energy_j"
+            "feasible compute_ms codec_ms frame_ms service_ms idle_compute_ms idle_frame_ms rtt_ms down_ms up_ms "
+            "latency_ms bottleneck_ms energy_j"
         )
         arrays = {name: getattr(self, name)[chosen] for name in per_device.split()}
         return replace(self, devices=tuple(self.devices[index] for index in chosen), **arrays)
@@ -270,6 +277,8 @@ def _assemble(
     frame = each([device.profile.frame_ms for device in devices]) / free + per_mb * (wire_mb[:, None] + wire_mb)
     overlaps = each([device.info.capacity_cores for device in devices]) >= OVERLAP_CORES
     service = np.where(overlaps, np.maximum(compute + codec, frame), compute + codec + frame)
+    idle_compute = _when_idle(devices, compute + codec)
+    idle_frame = _when_idle(devices, compute + codec + frame) - idle_compute
     rtt = np.array([device.link.rtt_ms for device in devices])
     down = transfer_ms(wire, each([device.link.down_mbps for device in devices])[:, 0])
     up = transfer_ms(wire, each([device.link.up_mbps for device in devices])[:, 0])
@@ -283,7 +292,7 @@ def _assemble(
     moving = down[:, :, None] + up[:, None, :]
     feasible &= np.isfinite(moving)
 
-    latency = rtt[:, None, None] + moving + frame + compute + codec
+    latency = rtt[:, None, None] + moving + idle_compute + idle_frame
     bottleneck = np.maximum(service, np.maximum(down[:, :, None], up[:, None, :]))
     busy_w = each([device.info.power.busy_w for device in devices])
     idle_w = each([device.info.power.idle_w for device in devices])
@@ -303,6 +312,8 @@ def _assemble(
         codec_ms=codec,
         frame_ms=frame,
         service_ms=service,
+        idle_compute_ms=idle_compute,
+        idle_frame_ms=idle_frame,
         rtt_ms=rtt,
         down_ms=down,
         up_ms=up,
@@ -312,6 +323,21 @@ def _assemble(
         submit_ms=hub.hop_ms + sent + answered,
         submit_rps=1e3 / max(sent, answered, 1e-9),
     )
+
+
+def _when_idle(devices: tuple[DeviceFacts, ...], sustained_ms: Floats) -> Floats:
+    """What work that takes `sustained_ms` (n, P, P) at sustained load takes a device that has been idle, ms.
+
+    A device that other work keeps busy has used its quota up already: in proportion to that, nothing is gained.
+    """
+    walls = np.array(sustained_ms)
+    for index, device in enumerate(devices):
+        info = device.info
+        if info.quota_period_ms > 0 and info.capacity_cores < 1:
+            sustained = sustained_ms[index]
+            idle = idle_wall_ms(sustained * info.capacity_cores, info.capacity_cores, info.quota_period_ms)
+            walls[index] = sustained + (np.minimum(idle, sustained) - sustained) * device.free_share
+    return walls
 
 
 def transfer_ms(nbytes: Floats, mbps: Floats | float) -> Floats:

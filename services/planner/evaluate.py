@@ -217,7 +217,8 @@ def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight:
         stage_predictions=tuple(
             StagePrediction(
                 down_ms=float(problem.down_ms[stage.device, stage.first]),
-                compute_ms=float(problem.compute_ms[stage] + problem.codec_ms[stage] + problem.frame_ms[stage]),
+                compute_ms=float(problem.idle_compute_ms[stage]),
+                frame_ms=float(max(0.0, problem.idle_frame_ms[stage])),
                 up_ms=float(problem.up_ms[stage.device, stage.last]),
             )
             for stage in line

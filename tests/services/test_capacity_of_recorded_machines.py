@@ -182,12 +182,14 @@ def test_the_real_machine_can_be_read():
     ("text", "cores"), [("max 100000\n", None), ("50000 100000\n", 0.5), ("", None), ("100000 0", None), ("x y", None)]
 )
 def test_cpu_max_reads(text, cores):
-    assert parse_cpu_max(text) == cores
+    limit = parse_cpu_max(text)
+    assert (limit.cores if limit else None) == cores
 
 
 @pytest.mark.parametrize(("quota", "period", "cores"), [("-1\n", "100000\n", None), ("4000\n", "10000\n", 0.4)])
 def test_cfs_quota_reads(quota, period, cores):
-    assert parse_cfs(quota, period) == cores
+    limit = parse_cfs(quota, period)
+    assert (limit.cores if limit else None) == cores
 
 
 @pytest.mark.parametrize(("text", "limit"), [("max\n", None), (NO_LIMIT_V1, None), ("1048576\n", 1048576), ("", None)])

@@ -184,7 +184,7 @@ def test_a_choice_becomes_the_plan_that_workers_follow_and_reads_back(two):
     assert (plan.generation, plan.model, plan.card_sha) == (4, "made-up", problem.card.sha256)
     assert lines_of(problem, plan.routes) == lines
     for stage, said in zip(lines[0], plan.routes[0].stage_predictions, strict=True):
-        total = said.down_ms + said.compute_ms + said.up_ms + problem.rtt_ms[stage.device]
+        total = said.down_ms + said.compute_ms + said.frame_ms + said.up_ms + problem.rtt_ms[stage.device]
         assert total == pytest.approx(problem.latency_ms[stage])
 
 
