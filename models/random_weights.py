@@ -15,6 +15,9 @@ from torch import nn
 _BLOTCHES: Final = (2, 6, 20, 70, 1 << 20)
 """Cells across a made-up picture, coarse to white noise. Batch norms must see how pictures differ from one another."""
 
+_ANSWER_SPREAD: Final = 0.1
+"""Standard deviation of the answers: small beside a trained network's, as an untrained head's are."""
+
 
 def spread_activations(module: nn.Module, input_shape: tuple[int, ...]) -> None:
     """Rescale convolutions and linear layers, and set batch-norm statistics, in the order they run.
@@ -24,14 +27,21 @@ def spread_activations(module: nn.Module, input_shape: tuple[int, ...]) -> None:
         input_shape: of one normalised picture, [1, 3, height, width].
     """
     module.eval()
+    ran: list[Any] = []
+
+    def unit_variance(layer: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        ran.append(layer)
+        return _unit_variance(layer, inputs, output)
+
     hooks = [
-        layer.register_forward_hook(_unit_variance if isinstance(layer, nn.Conv2d | nn.Linear) else _unit_statistics)
+        layer.register_forward_hook(_unit_statistics if isinstance(layer, nn.BatchNorm2d) else unit_variance)
         for layer in module.modules()
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.BatchNorm2d)
     ]
     try:
         with torch.no_grad():
             module(_made_up_pictures(input_shape))
+            _rescale(ran[-1], 1 / _ANSWER_SPREAD)
     finally:
         for hook in hooks:
             hook.remove()
@@ -55,15 +65,22 @@ def _unit_variance(layer: Any, inputs: tuple[torch.Tensor], output: torch.Tensor
         nn.init.kaiming_normal_(layer.weight)
         output = layer.forward(*inputs)
     spread = float(output.std())
-    layer.weight /= spread
-    if layer.bias is not None:
-        layer.bias /= spread
+    _rescale(layer, spread)
     return output / spread
 
 
+def _rescale(layer: Any, divisor: float) -> None:
+    layer.weight /= divisor
+    if layer.bias is not None:
+        layer.bias /= divisor
+
+
 def _unit_statistics(layer: Any, inputs: tuple[torch.Tensor], _output: torch.Tensor) -> torch.Tensor:
-    layer.running_mean.copy_(inputs[0].mean(dim=(0, 2, 3)))
+    x = inputs[0]
+    # Half the mean: wholly centred, every layer would amplify rounding along with the differences between pictures.
+    mean = 0.5 * x.mean(dim=(0, 2, 3))
+    layer.running_mean.copy_(mean)
     # A channel that hardly varies here may vary elsewhere; it must not be blown up.
-    layer.running_var.copy_(inputs[0].var(dim=(0, 2, 3), unbiased=False) + 0.05)
-    normalised: torch.Tensor = layer.forward(*inputs)
+    layer.running_var.copy_((x - mean.view(1, -1, 1, 1)).square().mean(dim=(0, 2, 3)) + 0.05)
+    normalised: torch.Tensor = layer.forward(x)
     return normalised
