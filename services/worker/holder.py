@@ -82,6 +82,11 @@ class Holder:
         """All stages, as the planner is told."""
         return tuple(self._describe(key, entry) for key, entry in sorted(self._entries.items()))
 
+    @property
+    def memory_bytes(self) -> int:
+        """What all slices take that are held or being loaded; a shared one counts once."""
+        return sum({entry.assignment.slice: entry.memory_bytes for entry in self._entries.values()}.values())
+
     async def follow(self, book: PlanBook, changed: asyncio.Event) -> None:
         """Do what the plans ask, until cancelled. `changed` is set when they may ask something new."""
         async with asyncio.TaskGroup() as stages:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Final, Self
 
-from broker.bus import Bus, BusError, FrameDelivery, TooLargeError
+from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
 from schemas.frame import FrameHeader
 from schemas.topics import ANSWER, STAGE
 from services.worker.energy import UNKNOWN, Watts
@@ -144,6 +144,8 @@ class Line:
             )
         except TooLargeError as error:
             raise RefusedError("too-large", str(error)) from error
+        except PublishRefusedError as error:
+            raise RefusedError("stage-failed", str(error)) from error
         if not heard:
             raise RefusedError(
                 "draining",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ async def serve(settings: WorkerSettings) -> None:
     """Be a worker until cancelled."""
     keep_heap_small()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    # What is imported by now stays for good: looking through it again would hold a frame up for milliseconds.
+    gc.freeze()
     async with Worker(settings) as worker:
         await worker.serve()
 

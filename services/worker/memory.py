@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 from collections.abc import Mapping
 from typing import Final
 
@@ -82,7 +81,6 @@ def keep_heap_small() -> None:
 
 def give_back() -> None:
     """Return freed memory to the system, where the C library can."""
-    gc.collect()
     libc = _glibc()
     if libc is not None:
         libc.malloc_trim(0)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from broker.bus import Bus, BusError
-from models.library import BlobStore, StoreFullError, WrongHashError
+from models.library import BlobStore, WrongHashError
 from models.profiling import ProfiledBlocks, profile_blocks
 from models.runtime import Backend
 from models.runtime.checks import BackendError
@@ -29,7 +29,7 @@ from services.worker.line import Line
 logger = logging.getLogger(__name__)
 
 _FETCH_WITHIN_S: Final = 60.0
-FAILURES: Final = (FetchError, StoreFullError, BackendError, BadGraphError, WrongHashError, BusError, TimeoutError)
+FAILURES: Final = (FetchError, BackendError, BadGraphError, WrongHashError, BusError, TimeoutError, OSError)
 """What leaves one command without an answer; anything else is a bug and ends the worker."""
 
 
@@ -41,8 +41,9 @@ class Machine:
     boot_id: str
     backend: Backend
     threads: int
-    memory_budget_bytes: int
     profile_budget_s: float
+    memory_left_bytes: Callable[[], int]
+    """What stages do not use now."""
     capacity_cores: Callable[[], float]
     """As it is now."""
 
@@ -124,7 +125,8 @@ class Profiler:
             backend=self._machine.backend,
             threads=self._machine.threads,
             budget_s=self._machine.profile_budget_s,
-            memory_budget_bytes=self._machine.memory_budget_bytes,
+            memory_budget_bytes=self._machine.memory_left_bytes(),
+            scratch=self._store.root,
             should_stop=stop.is_set,
         )
         with ThreadPoolExecutor(1, thread_name_prefix="profile") as executor:

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-WARM_RUNS: Final = 3
+WARM_RUNS: Final = 2
 _BUILD_NICE: Final = 5
 """Yields most of a small quota to serving, yet ends soon: a plan waits for it."""
 
@@ -178,8 +178,6 @@ def _build(card: ModelCard, store: BlobStore, slice_: Slice, backend: Backend, t
         raise BuildError(
             f"blocks [{slice_.first}:{slice_.last}) do not run on {backend} here: {type(error).__name__}: {error}"
         ) from error
-    # Cutting and loading leave copies of the graph behind.
-    give_back()
     return runner
 
 

@@ -210,3 +210,12 @@ async def test_the_graph_is_cut_where_the_plan_says_or_the_stage_fails_and_the_w
     plan = lab.plan("pi4[0:)", generation=2)
     await lab.hub.roll_out(plan)
     assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
+
+
+async def test_a_worker_with_the_torch_backend_gives_the_same_answers(lab: Any) -> None:
+    lab.start("orin", backend="torch")
+    plan = lab.plan("orin[0:)")
+    await lab.hub.roll_out(plan)
+    assert lab.hub.states["orin"].backend == "torch"
+    answer = await lab.submitter.ask(plan, lab.input())
+    np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input()), rtol=1e-4, atol=1e-5)
