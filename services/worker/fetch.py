@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 CHUNK_BYTES: Final = 256 * 1024
+_ENVELOPE_BYTES: Final = 1024
+"""What a chunk's packet has besides its data, generously."""
 OUTSTANDING: Final = 4
 """Ranges asked for and not yet here, over all blobs: about a megabyte on its way."""
 BLOBS_AT_ONCE: Final = 4
@@ -39,6 +41,10 @@ class FetchError(Exception):
 
 class BulkLink(Protocol):
     """The part of the bulk connection that fetching needs: `broker.bus.Bus` has it."""
+
+    @property
+    def max_packet_bytes(self) -> int:
+        """The largest packet that the broker passes."""
 
     async def publish(self, topic: Any, message: Any, **parameters: str | int) -> Any:
         """Publish one message; returns when the broker has it."""
@@ -147,13 +153,15 @@ class Fetcher:
 
     async def _once(self, model: str, blob: Blob, listeners: list[Callable[[int], None]]) -> None:
         under_way: deque[asyncio.Task[bytes]] = deque()
+        link = await asyncio.shield(self._future_link())
+        most = min(CHUNK_BYTES, link.max_packet_bytes - _ENVELOPE_BYTES)
         with await _in_thread(self._store.partial, blob) as file:
             asked = file.offset
             try:
                 while file.offset < blob.nbytes:
                     while len(under_way) < OUTSTANDING and asked < blob.nbytes:
-                        length = min(CHUNK_BYTES, blob.nbytes - asked)
-                        under_way.append(asyncio.create_task(self._range(model, blob, asked, length)))
+                        length = min(most, blob.nbytes - asked)
+                        under_way.append(asyncio.create_task(self._range(link, model, blob, asked, length)))
                         asked += length
                     data = await under_way.popleft()
                     await _in_thread(file.append, data)
@@ -165,9 +173,8 @@ class Fetcher:
                     task.cancel()
                 await asyncio.gather(*under_way, return_exceptions=True)
 
-    async def _range(self, model: str, blob: Blob, offset: int, length: int) -> bytes:
+    async def _range(self, link: BulkLink, model: str, blob: Blob, offset: int, length: int) -> bytes:
         async with self._window:
-            link = await asyncio.shield(self._future_link())
             timeout_s = TIMEOUT_S
             while True:
                 future: asyncio.Future[BlobChunk] = asyncio.get_running_loop().create_future()

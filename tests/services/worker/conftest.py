@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,17 +68,27 @@ def dense_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-@pytest.fixture(scope="session")
-def dense_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("onnx") / "dense.onnx"
-    onnx.save(dense_model(), path)
-    return path
+def lookup_model() -> onnx.ModelProto:
+    """Picks a row by number: ONNX Runtime raises when there is no such row."""
+    rows = numpy_helper.from_array(np.eye(4, dtype=np.float32), "rows")
+    graph = helper.make_graph(
+        [helper.make_node("Gather", ["rows", "number"], ["row"], "pick")],
+        "lookup",
+        [helper.make_tensor_value_info("number", TensorProto.INT64, [1])],
+        [helper.make_tensor_value_info("row", TensorProto.FLOAT, [1, 4])],
+        [rows],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
 @pytest.fixture(scope="session")
-def dense_library(tmp_path_factory: pytest.TempPathFactory, dense_path: Path) -> Library:
-    library = Library(tmp_path_factory.mktemp("library"))
-    import_model(str(dense_path), library, name="dense")
+def worker_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """Holds `dense` and `lookup`."""
+    folder = tmp_path_factory.mktemp("worker")
+    library = Library(folder / "library")
+    for name, model in (("dense", dense_model()), ("lookup", lookup_model())):
+        onnx.save(model, folder / f"{name}.onnx")
+        import_model(str(folder / f"{name}.onnx"), library, name=name)
     return library
 
 
@@ -238,11 +248,17 @@ class Submitter:
             stage="r0s0",
         )
 
-    async def ask(self, plan: Plan, x: Array, **changes: object) -> Frame:
+    async def ask(self, plan: Plan, x: Array, *, name: str = "x", **changes: object) -> Frame:
         """One request, through to its answer or error."""
         header = self.header(plan, **changes)
-        assert await self.send(plan, encode_frame(header, {"x": x}), request=header.request)
+        assert await self.send(plan, encode_frame(header, {name: x}), request=header.request)
         return await self.answer(header.request)
+
+    async def heard(self, plan: Plan) -> None:
+        """Until somebody takes in what is sent to the plan's first stage."""
+        async with asyncio.timeout(TIMEOUT_S):
+            while not await self.send(plan, encode_frame(self.header(plan, budget_ms=0.0))):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
     async def answer(self, request: str) -> Frame:
         async with asyncio.timeout(TIMEOUT_S), self._news:
@@ -319,14 +335,15 @@ class Lab:
         self.workers.append(worker)
         return worker
 
-    def plan(self, text: str, generation: int = 1) -> Plan:
+    def plan(self, text: str, generation: int = 1, model: str = "dense") -> Plan:
         """A plan of one route, from its text; `[0:)` ends with the model."""
-        route = parse_route(text.replace(":)", f":{len(self.card.blocks)})"))
+        card = self.hub.library.card(model)
+        route = parse_route(text.replace(":)", f":{len(card.blocks)})"))
         return Plan(
             deployment="cats",
             generation=generation,
-            model=self.card.name,
-            card_sha=self.card.sha256,
+            model=card.name,
+            card_sha=card.sha256,
             objective="latency",
             policy="exact",
             routes=(route,),
@@ -340,28 +357,48 @@ class Lab:
         return self.folder / device / "worker" / device / "blobs"
 
 
-@pytest.fixture
-async def lab(
-    broker: EmbeddedBroker, root: str, dense_library: Library, dense_path: Path, tmp_path: Path
-) -> AsyncIterator[Lab]:
-    """The hub has published the dense model's card. Workers that still run at the end of the test are killed."""
+@asynccontextmanager
+async def a_lab(url: str, root: str, library: Library, folder: Path) -> AsyncIterator[Lab]:
+    """The hub has published its cards. Workers that still run at the end are killed."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(dense_path), providers=["CPUExecutionProvider"])
-    async with a_hub(broker.url, root, dense_library) as hub, a_submitter(broker.url, root) as submitter:
+    session = onnxruntime.InferenceSession(dense_model().SerializeToString(), providers=["CPUExecutionProvider"])
+    async with a_hub(url, root, library) as hub, a_submitter(url, root) as submitter:
         lab = Lab(
             hub=hub,
             submitter=submitter,
-            url=broker.url,
+            url=url,
             root=root,
-            folder=tmp_path,
-            card=dense_library.card("dense"),
+            folder=folder,
+            card=library.card("dense"),
             whole=lambda x: session.run(None, {"x": x})[0],
         )
-        await hub.card(lab.card)
+        for card in library.cards().values():
+            await hub.card(card)
         try:
             yield lab
         finally:
             for worker in lab.workers:
                 if worker.process.poll() is None:
                     worker.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+async def lab(broker: EmbeddedBroker, root: str, worker_library: Library, tmp_path: Path) -> AsyncIterator[Lab]:
+    async with a_lab(broker.url, root, worker_library, tmp_path) as lab:
+        yield lab
+
+
+@pytest.fixture
+def own_broker_lab(
+    root: str, worker_library: Library, tmp_path: Path
+) -> Callable[..., AbstractAsyncContextManager[tuple[EmbeddedBroker, Lab]]]:
+    """A lab on a broker of its own, which may be killed or configured: `async with own_broker_lab(**settings)`."""
+
+    @asynccontextmanager
+    async def make(**settings: str) -> AsyncIterator[tuple[EmbeddedBroker, Lab]]:
+        with EmbeddedBroker(settings) as broker:
+            async with a_lab(broker.url, root, worker_library, tmp_path) as lab:
+                yield broker, lab
+
+    return make

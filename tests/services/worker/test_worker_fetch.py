@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from broker.bus import Bus
@@ -226,3 +227,15 @@ async def test_progress_is_reported_while_blobs_come(lab: Any) -> None:
     await lab.hub.held("pi4", lambda held: any(0 < stage.progress < 1 for stage in held.stages))
     lab.hub.serving.set()
     await lab.hub.ready("pi4", plan)
+
+
+async def test_a_cache_that_was_damaged_on_disk_is_fetched_again(lab: Any) -> None:
+    blob = lab.card.blobs[0]
+    lab.cache("pi4").mkdir(parents=True)
+    (lab.cache("pi4") / blob.sha256).write_bytes(bytes(blob.nbytes))
+    lab.start("pi4")
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(plan)
+    assert lab.hub.requested[blob.sha256] == 1
+    answer = await lab.submitter.ask(plan, lab.input())
+    np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input()), rtol=1e-4, atol=1e-5)

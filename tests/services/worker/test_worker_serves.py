@@ -219,3 +219,57 @@ async def test_a_worker_with_the_torch_backend_gives_the_same_answers(lab: Any) 
     assert lab.hub.states["orin"].backend == "torch"
     answer = await lab.submitter.ask(plan, lab.input())
     np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input()), rtol=1e-4, atol=1e-5)
+
+
+async def test_an_input_that_the_model_cannot_compute_fails_alone(lab: Any) -> None:
+    lab.start("pi4")
+    plan = lab.plan("pi4[0:)", model="lookup")
+    await lab.hub.roll_out(plan)
+    for number, kind in ((2, "answer"), (99, "error"), (3, "answer")):
+        back = await lab.submitter.ask(plan, np.array([number]), name="number")
+        assert back.header.kind == kind
+    fault = lab.submitter.answers["req-2"][0].header.fault
+    assert fault.code == "stage-failed"
+    assert "99" in fault.detail
+    assert back.arrays()["row"].tolist() == [[0.0, 0.0, 0.0, 1.0]]
+
+
+async def test_two_deployments_of_one_model_share_its_memory(lab: Any) -> None:
+    lab.start("pi4")
+    cats = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(cats)
+    asked_for = lab.hub.requested.total()
+    dogs = cats.model_copy(update={"deployment": "dogs"})
+    await lab.hub.roll_out(dogs)
+    assert lab.hub.requested.total() == asked_for
+    await lab.hub.remove("cats")
+    assert (await lab.submitter.ask(dogs, lab.input())).header.kind == "answer"
+
+
+async def test_a_result_that_the_broker_does_not_pass_is_an_error_that_says_how_to_mend_it(own_broker_lab: Any) -> None:
+    async with own_broker_lab(max_packet_size="4096") as (_, lab):
+        lab.start("pi4")
+        lab.start("nano")
+        plan = lab.plan("pi4[0:1) -> nano[1:)")
+        await lab.hub.roll_out(plan)
+        back = await lab.submitter.ask(plan, lab.input())
+        assert back.header.fault.code == "too-large"
+        assert "max_packet_size" in back.header.fault.detail
+        whole = lab.plan("pi4[0:)", generation=2)
+        await lab.hub.roll_out(whole)
+        assert (await lab.submitter.ask(whole, lab.input())).header.kind == "answer"
+
+
+async def test_a_worker_outlives_its_broker_and_serves_on(own_broker_lab: Any) -> None:
+    async with own_broker_lab() as (broker, lab):
+        lab.start("pi4")
+        plan = lab.plan("pi4[0:)")
+        await lab.hub.roll_out(plan)
+        before = lab.hub.states["pi4"].boot_id
+        lab.hub.states.clear()
+        broker.kill()
+        broker.restart()
+        held = await lab.hub.held("pi4", lambda held: any(stage.state == "ready" for stage in held.stages))
+        assert held.boot_id == before
+        await lab.submitter.heard(plan)
+        assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
