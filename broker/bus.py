@@ -17,11 +17,11 @@ from broker.connection import (
     BrokerRefusedError,
     BrokerUnreachableError,
     BusError,
-    ConnectionSettings,
     SubscribeRefusedError,
     TooLargeError,
 )
 from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery, Stream, Will
+from broker.dial import ConnectionSettings
 from broker.edge import Edge
 from broker.heap import keep_freed_memory
 from broker.message import NO_SUBSCRIBER, Incoming, Outgoing
@@ -179,10 +179,11 @@ class Bus:
 
     async def clear(self, topic: Topic[Any], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int) -> None:
         """Remove a retained message; those who `watch` it see None."""
-        address = self.full_address(topic, **parameters)
         control = self._entered()
-        control.forget(address)
-        await control.publish(Outgoing(address, b"", retain=True), timeout_s=timeout_s)
+        nothing = Outgoing(self.full_address(topic, **parameters), b"", retain=True)
+        # Remembered while it is under way, so that what was said before is not said again instead.
+        await control.publish(nothing, timeout_s=timeout_s, remember=True)
+        control.forget(nothing)
 
     async def snapshot(
         self, topic: Topic[M], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int

@@ -22,17 +22,24 @@ from broker.connection import (
     BusError,
     Connection,
     ConnectionLostError,
-    ConnectionSettings,
     SubscribeRefusedError,
     TooLargeError,
     reason_name,
 )
+from broker.dial import ConnectionSettings
 from broker.inbox import Inbox
 from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
 from broker.rejections import Rejections
 from broker.subscriptions import Filter, Subscriptions
 
 _LOG = logging.getLogger(__name__)
+
+
+class BusClosedError(BusError):
+    """The bus was left while somebody still used it."""
+
+    def __init__(self) -> None:
+        super().__init__("the bus is closed; end what uses it before leaving `async with Bus(...)`")
 
 
 class PublishRefusedError(BusError):
@@ -99,11 +106,11 @@ class Channel:
         self._keeper = asyncio.create_task(self._keep(), name=f"bus {self._settings.client_id}")
 
     async def stop(self) -> None:
-        """Disconnect in good order: no will is published."""
+        """Disconnect in good order: no will is published. Whoever still waits here is told."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.wait([self._keeper])
-        self._up.clear()
+        self._fail(BusClosedError())
         if self._connection is not None:
             await self._connection.close()
 
@@ -127,16 +134,17 @@ class Channel:
         except TimeoutError:
             raise BrokerUnreachableError(self._settings.address, timeout_s, "it did not accept a message") from None
         except TooLargeError:
-            self._forget(message)
+            self.forget(message)
             raise
         if accepted.reason >= FIRST_FAILURE:
-            self._forget(message)
+            self.forget(message)
             raise PublishRefusedError(message.address, accepted.reason)
         return accepted
 
-    def forget(self, address: str) -> None:
-        """Say nothing at this address after a reconnect."""
-        self._retained.pop(address, None)
+    def forget(self, message: Outgoing) -> None:
+        """Do not say this again after a reconnect."""
+        if self._retained.get(message.address) is message:
+            del self._retained[message.address]
 
     @contextlib.asynccontextmanager
     async def listen(self, pattern: str, *, timeout_s: float) -> AsyncIterator[Inbox]:
@@ -213,7 +221,7 @@ class Channel:
         listeners = self._subscriptions.listeners(message)
         for inbox in listeners:
             inbox.put(message)
-        if not listeners:
+        if not listeners and self._settings.manual_ack:
             message.ack()
 
     async def _keep(self) -> None:
@@ -227,13 +235,9 @@ class Channel:
                 _LOG.warning("the broker at %s is back", self._settings.address)
                 back = True
         except Exception as error:
-            # Nothing is left to keep: everybody who waits here must hear of it, and end.
-            self._failure = error
-            for entry in self._subscriptions:
-                for inbox in entry.inboxes:
-                    inbox.fail(error)
-            self._up.set()
-            raise
+            # A callback of somebody's has failed. It has nobody to tell; all who wait here hear of it instead, and end.
+            _LOG.exception("a reconnect callback failed")
+            self._fail(error)
 
     async def _until_lost(self, connection: Connection, *, call_back: bool) -> str:
         callbacks = asyncio.create_task(self._call_back()) if call_back else None
@@ -295,6 +299,9 @@ class Channel:
                     "retained state is not on the broker: %s", PublishRefusedError(message.address, accepted.reason)
                 )
 
-    def _forget(self, message: Outgoing) -> None:
-        if self._retained.get(message.address) is message:
-            del self._retained[message.address]
+    def _fail(self, error: Exception) -> None:
+        self._failure = self._failure or error
+        for entry in self._subscriptions:
+            for inbox in entry.inboxes:
+                inbox.fail(self._failure)
+        self._up.set()

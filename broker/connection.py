@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from broker.address import BrokerAddress
+from broker.dial import MOST_IN_FLIGHT, MOST_RECEIVED_BYTES, ConnectionSettings, client, properties, tcp
 from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
 from broker.packet import MOST_PACKET_BYTES, PacketError, Publish
 from broker.wire import Wire
-from schemas.frame import DEFAULT_LIMITS
 
-_CONNECT_TIMEOUT_S: Final = 5.0
 _CLOSE_TIMEOUT_S: Final = 2.0
-_MOST_IN_FLIGHT: Final = 20
-_MOST_RECEIVED_BYTES: Final = DEFAULT_LIMITS.frame_bytes + (1 << 16)
+_UNSPECIFIED: Final = 0x80
 
 
 class BusError(Exception):
@@ -81,31 +78,18 @@ class ConnectionLostError(Exception):
     """The connection ended, or never was; trying again on a new one may help. Never leaves this package."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectionSettings:
-    """How to connect. The client id is the same for every attempt, so that a new connection takes over from a stale
-    one and the broker has published its will before it listens to us again.
-    """
-
-    address: BrokerAddress
-    client_id: str
-    keepalive_s: int
-    receive_maximum: int | None = None
-    manual_ack: bool = False
-    will: Outgoing | None = None
-
-
 class Connection:
     """See the module. `open` once, use, `close`; `lost` is done, with the reason, when it has ended."""
 
     def __init__(self, settings: ConnectionSettings, on_message: Callable[[Incoming], None]) -> None:
         self._settings = settings
         self._on_message = on_message
-        self._window = _MOST_IN_FLIGHT
+        self._window = MOST_IN_FLIGHT
         self._room = asyncio.Event()
         self._room.set()
         self._published: dict[int, tuple[float, asyncio.Future[Accepted]]] = {}
         self._subscribing: dict[int, asyncio.Future[int]] = {}
+        self._unacknowledged: set[int] = set()
         self._client: aiomqtt.Client
         self._wire: Wire
         self.max_packet_bytes = MOST_PACKET_BYTES
@@ -120,7 +104,7 @@ class Connection:
         """
         try:
             context = await asyncio.to_thread(self._settings.address.tls_context)
-            sock = await _tcp(self._settings)
+            sock = await tcp(self._settings)
         except OSError as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
         self._prepare(sock, context)
@@ -197,10 +181,10 @@ class Connection:
             ConnectionLostError: the connection ended first.
         """
         self._check_open()
-        properties = _properties(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=identifier)
+        said = properties(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=identifier)
         handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if send_retained else SubscribeOptions.RETAIN_DO_NOT_SEND
         options = SubscribeOptions(qos=qos, retainHandling=handling)
-        _, mid = self._wire.subscribe(pattern, options=options, properties=properties)
+        _, mid = self._wire.subscribe(pattern, options=options, properties=said)
         self._check_open()
         if mid is None:
             raise ConnectionLostError("the connection ended")
@@ -219,30 +203,17 @@ class Connection:
             self._wire.unsubscribe(pattern)
 
     def ack(self, mid: int) -> None:
-        """Acknowledge a message (with `manual_ack`): the broker may send the next."""
-        if not self.lost.done():
+        """Acknowledge a message (with `manual_ack`): the broker may send the next. Only the first time counts."""
+        if mid in self._unacknowledged and not self.lost.done():
+            self._unacknowledged.discard(mid)
             self._wire.ack(mid, 1)
 
-    def _prepare(self, sock: socket.socket, context: Any) -> None:
-        settings, address = self._settings, self._settings.address
-        self._client = aiomqtt.Client(
-            address.host,
-            address.port,
-            username=address.username,
-            password=address.password,
-            identifier=settings.client_id,
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=True,
-            keepalive=settings.keepalive_s,
-            properties=_connect_properties(settings),
-            tls_context=context,
-            will=_will(settings.will),
-            timeout=_CONNECT_TIMEOUT_S,
-        )
+    def _prepare(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
+        self._client = client(self._settings, context)
         self._wire = Wire.inside(
             self._client._client,
             sock,
-            most_bytes=_MOST_RECEIVED_BYTES,
+            most_bytes=MOST_RECEIVED_BYTES,
             got_publish=self._got_publish,
             got_puback=self._got_puback,
         )
@@ -256,14 +227,16 @@ class Connection:
         if self.lost.done():
             raise ConnectionLostError(self.lost.result())
 
-    def _got_connack(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any = None) -> None:
-        self.max_packet_bytes = getattr(properties, "MaximumPacketSize", MOST_PACKET_BYTES)
-        self._window = min(_MOST_IN_FLIGHT, getattr(properties, "ReceiveMaximum", _MOST_IN_FLIGHT))
-        self._client._on_connect(client, userdata, flags, reason, properties)
+    def _got_connack(self, paho: Any, userdata: Any, flags: Any, reason: Any, said: Any = None) -> None:
+        self.max_packet_bytes = getattr(said, "MaximumPacketSize", MOST_PACKET_BYTES)
+        self._window = min(MOST_IN_FLIGHT, getattr(said, "ReceiveMaximum", MOST_IN_FLIGHT))
+        self._client._on_connect(paho, userdata, flags, reason, said)
 
     def _got_publish(self, packet: Publish) -> None:
         if packet.qos > 1:
             raise PacketError("QoS 2, which nobody here asked for")
+        if packet.qos:
+            self._unacknowledged.add(packet.mid)
         message = Incoming(packet, time.monotonic(), self)
         self._on_message(message)
         if not self._settings.manual_ack:
@@ -280,7 +253,9 @@ class Connection:
         if future is not None and not future.done():
             future.set_result(reasons[0].value)
 
-    def _disconnected(self, _client: Any, _userdata: Any, _flags: Any, reason: Any, _properties: Any = None) -> None:
+    def _disconnected(self, _client: Any, _userdata: Any, flags: Any, reason: Any, _properties: Any = None) -> None:
+        if not flags.is_disconnect_packet_from_server and reason.value == _UNSPECIFIED:
+            reason = "the connection broke"
         connected = self._client._connected
         if not connected.done():
             connected.set_exception(aiomqtt.MqttError(f"closed before it was accepted: {reason}"))
@@ -310,50 +285,3 @@ class Connection:
 def reason_name(packet_type: int, reason: int) -> str:
     """An MQTT 5 reason code in words, e.g. `Not authorized (135)`."""
     return f"{ReasonCode(packet_type, identifier=reason)} ({reason})"
-
-
-async def _tcp(settings: ConnectionSettings) -> socket.socket:
-    """A connected TCP socket that notices a peer that has vanished."""
-    loop = asyncio.get_running_loop()
-    address = settings.address
-    problem: OSError = ConnectionError(f"{address.host} has no address")
-    for family, kind, protocol, _, where in await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):
-                patience_ms = 2000 * settings.keepalive_s
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
-            async with asyncio.timeout(_CONNECT_TIMEOUT_S):
-                await loop.sock_connect(sock, where)
-        except OSError as error:
-            sock.close()
-            problem = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    raise problem
-
-
-def _properties(packet_type: int, **values: object) -> Properties:
-    properties = Properties(packet_type)  # type: ignore[no-untyped-call]
-    for name, value in values.items():
-        setattr(properties, name, value)
-    return properties
-
-
-def _connect_properties(settings: ConnectionSettings) -> Properties:
-    properties = _properties(PacketTypes.CONNECT, MaximumPacketSize=_MOST_RECEIVED_BYTES)
-    if settings.receive_maximum is not None:
-        properties.ReceiveMaximum = settings.receive_maximum
-    return properties
-
-
-def _will(will: Outgoing | None) -> aiomqtt.Will | None:
-    if will is None:
-        return None
-    properties = _properties(PacketTypes.WILLMESSAGE, ContentType=will.envelope.content_type or "")
-    return aiomqtt.Will(will.address, will.payload, will.qos, will.retain, properties)

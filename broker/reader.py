@@ -32,6 +32,11 @@ class PacketReader:
         """Where the next bytes belong; never empty."""
         return self._chunk[self._held :] if self._large is None else self._large[self._large_held :]
 
+    @property
+    def expects_more(self) -> bool:
+        """A packet has begun and not ended."""
+        return self._large is not None or self._held > 0
+
     def received(self, nbytes: int) -> Iterator[tuple[int, memoryview]]:
         """First byte and body of each packet that `nbytes` more bytes have completed.
 

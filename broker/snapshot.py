@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError, ConnectionSettings
+from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError
+from broker.dial import ConnectionSettings
 from broker.message import Incoming
 
 _RETRY_S: Final = 0.2

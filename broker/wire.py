@@ -116,6 +116,9 @@ class Wire(paho.Client):
                     self._handle(first, body)
             except PacketError:
                 return self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_PROTOCOL)
+            if not self._reader.expects_more:
+                # Asking an empty socket costs as much as taking a small packet; if it is not empty we are called again.
+                break
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def loop_misc(self) -> MQTTErrorCode:
