@@ -146,7 +146,7 @@ class House:
     @contextlib.asynccontextmanager
     async def planner(self, *, may_fail: bool = False, **settings: Any) -> AsyncIterator[asyncio.Task[None]]:
         """A planner in this process, stopped in good order at the end."""
-        quick = {"settle_s": 0.0, "answer_within_s": 1.0, **settings}
+        quick = {"settle_s": 0.0, "answer_within_s": 5.0, **settings}
         made = PlannerSettings(broker=self.broker.url, root=self.root, library=self.library.root, **quick)
         task = asyncio.create_task(serve(made))
         try:
