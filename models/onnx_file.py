@@ -67,13 +67,13 @@ def fix_shapes(model: onnx.ModelProto, input_shape: tuple[int, ...] | None) -> N
             continue
         if not tensor.HasField("shape"):
             raise DynamicShapeError(f"input {value.name!r} has no shape at all; give --input-shape, e.g. 1,3,224,224")
+        shape, example = _text(value), ",".join(_example(value))
         for axis, dim in enumerate(tensor.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 continue
             if axis > 0:
                 raise DynamicShapeError(
-                    f"input {value.name!r} has shape {_text(value)}; give the open sizes with --input-shape, e.g. "
-                    f"{','.join(_example(value))}"
+                    f"input {value.name!r} has shape {shape}; give the open sizes with --input-shape, e.g. {example}"
                 )
             dim.Clear()
             dim.dim_value = 1

@@ -136,6 +136,10 @@ def _give_outputs_nodes(graph: onnx.GraphProto) -> None:
 def _forget_origins(model: onnx.ModelProto) -> None:
     """Stack traces and other notes of the exporter are most of a small graph's bytes."""
     model.doc_string = ""
+    domains = {node.domain or "" for graph in graphs(model.graph) for node in graph.node}
+    opsets = [opset for opset in model.opset_import if opset.domain in domains | _STANDARD]
+    del model.opset_import[:]
+    model.opset_import.extend(opsets)
     del model.metadata_props[:]
     for graph in graphs(model.graph):
         graph.doc_string = ""

@@ -74,9 +74,7 @@ def providers(available: list[str], accelerator: Accelerator) -> list[str | tupl
     return [*(provider for provider in wanted if provider[0] in available), _CPU]
 
 
-def _session(
-    piece: StageSlice, blobs: Path, threads: int, accelerator: Accelerator
-) -> onnxruntime.InferenceSession:
+def _session(piece: StageSlice, blobs: Path, threads: int, accelerator: Accelerator) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
