@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -21,12 +21,26 @@ from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan, Route
 from stageline.client import Client
-from stageline.deploying import Rollout, deploy
+from stageline.demo.progress import PhaseBars
+from stageline.deploying import deploy
 from stageline.receipts import Answer, Receipt
 
-ONE_BY_ONE: Final = 40
-AT_ONCE: Final = 160
+EQUAL: Final = 1e-4
+"""Largest difference from the unsplit model that rounding explains."""
 _DEPLOY_TIMEOUT_S: Final = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Requests per phase: so many one by one, for latency; so many as fast as the line takes them, for throughput."""
+
+    one_by_one: int = 40
+    at_once: int = 160
+
+    @property
+    def total(self) -> int:
+        """Both."""
+        return self.one_by_one + self.at_once
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +87,12 @@ class Phase:
     def p95_ms(self) -> float:
         """Latency that one in twenty exceeds."""
         return quantiles(self.latencies_ms, n=20)[-1]
+
+    @property
+    def good(self) -> bool:
+        """Every request answered once, and the pictures' answers equal to the unsplit model's."""
+        whole = self.submitted == self.answered and not self.lost and not self.duplicates
+        return whole and all(one.max_abs_error < EQUAL for one in self.seen)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -121,11 +141,11 @@ async def run_phase(
     bus: Bus,
     name: str,
     wish: Deployment,
+    *,
     pictures: Sequence[Path],
     reference: StageRunner,
-    *,
-    deploying: Callable[[Rollout], None],
-    requests: Callable[[int, int], None],
+    shown: PhaseBars,
+    amount: Amount,
 ) -> Phase:
     """Deploy `wish`, classify `pictures` and compare with `reference` (the unsplit model), then measure.
 
@@ -135,31 +155,30 @@ async def run_phase(
         wish: what to deploy.
         pictures: real picture files.
         reference: the whole model in this process.
-        deploying: called while the plan is being made and prepared.
-        requests: called with (requests done, requests in all).
+        shown: progress bars.
+        amount: how many requests.
     """
     stamped = wish.model_copy(update={"requested": time.time()})
-    decision = await deploy(bus, stamped, timeout_s=_DEPLOY_TIMEOUT_S, tell=deploying)
+    decision = await deploy(bus, stamped, timeout_s=_DEPLOY_TIMEOUT_S, tell=shown.deploying)
     async with Client(bus.address, deployment=wish.deployment, root=bus.root) as client:
         card = await client.ready()
         plan = await _served(client, decision.generation)
         seen = tuple([await _classify(client, card, path, reference) for path in pictures])
-        total = ONE_BY_ONE + AT_ONCE
         receipts: list[Receipt] = []
         visible = Counter(one.answer.request for one in seen)
-        for index in range(ONE_BY_ONE):
+        for index in range(amount.one_by_one):
             answer = await client.submit(pictures[index % len(pictures)])
             receipts.append(answer.receipt)
             visible[answer.request] += 1
-            requests(index + 1, total)
+            shown.requests(index + 1, amount.total)
         inputs = [load_picture(path, card.preprocess) for path in pictures] if card.preprocess else []
         done = 0
         started = time.perf_counter()
-        async for result in client.submit_many(cycled(inputs, AT_ONCE), in_order=False):
+        async for result in client.submit_many(cycled(inputs, amount.at_once), in_order=False):
             done += 1
             if result.answer is not None:
                 visible[result.answer.request] += 1
-            requests(ONE_BY_ONE + done, total)
+            shown.requests(amount.one_by_one + done, amount.total)
         took_s = time.perf_counter() - started
     audit = client.audit
     return Phase(
@@ -173,7 +192,7 @@ async def run_phase(
         lost=audit.lost,
         duplicates=visible.total() - len(visible),
         latencies_ms=tuple(receipt.latency_ms for receipt in receipts),
-        throughput_rps=AT_ONCE / took_s,
+        throughput_rps=amount.at_once / took_s,
         stages=_check_stages(plan, receipts),
     )
 
