@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from broker.bus import BrokerUnreachableError
-from models.library import BlobStore, StoreFullError, WrongHashError
+from broker.bus import BrokerUnreachableError, PublishRefusedError
+from models.library import BlobStore, WrongHashError
 from schemas.model import Blob, BlobChunk, BlobRequest
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST
 
@@ -77,12 +77,16 @@ class Fetcher:
     async def run(self) -> None:
         """Open the bulk connection when something is first asked for, and take in chunks until cancelled."""
         await self._needed.wait()
-        async with self._open_link() as link, link.subscribe(BLOB_CHUNK, receiver=self._receiver) as chunks:
-            self._future_link().set_result(link)
-            async for delivery in chunks:
-                future = self._expected.get((delivery.parameters["sha"], delivery.message.offset))
-                if future is not None and not future.done():
-                    future.set_result(delivery.message)
+        while True:
+            try:
+                async with self._open_link() as link, link.subscribe(BLOB_CHUNK, receiver=self._receiver) as chunks:
+                    self._future_link().set_result(link)
+                    async for delivery in chunks:
+                        future = self._expected.get((delivery.parameters["sha"], delivery.message.offset))
+                        if future is not None and not future.done():
+                            future.set_result(delivery.message)
+            except BrokerUnreachableError as error:
+                logger.warning("no connection for blobs yet: %s", error)
 
     async def fetch(self, model: str, blobs: Iterable[Blob], progress: Callable[[float], None]) -> None:
         """Have all `blobs` in the store.
@@ -97,6 +101,7 @@ class Fetcher:
         Raises:
             FetchError: the hub does not have a blob, or sends it damaged again and again.
             models.library.StoreFullError: the cache cannot hold it; says how much is missing.
+            OSError: the cache cannot be written for another reason.
         """
         missing = [blob for blob in blobs if not self._store.has(blob.sha256)]
         total = sum(blob.nbytes for blob in missing) or 1
@@ -110,7 +115,7 @@ class Fetcher:
             async with asyncio.TaskGroup() as group:
                 for blob in missing:
                     group.create_task(self._shared(model, blob, partial(came, blob.sha256)))
-        except* (FetchError, StoreFullError) as failures:
+        except* (FetchError, OSError) as failures:
             raise failures.exceptions[0] from None
 
     async def _shared(self, model: str, blob: Blob, listener: Callable[[int], None]) -> None:
@@ -183,6 +188,8 @@ class Fetcher:
                     request = BlobRequest(receiver=self._receiver, offset=offset, length=length)
                     await link.publish(BLOB_REQUEST, request, model=model, sha=blob.sha256)
                     chunk = await asyncio.wait_for(future, timeout_s)
+                except PublishRefusedError as error:
+                    raise FetchError(f"blob {blob.sha256[:12]} of {model} cannot be asked for: {error}") from error
                 except (TimeoutError, BrokerUnreachableError):
                     timeout_s = min(LONGEST_TIMEOUT_S, timeout_s * 2)
                     logger.info("no chunk yet; asking again", extra={"sha": blob.sha256, "offset": offset})

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Final
 
 from broker.bus import BrokerUnreachableError
-from models.library import StoreFullError
 from models.runtime import stage_memory_bytes
 from schemas.model import ModelCard
 from schemas.stages import HeldStage, StageState
@@ -35,8 +34,8 @@ class PlanMismatchError(Exception):
     """A plan that names blocks which its card does not have."""
 
 
-FAILURES: Final = (FetchError, StoreFullError, BuildError, MemoryRefusedError, PlanMismatchError)
-"""What fails one stage; anything else is a bug and ends the worker."""
+FAILURES: Final = (FetchError, BuildError, MemoryRefusedError, PlanMismatchError, OSError)
+"""What fails one stage (OSError: its cache is full, or cannot be written); anything else ends the worker: a bug."""
 
 
 @dataclass

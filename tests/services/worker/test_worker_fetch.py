@@ -72,6 +72,7 @@ async def test_a_cancelled_transfer_keeps_what_came(lab: Any, store: BlobStore) 
     async with a_fetcher(lab, store) as fetcher:
         task = asyncio.create_task(fetcher.fetch("dense", [blob], lambda _: some.set()))
         await asyncio.wait_for(some.wait(), 10)
+        await lab.hub.asked(blob.sha256, times=3)
         task.cancel()
         await asyncio.wait([task])
         lab.hub.serving.set()
@@ -225,6 +226,7 @@ async def test_progress_is_reported_while_blobs_come(lab: Any) -> None:
     plan = lab.plan("pi4[0:)")
     await lab.hub.next(plan)
     await lab.hub.held("pi4", lambda held: any(0 < stage.progress < 1 for stage in held.stages))
+    await lab.hub.asked(blob.sha256, times=5)
     lab.hub.serving.set()
     await lab.hub.ready("pi4", plan)
 
@@ -239,3 +241,13 @@ async def test_a_cache_that_was_damaged_on_disk_is_fetched_again(lab: Any) -> No
     assert lab.hub.requested[blob.sha256] == 1
     answer = await lab.submitter.ask(plan, lab.input())
     np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input()), rtol=1e-4, atol=1e-5)
+
+
+async def test_a_cache_that_cannot_be_written_fails_the_stage_and_not_the_worker(lab: Any) -> None:
+    (lab.folder / "file").write_text("no folder")
+    worker = lab.start("pi4", cache_dir=str(lab.folder / "file"))
+    plan = lab.plan("pi4[0:)")
+    await lab.hub.next(plan)
+    failed = await lab.hub.stage("pi4", plan, "failed")
+    assert "Not a directory" in failed.error or "File exists" in failed.error
+    assert worker.process.poll() is None
