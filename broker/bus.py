@@ -59,7 +59,7 @@ def _address(root: str, topic: Topic[Any], parameters: tuple[tuple[str, str | in
 
 
 class Bus:
-    """A client of the broker with a connection for control messages and, once used, one for frames.
+    """A client of the broker: a connection for control messages and, once used, one for frames each way.
 
     Args:
         address: where the broker is.
@@ -95,8 +95,8 @@ class Bus:
         self._rejections = Rejections()
         self._edge = Edge(root, self._rejections)
         self._control: Channel | None = None
-        self._data: Channel | None = None
-        self._data_lock = asyncio.Lock()
+        self._frame_channels: dict[Literal["in", "out"], Channel] = {}
+        self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         control = Channel(self._settings("control"), self._rejections)
@@ -107,10 +107,11 @@ class Bus:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        channels, self._data, self._control = (self._data, self._control), None, None
-        for channel in channels:
+        control, self._control = self._control, None
+        for channel in (*self._frame_channels.values(), control):
             if channel is not None:
                 await channel.stop()
+        self._frame_channels.clear()
 
     @property
     def connected(self) -> bool:
@@ -196,11 +197,11 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def frames(self, topic: Topic[Frame], **parameters: str | int) -> AsyncIterator[AsyncIterator[FrameDelivery]]:
-        """Frames of a topic, over the data connection; at most `receive_maximum` wait to be acknowledged.
+        """Frames of a topic, on a connection of their own; at most `receive_maximum` wait to be acknowledged.
 
         Leaving acknowledges what is left: whoever holds the request will send it again elsewhere.
         """
-        channel = await self._data_channel()
+        channel = await self._frame_channel("in")
         unacknowledged: dict[int, Incoming] = {}
 
         def read(incoming: Incoming) -> FrameDelivery | None:
@@ -231,7 +232,7 @@ class Bus:
         timeout_s: float = _TIMEOUT_S,
         **parameters: str | int,
     ) -> bool:
-        """Send an encoded frame over the data connection. False: nobody is subscribed there, so it is gone.
+        """Send an encoded frame, on a connection of its own. False: nobody is subscribed there, so it is gone.
 
         Args:
             topic: where to; `parameters` name the address.
@@ -245,7 +246,7 @@ class Bus:
         Raises:
             TooLargeError, PublishRefusedError, BrokerUnreachableError: see each; the last after `timeout_s`.
         """
-        channel = self._data or await self._data_channel()
+        channel = self._frame_channels.get("out") or await self._frame_channel("out")
         envelope = Envelope(
             FRAME_CONTENT_TYPE, max(1, expiry_s), correlation.encode(), response_address, traceparent or None
         )
@@ -289,15 +290,14 @@ class Bus:
         address = self.full_address(topic, **parameters)
         return Outgoing(address, topic.encode(message), retain=topic.retained, envelope=envelope)
 
-    def _settings(self, part: Literal["control", "data"]) -> ConnectionSettings:
-        data = part == "data"
-        will = None if data or self._will is None else self._will
+    def _settings(self, part: Literal["control", "in", "out"]) -> ConnectionSettings:
+        will = self._will if part == "control" else None
         return ConnectionSettings(
             self.address,
             self._client_id(part),
             self._keepalive_s,
-            receive_maximum=self._receive_maximum if data else None,
-            manual_ack=data,
+            receive_maximum=self._receive_maximum if part == "in" else None,
+            manual_ack=part == "in",
             will=None if will is None else self._outgoing(will.topic, will.message, dict(will.parameters)),
         )
 
@@ -309,14 +309,13 @@ class Bus:
             raise RuntimeError("the bus is not connected: use it inside `async with Bus(...)`")
         return self._control
 
-    async def _data_channel(self) -> Channel:
-        if self._data is not None:
-            return self._data
+    async def _frame_channel(self, way: Literal["in", "out"]) -> Channel:
+        """Frames come and go on connections of their own: one that takes no more frames still learns what was sent."""
         self._entered()
-        async with self._data_lock:
-            if self._data is None:
+        async with self._opening:
+            if way not in self._frame_channels:
                 keep_freed_memory()
-                channel = Channel(self._settings("data"), self._rejections)
+                channel = Channel(self._settings(way), self._rejections)
                 await channel.start(self._connect_timeout_s)
-                self._data = channel
-            return self._data
+                self._frame_channels[way] = channel
+            return self._frame_channels[way]

@@ -90,6 +90,7 @@ class Connection:
         self._published: dict[int, tuple[float, asyncio.Future[Accepted]]] = {}
         self._subscribing: dict[int, asyncio.Future[int]] = {}
         self._unacknowledged: set[int] = set()
+        self._most_unacknowledged = settings.receive_maximum or MOST_IN_FLIGHT
         self._client: aiomqtt.Client
         self._wire: Wire
         self.max_packet_bytes = MOST_PACKET_BYTES
@@ -123,9 +124,7 @@ class Connection:
             raise ConnectionLostError(str(error)) from error
         if not self._wire.is_open:
             raise ConnectionLostError("the broker closed the connection at once")
-        loop = asyncio.get_running_loop()
-        self._wire.use_loop(lambda watched: loop.add_writer(watched, self._wire.loop_write), loop.remove_writer)
-        self._client._disconnected.add_done_callback(self._broke)
+        self._wire.use_loop(asyncio.get_running_loop())
 
     async def close(self) -> None:
         """Disconnect in good order, so that the broker forgets our will. Never waits long."""
@@ -207,6 +206,8 @@ class Connection:
         if mid in self._unacknowledged and not self.lost.done():
             self._unacknowledged.discard(mid)
             self._wire.ack(mid, 1)
+            if len(self._unacknowledged) == self._most_unacknowledged - 1:
+                self._wire.resume_reading()
 
     def _prepare(self, sock: socket.socket, context: ssl.SSLContext | None) -> None:
         self._client = client(self._settings, context)
@@ -237,6 +238,10 @@ class Connection:
             raise PacketError("QoS 2, which nobody here asked for")
         if packet.qos:
             self._unacknowledged.add(packet.mid)
+            if self._settings.manual_ack and len(self._unacknowledged) >= self._most_unacknowledged:
+                # Receive Maximum says the same to the broker, but mosquitto 2.0.11 counts wrongly above 1 and would
+                # send its whole backlog.
+                self._wire.pause_reading()
         message = Incoming(packet, time.monotonic(), self)
         self._on_message(message)
         if not self._settings.manual_ack:
@@ -260,10 +265,6 @@ class Connection:
         if not connected.done():
             connected.set_exception(aiomqtt.MqttError(f"closed before it was accepted: {reason}"))
         self._end(str(reason))
-
-    def _broke(self, disconnected: asyncio.Future[None]) -> None:
-        self._wire.drop()
-        self._end(repr(disconnected.exception()))
 
     def _end(self, reason: str) -> None:
         if self.lost.done():

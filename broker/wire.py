@@ -11,6 +11,7 @@ What is replaced, and why (measured in docs/performance.md, `stageline bench hop
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import time
@@ -37,7 +38,8 @@ class Wire(paho.Client):
     _prepared_socket: socket.socket | None
     _got_publish: Callable[[Publish], None]
     _got_puback: Callable[[int, int], None]
-    _on_loop: bool
+    _loop: asyncio.AbstractEventLoop | None
+    _paused: bool
 
     @classmethod
     def inside(
@@ -57,21 +59,42 @@ class Wire(paho.Client):
         client._prepared_socket = sock
         client._got_publish = got_publish
         client._got_puback = got_puback
-        client._on_loop = False
+        client._loop = None
+        client._paused = False
         return client
 
-    def use_loop(self, watch: Callable[[Any], object], unwatch: Callable[[Any], object]) -> None:
-        """Connected: from now on everything happens on the event loop, and writes need not wait for its next turn."""
+    def use_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Connected: from now on everything happens on `loop`, and writes need not wait for its next turn."""
 
         def register(_client: paho.Client, _userdata: Any, sock: Any) -> None:
-            watch(sock)
+            loop.add_writer(sock, self.loop_write)
 
         def unregister(_client: paho.Client, _userdata: Any, sock: Any) -> None:
-            unwatch(sock)
+            loop.remove_writer(sock)
 
         self.on_socket_register_write = register
         self.on_socket_unregister_write = unregister
-        self._on_loop = True
+        self._loop = loop
+        self.resume_reading()
+
+    def pause_reading(self) -> None:
+        """Take nothing more until `resume_reading`: what comes waits in the kernel, and then at the broker."""
+        if self._sock is not None and not self._paused and self._loop is not None:
+            self._paused = True
+            self._loop.remove_reader(self._sock.fileno())
+
+    def resume_reading(self) -> None:
+        """Go on taking what comes."""
+        if self._sock is None or self._loop is None:
+            return
+        self._paused = False
+        # An answer to a ping may wait among what was not read.
+        self._ping_t = 0.0
+        self._last_bytes_received = time.monotonic()
+        self._loop.add_reader(self._sock.fileno(), self._readable)
+        if isinstance(self._sock, ssl.SSLSocket):
+            # It may hold bytes that the kernel no longer knows of.
+            self._loop.call_soon(self._readable)
 
     def next_mid(self) -> int:
         """A message id, 1 to 65535, round and round."""
@@ -100,7 +123,7 @@ class Wire(paho.Client):
     def loop_read(self, max_packets: int = 1) -> MQTTErrorCode:  # noqa: ARG002 - paho's signature
         """Take what the socket has, and handle every packet that is complete."""
         taken = 0
-        while self._sock is not None and taken < _MOST_BYTES_PER_TURN:
+        while self._sock is not None and not self._paused and taken < _MOST_BYTES_PER_TURN:
             try:
                 count = self._receive(self._reader.space())
             except BlockingIOError:
@@ -126,20 +149,29 @@ class Wire(paho.Client):
         if self._sock is None:
             return MQTTErrorCode.MQTT_ERR_NO_CONN
         now = time.monotonic()
-        received, sent, half = self._last_bytes_received, self._last_msg_out, self._keepalive / 2
+        received, sent = self._last_bytes_received, self._last_msg_out
+        silent_s = 0.0
         if self._out_packet:
             # Bytes that still move are a sign of life, and a ping would only queue behind them.
             silent_s = now - max(sent, received)
-        elif self._ping_t:
+        elif self._ping_t and not self._paused:
             silent_s = now - max(self._ping_t, received)
-        else:
-            silent_s = 0.0
-            if self._on_loop and now - min(sent, received) >= half:
-                self._send_pingreq()
+        elif self._loop is not None and now - min(sent, received) >= self._keepalive / 2:
+            self._send_pingreq()
         if silent_s > _PATIENCE * self._keepalive:
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_KEEPALIVE)
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _readable(self) -> None:
+        try:
+            self.loop_read()
+            while isinstance(self._sock, ssl.SSLSocket) and not self._paused and self._sock.pending():
+                self.loop_read()
+        except Exception:
+            # A fault of ours: half a packet is handled, so this connection is of no more use. The loop tells of it.
+            self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_UNKNOWN)
+            raise
 
     def _receive(self, space: memoryview) -> int:
         sock: Any = self._sock
@@ -200,7 +232,7 @@ class Wire(paho.Client):
         )
 
     def _flush(self) -> MQTTErrorCode:
-        if self._on_loop:
+        if self._loop is not None:
             return self.loop_write()
         self._call_socket_register_write()
         return MQTTErrorCode.MQTT_ERR_SUCCESS
