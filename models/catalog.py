@@ -32,6 +32,10 @@ class UnknownModelError(LookupError):
         )
 
 
+class SourceError(ValueError):
+    """A model that could not be built or exported; says what to try instead."""
+
+
 @dataclass(frozen=True)
 class Source:
     """A model that can be imported: `kind` says how, `text` is what the user wrote."""

@@ -10,7 +10,7 @@ from typing import Literal
 import onnx
 from onnx import shape_inference
 
-from models.catalog import Source, resolve
+from models.catalog import Source, SourceError, resolve
 from models.graph import analyse
 from models.library import Library
 from models.normalise import PictureInput, take_pictures
@@ -23,16 +23,6 @@ from schemas.model import Blob, Block, ModelCard, Preprocess
 
 Weights = Literal["default", "random"]
 Progress = Callable[[str, float], None]
-
-
-class PyTorchMissingError(RuntimeError):
-    """A source that only PyTorch can build, where PyTorch is not installed."""
-
-    def __init__(self, source: str) -> None:
-        super().__init__(
-            f"importing {source} needs PyTorch: pip install 'stageline[torch]', or import it on another machine, "
-            "or give an .onnx file"
-        )
 
 
 def import_model(
@@ -59,7 +49,7 @@ def import_model(
         progress: called with what is being done and the share done so far, 0 to 1.
 
     Raises:
-        models.catalog.UnknownModelError, models.torch_source.SourceError: no such model, or it cannot be had.
+        models.catalog.UnknownModelError, models.catalog.SourceError: no such model, or it cannot be had.
         models.onnx_file.NotOnnxError, models.onnx_file.DynamicShapeError, models.tidy.UnrunnableError: a bad file.
         models.graph.GraphError: inputs or outputs that frames cannot carry.
         models.durable.StoreFullError: no room.
@@ -113,7 +103,10 @@ def _load(origin: Source, weights: Weights, seed: int, input_shape: tuple[int, .
     try:
         from models.torch_source import build, export  # noqa: PLC0415 - an .onnx file needs no PyTorch
     except ImportError as error:
-        raise PyTorchMissingError(origin.text) from error
+        raise SourceError(
+            f"importing {origin.text} needs PyTorch: pip install 'stageline[torch]', or import it on another machine, "
+            "or give an .onnx file"
+        ) from error
     made = build(origin, weights=weights, seed=seed, input_shape=input_shape)
     say("exporting it to ONNX", 0.2)
     return _Loaded(export(made), made.picture, made.labels)

@@ -3,46 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import importlib
 import logging
 import pickle
 import sys
-import urllib.error
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import onnx
 import torch
 
-from models.catalog import LITE, Source
+from models.catalog import LITE, Source, SourceError
 from models.normalise import PictureInput
 from models.random_weights import spread_activations
 from models.torchvision_import import torchvision
 
 Weights = Literal["default", "random"]
 
-_INCEPTION_CROP: Final = 299
-
-
-class SourceError(ValueError):
-    """A model that could not be built or exported; says what to try instead."""
-
 
 @dataclass(frozen=True)
 class TorchModel:
-    """A module in evaluation mode, the float32 input it takes, and how a picture becomes that input."""
+    """A module in evaluation mode, what it takes, and how a picture becomes that."""
 
     module: torch.nn.Module
-    input_shape: tuple[int, ...]
+    example: tuple[torch.Tensor, ...]
     picture: PictureInput | None = None
     labels: tuple[str, ...] = ()
 
 
 def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int, ...] | None) -> TorchModel:
     """The module that `source` names, with its weights.
+
+    A factory's module says what it takes by `input_shape`, by an attribute `input_shape` (one float32 tensor, batch
+    first) or `example_inputs` (a tuple of tensors). With attributes `picture` (a `PictureInput`) and `labels` it is
+    served pictures, as the named models are.
 
     Raises:
         SourceError: weights that cannot be had, a factory that fails or needs `input_shape`.
@@ -55,10 +53,11 @@ def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int
             model = _efficientnet_lite(weights)
         else:
             model = _torchvision(source.text, weights)
-        if input_shape is not None and input_shape != model.input_shape:
-            raise SourceError(f"{source.text} takes {list(model.input_shape)}, not {list(input_shape)}")
+        shape = tuple(model.example[0].shape)
+        if input_shape is not None and input_shape != shape:
+            raise SourceError(f"{source.text} takes {list(shape)}, not {list(input_shape)}")
         if weights == "random":
-            spread_activations(model.module, model.input_shape)
+            spread_activations(model.module, shape)
         return model
 
 
@@ -68,10 +67,9 @@ def export(model: TorchModel) -> onnx.ModelProto:
     Raises:
         SourceError: the module cannot be exported; carries the exporter's own words.
     """
-    example = torch.zeros(model.input_shape)
     try:
         with _quiet_exporter():
-            program = torch.onnx.export(model.module, (example,), dynamo=True, verbose=False)
+            program = torch.onnx.export(model.module, model.example, dynamo=True, verbose=False)
     except (torch.onnx.errors.OnnxExporterError, RuntimeError, TypeError) as error:
         raise SourceError(
             f"PyTorch could not export this model to ONNX ({_first_line(error)}); export it yourself and give the .onnx"
@@ -88,17 +86,17 @@ def _torchvision(name: str, weights: Weights) -> TorchModel:
     options = {"init_weights": False} if weights == "random" and name in ("inception_v3", "googlenet") else {}
     try:
         module = models.get_model(name, weights=best if weights == "default" else None, **options)
-    except (urllib.error.URLError, OSError) as error:
+    except (OSError, http.client.HTTPException, RuntimeError) as error:
         raise SourceError(
-            f"the weights of {name} could not be fetched from {best.url} ({error}); use --weights random to try the "
-            "model without them, or bring your own .onnx file"
+            f"the weights of {name} could not be fetched from {best.url} ({_first_line(error)}); use --weights random "
+            "to try the model without them, or bring your own .onnx file"
         ) from error
     prepared = best.transforms()
     crop = int(prepared.crop_size[0])
     picture = PictureInput(
         resize=int(prepared.resize_size[0]), crop=crop, mean=tuple(prepared.mean), std=tuple(prepared.std)
     )
-    return TorchModel(module.eval(), (1, 3, crop, crop), picture, tuple(best.meta["categories"]))
+    return TorchModel(module.eval(), (torch.zeros(1, 3, crop, crop),), picture, tuple(best.meta["categories"]))
 
 
 def _efficientnet_lite(weights: Weights) -> TorchModel:
@@ -120,7 +118,7 @@ def _efficientnet_lite(weights: Weights) -> TorchModel:
         module.load_state_dict(state)
     labels = tuple(torchvision.models.ResNet50_Weights.DEFAULT.meta["categories"])
     picture = PictureInput(resize=256, crop=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    return TorchModel(module.eval(), (1, 3, 224, 224), picture, labels)
+    return TorchModel(module.eval(), (torch.zeros(1, 3, 224, 224),), picture, labels)
 
 
 def _from_factory(text: str, input_shape: tuple[int, ...] | None) -> TorchModel:
@@ -134,13 +132,28 @@ def _from_factory(text: str, input_shape: tuple[int, ...] | None) -> TorchModel:
             factory = getattr(factory, part)
     except (ImportError, AttributeError) as error:
         raise SourceError(f"cannot import {text}: {error}; give package.module:factory") from error
-    made = factory()
+    try:
+        made = factory()
+    except Exception as error:
+        # Whatever the user's own code raises, with its place: the traceback stays attached.
+        raise SourceError(f"{text} failed: {type(error).__name__}: {_first_line(error)}") from error
     if not isinstance(made, torch.nn.Module):
         raise SourceError(f"{text} returned {type(made).__name__}; it must return a torch.nn.Module")
-    shape = input_shape or getattr(made, "input_shape", None)
-    if shape is None:
-        raise SourceError(f"{text}: give --input-shape, e.g. 1,3,224,224 (or set `input_shape` on the module)")
-    return TorchModel(made.eval(), (1, *tuple(int(size) for size in shape)[1:]))
+    picture: PictureInput | None = getattr(made, "picture", None)
+    labels = tuple(getattr(made, "labels", ()))
+    return TorchModel(made.eval(), _example(made, text, input_shape), picture, labels)
+
+
+def _example(made: torch.nn.Module, text: str, input_shape: tuple[int, ...] | None) -> tuple[torch.Tensor, ...]:
+    shape: Any = input_shape or getattr(made, "input_shape", None)
+    if shape is not None:
+        return (torch.zeros(1, *(int(size) for size in shape[1:])),)
+    given: Any = getattr(made, "example_inputs", None)
+    if given is None:
+        raise SourceError(
+            f"{text}: give --input-shape, e.g. 1,3,224,224, or set `input_shape` or `example_inputs` on the module"
+        )
+    return tuple(given)
 
 
 @contextlib.contextmanager
