@@ -86,6 +86,7 @@ def _placeholder() -> None:
 
 def _build() -> typer.Typer:
     made = typer.Typer(
+        name="stageline",
         cls=_LazyGroup,
         help=_HELP,
         epilog=_EPILOG,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import AsyncExitStack
@@ -21,14 +20,16 @@ from typing import Final, Self
 
 from broker.address import BrokerAddress
 from broker.bus import Bus
+from broker.channel import PublishRefusedError
 from broker.connection import BusError, TooLargeError
 from broker.delivery import FrameDelivery
 from models.pictures import UnreadablePictureError
 from schemas.base import check_name
 from schemas.codec import Array
-from schemas.frame import Frame, FrameHeader
+from schemas.frame import Frame
 from schemas.model import ModelCard
 from schemas.topics import ANSWER, ROOT
+from stageline.alarm import Alarm
 from stageline.inputs import LARGE_BYTES, Inputs, WrongInputError, check_tensors, must_be_read, to_tensors
 from stageline.many import bounded
 from stageline.plan_watch import PlanWatch
@@ -38,18 +39,22 @@ from stageline.wire import decode_answer, send_request
 
 _LOG = logging.getLogger(__name__)
 _RECEIVE_MAXIMUM: Final = 20
+_REFUSALS: Final[dict[type[Exception], str]] = {
+    TooLargeError: "too-large", PublishRefusedError: "not-allowed", WrongInputError: "bad-input",
+}  # fmt: skip
+"""Why a request cannot be sent at all, now or later."""
 
 
 @dataclass(slots=True)
 class _Pending:
     tensors: dict[str, Array]
-    card: ModelCard
     card_sha: str
     accepted_at: float
     deadline: float
     traceparent: str
     result: asyncio.Future[Answer]
-    sends: dict[int, tuple[Send, float]] = field(default_factory=dict)
+    attempts: dict[int, tuple[Send, float, ModelCard]] = field(default_factory=dict)
+    """What was sent, when, and the card of the model that it was sent to."""
     sending: asyncio.Task[None] | None = None
 
 
@@ -78,12 +83,13 @@ class Client:
         self._flight = RequestsInFlight(patience)
         self._watch = PlanWatch(self._bus, self.deployment, self._plan_changed, self._devices_changed)
         self._pending: dict[str, _Pending] = {}
+        self._token = secrets.token_hex(6)
         self._count = 0
         self._stack = AsyncExitStack()
         self._group: asyncio.TaskGroup | None = None
         self._main: asyncio.Task[None] | None = None
-        self._sooner = asyncio.Event()
-        self._next_due = math.inf
+        self._alarm = Alarm(self._flight.next_due, self._act)
+        self._why_closed = ("closed", "the client is not open: requests go inside `async with Client(...)`")
 
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
@@ -149,7 +155,7 @@ class Client:
             tensors = await asyncio.to_thread(to_tensors, card, given)
         else:
             tensors = to_tensors(card, given)
-        return await self._accept(tensors, card, card_sha, deadline, traceparent)
+        return await self._accept(tensors, card_sha, deadline, traceparent)
 
     async def submit_many(
         self,
@@ -175,35 +181,31 @@ class Client:
             except (RequestFailedError, WrongInputError, UnreadablePictureError) as error:
                 return Result(index, None, error)
 
-        def places() -> int:
-            return at_once or max(2, 2 * self._flight.board.window)
-
+        places = (lambda: at_once) if at_once else lambda: max(2, 2 * self._flight.board.window)
         async for result in bounded(items, one, places, in_order=in_order):
             yield result
 
     # --- one request -------------------------------------------------------------------------------------------------
     async def _card(self, now: float, deadline: float) -> tuple[ModelCard, str]:
         """The served model's card and its hash."""
-        while self._watch.served is None:
-            self._check_running()
+        while self._group is not None and self._watch.served is None:
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._watch.changed()
             except TimeoutError:
                 waited = f"; waited {deadline - now:.1f} s"
                 raise RequestFailedError("no-plan", self._watch.why_no_plan() + waited) from None
-        self._check_running()
         served = self._watch.served
+        if self._group is None or served is None:
+            raise RequestFailedError(*self._why_closed)
         return served.card, served.plan.card_sha
 
-    async def _accept(
-        self, tensors: dict[str, Array], card: ModelCard, card_sha: str, deadline: float, traceparent: str
-    ) -> Answer:
+    async def _accept(self, tensors: dict[str, Array], card_sha: str, deadline: float, traceparent: str) -> Answer:
         loop = asyncio.get_running_loop()
         now = loop.time()
         self._count += 1
-        request = f"{self.name}-{self._count}"
-        pending = _Pending(tensors, card, card_sha, now, deadline, traceparent, loop.create_future())
+        request = f"{self._token}-{self._count}"
+        pending = _Pending(tensors, card_sha, now, deadline, traceparent, loop.create_future())
         self._pending[request] = pending
         self._flight.accept(request, now=now, deadline=deadline)
         try:
@@ -221,24 +223,22 @@ class Client:
                 self._fail(action)
             else:
                 self._start(action, now)
-        due = self._flight.next_due(now)
-        if due is not None and due < self._next_due:
-            self._sooner.set()
+        self._alarm.reconsider()
 
     def _start(self, send: Send, now: float) -> None:
         pending = self._pending[send.request]
         if pending.sending is not None:
             pending.sending.cancel()  # still held up by an outage: this attempt takes its place
-        pending.sends[send.attempt] = (send, now)
-        if self._group is not None:
+        served = self._watch.served
+        if self._group is not None and served is not None:
+            pending.attempts[send.attempt] = (send, now, served.card)
             pending.sending = self._group.create_task(self._send(send, pending))
 
     async def _send(self, send: Send, pending: _Pending) -> None:
         now = asyncio.get_running_loop().time
         try:
-            served = self._watch.served
-            if send.plan.card_sha != pending.card_sha and served is not None:
-                check_tensors(served.card, pending.tensors)  # another model under the same deployment
+            if send.plan.card_sha != pending.card_sha:  # another model under the same deployment
+                check_tensors(pending.attempts[send.attempt][2], pending.tensors)
             heard = await send_request(
                 self._bus,
                 send,
@@ -247,18 +247,16 @@ class Client:
                 budget_ms=max(1.0, (pending.deadline - now()) * 1000),
                 traceparent=pending.traceparent,
             )
-        except (TooLargeError, WrongInputError) as error:
-            reason = "too-large" if isinstance(error, TooLargeError) else "bad-input"
-            if (gone := self._flight.refuse(send.request, reason, str(error))) is not None:
+        except tuple(_REFUSALS) as error:
+            if (gone := self._flight.refuse(send.request, _REFUSALS[type(error)], str(error))) is not None:
                 self._fail(gone)
         except BusError as error:
-            # The broker is away or refuses: the request waits with us, and goes again until its deadline.
+            # The broker is away: the request waits with us, and goes again until its deadline.
             _LOG.warning("%s was not sent: %s", send.request, error)
             self._flight.unheard(send.request, send.attempt, now=now())
         else:
-            if heard:
-                return
-            self._flight.unheard(send.request, send.attempt, now=now())
+            tell = self._flight.heard if heard else self._flight.unheard
+            tell(send.request, send.attempt, now=now())
         self._act()
 
     def _fail(self, gone: GiveUp) -> None:
@@ -292,28 +290,28 @@ class Client:
     def _answered(self, frame: Frame, now: float, outputs: dict[str, Array] | None) -> None:
         header = frame.header
         pending = self._pending.get(header.request)
-        if outputs is None or (pending is not None and not _fits(pending.card, outputs)):
+        if pending is None:
+            self._flight.answered(header.request, header.attempt, now=now)  # late or double: counted
+            return
+        send, sent_at, card = pending.attempts.get(header.attempt, (None, 0.0, None))
+        if send is None or card is None or outputs is None or not outputs.keys() >= {one.name for one in card.outputs}:
             self.rejected += 1
             return
-        if self._flight.answered(header.request, header.attempt, now=now) and pending is not None:
+        if self._flight.answered(header.request, header.attempt, now=now):
             del self._pending[header.request]
+            receipt = Receipt(
+                request=header.request,
+                deployment=self.deployment,
+                generation=header.generation,
+                route=f"r{send.route}: {send.plan.routes[send.route]}",
+                attempts=len(pending.attempts),
+                latency_ms=(now - pending.accepted_at) * 1000,
+                held_ms=(sent_at - pending.accepted_at) * 1000,
+                stages=header.trace,
+            )
             if not pending.result.done():
-                receipt = self._receipt(header, pending, now)
-                pending.result.set_result(Answer(header.request, outputs, receipt, pending.card.labels))
+                pending.result.set_result(Answer(header.request, outputs, receipt, card.labels))
         self._act()
-
-    def _receipt(self, header: FrameHeader, pending: _Pending, now: float) -> Receipt:
-        send, sent_at = pending.sends.get(header.attempt, next(reversed(pending.sends.values())))
-        return Receipt(
-            request=header.request,
-            deployment=self.deployment,
-            generation=header.generation,
-            route=f"r{send.route}: {send.plan.routes[send.route]}",
-            attempts=len(pending.sends),
-            latency_ms=(now - pending.accepted_at) * 1000,
-            held_ms=(sent_at - pending.accepted_at) * 1000,
-            stages=header.trace,
-        )
 
     # --- running -----------------------------------------------------------------------------------------------------
     async def _serve(self, answers: AsyncIterator[FrameDelivery], started: asyncio.Event) -> None:
@@ -322,32 +320,24 @@ class Client:
                 self._group = group
                 group.create_task(self._receive(answers, group), name="answers")
                 group.create_task(self._watch.run(), name="plan")
-                group.create_task(self._keep_time(), name="timers")
+                group.create_task(self._alarm.run(), name="timers")
                 started.set()
-        finally:
-            self._group = None
-            started.set()
-            for request in list(self._pending):
-                gone = self._flight.refuse(request, "closed", "the client was closed before an answer came")
-                if gone is not None:
-                    self._fail(gone)
-            self._watch.wake()
+        except BaseException as error:
+            self._end(started, error)
+            raise
 
-    def _check_running(self) -> None:
-        if self._group is None:
-            raise RequestFailedError("closed", "the client is not open: use it inside `async with Client(...)`")
-
-    async def _keep_time(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            self._sooner.clear()
-            due = self._flight.next_due(loop.time())
-            self._next_due = math.inf if due is None else due
-            try:
-                async with asyncio.timeout_at(due):
-                    await self._sooner.wait()
-            except TimeoutError:
-                self._act()
+    def _end(self, started: asyncio.Event, error: BaseException) -> None:
+        """Nobody waits for ever: what is open fails, with the reason when the client broke down."""
+        self._group = None
+        started.set()
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        if not isinstance(error, asyncio.CancelledError):
+            self._why_closed = ("client-failed", str(error))
+        for request in list(self._pending):
+            if (gone := self._flight.refuse(request, *self._why_closed)) is not None:
+                self._fail(gone)
+        self._watch.wake()
 
     def _plan_changed(self) -> None:
         served = self._watch.served
@@ -357,7 +347,3 @@ class Client:
     def _devices_changed(self) -> None:
         self._flight.devices(self._watch.held, now=asyncio.get_running_loop().time())
         self._act()
-
-
-def _fits(card: ModelCard, outputs: dict[str, Array]) -> bool:
-    return outputs.keys() >= {spec.name for spec in card.outputs}

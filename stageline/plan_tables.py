@@ -9,16 +9,20 @@ from rich.table import Table
 from schemas.deployment import Decision
 from schemas.model import ModelCard
 from schemas.plan import Plan, Prediction
+from stageline.tables import new_table
 
 
-def show_decision(console: Console, decision: Decision, plan: Plan | None, card: ModelCard | None = None) -> None:
-    """The plan stage by stage, what else was considered, and why."""
+def show_decision(
+    console: Console, decision: Decision, plan: Plan | None, card: ModelCard | None = None, *, on_paper: bool = False
+) -> None:
+    """The plan stage by stage, what else was considered, and why. `on_paper`: it was not deployed."""
     if decision.error:
         console.print(f"[red]{decision.deployment}: no plan.[/red] {escape(decision.error)}")
     if plan is not None:
+        state = "on paper, nothing was deployed" if on_paper else f"generation {plan.generation}, {decision.state}"
         console.print(
-            f"[bold]{plan.deployment}[/bold]: {plan.model}, for {plan.objective}, by policy {plan.policy}, "
-            f"generation {plan.generation} ({decision.state}, planned in {decision.planning_ms:.0f} ms)"
+            f"[bold]{plan.deployment}[/bold]: {plan.model}, for {plan.objective}, by policy {plan.policy} "
+            f"in {decision.planning_ms:.0f} ms ({state})"
         )
         for index, route in enumerate(plan.routes):
             console.print(f"  r{index}: {escape(str(route))}", markup=True, style="bold cyan")
@@ -35,12 +39,10 @@ def show_decision(console: Console, decision: Decision, plan: Plan | None, card:
 
 def stage_table(plan: Plan, card: ModelCard | None = None) -> Table:
     """One row per stage with its predicted times; weights where the card is known."""
-    table = Table(title=f"Predicted: {prediction_text(plan.predicted)}", title_justify="left")
-    for heading, justify in (
-        ("stage", "left"), ("device", "left"), ("blocks", "left"), ("weights MB", "right"), ("in ms", "right"),
-        ("compute ms", "right"), ("out ms", "right"), ("codec", "left"), ("share", "right"), ("window", "right"),
-    ):  # fmt: skip
-        table.add_column(heading, justify="right" if justify == "right" else "left")
+    table = new_table(
+        f"Predicted: {prediction_text(plan.predicted)}", "stage", "device", "blocks", ">weights MB", ">in ms",
+        ">compute ms", ">out ms", "codec", ">share", ">window",
+    )  # fmt: skip
     for number, route in enumerate(plan.routes):
         for place, stage in enumerate(route.stages):
             times = route.stage_predictions[place] if route.stage_predictions else None
@@ -62,11 +64,7 @@ def stage_table(plan: Plan, card: ModelCard | None = None) -> Table:
 
 def alternatives_table(decision: Decision) -> Table:
     """What was considered, the chosen plan first."""
-    table = Table(title="Considered", title_justify="left")
-    table.add_column("plan")
-    for heading in ("ms", "per s", "J"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table = new_table("Considered", "~plan", ">ms", ">per s", ">J", "~")
     for one in decision.alternatives:
         given = one.predicted
         figures = (

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from broker.bus import Bus
-from broker.delivery import Delivery
+from broker.delivery import Change, Delivery
 from schemas.deployment import Decision
 from schemas.model import ModelCard
 from schemas.plan import Plan
@@ -55,7 +55,7 @@ class PlanWatch:
             enter = stack.enter_async_context
             self._devices = await enter(self._bus.subscribe(DEVICE_STAGES))
             self._decisions = await enter(self._bus.subscribe(PLAN_DECISION, deployment=self._deployment))
-            self._plans = await enter(self._bus.subscribe(PLAN_CURRENT, deployment=self._deployment))
+            self._plans = await enter(self._bus.watch(PLAN_CURRENT, deployment=self._deployment))
             self._stack = stack.pop_all()
         return self
 
@@ -106,10 +106,10 @@ class PlanWatch:
                 self._settle()
             self.wake()
 
-    async def _follow_plans(self, plans: AsyncIterator[Delivery[Plan]], group: asyncio.TaskGroup) -> None:
-        async for delivery in plans:
-            self._plan = delivery.message
-            if self._plan.model != self._model:
+    async def _follow_plans(self, plans: AsyncIterator[Change[Plan]], group: asyncio.TaskGroup) -> None:
+        async for change in plans:
+            self._plan = change.message
+            if self._plan is not None and self._plan.model != self._model:
                 if self._following is not None:
                     self._following.cancel()
                 self._model = self._plan.model

@@ -73,12 +73,12 @@ class Receipt(Message):
 
     def table(self) -> Table:
         """One row per stage, for a terminal."""
-        from rich.table import Table  # noqa: PLC0415  a submitter without a terminal needs no rich
+        from stageline.tables import new_table  # noqa: PLC0415  a submitter without a terminal needs no rich
 
-        table = Table(title=str(self), title_justify="left")
-        table.add_column("stage")
-        for heading in ("wait ms", "compute ms", "codec ms", "in kB", "out kB", "energy"):
-            table.add_column(heading, justify="right")
+        table = new_table(str(self), "stage", ">wait ms", ">compute ms", ">codec ms", ">in kB", ">out kB", ">energy")
+        sources = dict.fromkeys(stage.energy_source for stage in self.stages if stage.energy_source)
+        table.caption = f"energy: {'; '.join(sources)}" if sources else None
+        table.caption_justify = "left"
         for stage in self.stages:
             table.add_row(
                 f"{stage.device}[{stage.first}:{stage.last})",
@@ -87,7 +87,7 @@ class Receipt(Message):
                 f"{stage.codec_ms:.1f}",
                 f"{stage.bytes_in / 1000:.1f}",
                 f"{stage.bytes_out / 1000:.1f}",
-                f"{stage.energy_j:.3g} J {stage.energy_method} ({stage.energy_source})" if stage.energy_source else "-",
+                f"{stage.energy_j:.3g} J {stage.energy_method}" if stage.energy_source else "-",
             )
         return table
 
@@ -121,7 +121,7 @@ class Answer:
         Scores that are not probabilities already (in 0..1, adding up to 1) go through softmax.
         """
         scores = self._scores()
-        best = np.argsort(scores)[::-1][:count]
+        best = np.argsort(-scores, kind="stable")[:count]
         return [Guess(self.labels[i] if i < len(self.labels) else f"class {i}", float(scores[i]), int(i)) for i in best]
 
     def _scores(self) -> NDArray[np.float64]:

@@ -7,9 +7,10 @@ guarantee of the whole system ends here: an accepted request resolves exactly on
 from __future__ import annotations
 
 import heapq
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final, Literal
 
 from schemas.frame import FrameFault
@@ -30,7 +31,7 @@ class Patience:
     floor_s: float = 1.0
     """No answer is taken for lost sooner than this, however fast the route."""
     grace_s: float = 1.0
-    """How long a superseded generation may still answer (it drains) before its requests go over the new plan."""
+    """How long at least a superseded generation may still answer (it drains) before its requests take the new plan."""
     fault_pause_s: float = 0.05
     """Before trying again after a fault; doubles with each attempt."""
     max_attempts: int = 12
@@ -85,12 +86,16 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One attempt: over which route of which plan, since when, and when it will be taken for lost."""
+    """One attempt: over which route of which plan, and since when."""
 
     plan: Plan
     route: int
     at: float
+    usual_s: float
+    """By when nearly every answer over this route is there."""
     patience_s: float
+    """How long its answer is waited for once the broker has it. Until then it is the bus that tries again."""
+    broker_has_it_at: float = math.inf
 
 
 @dataclass(slots=True)
@@ -191,6 +196,12 @@ class RequestsInFlight:
         self._take_back(one, now, pause_s=self._patience.fault_pause_s * 2 ** min(attempt, 5))
         return None
 
+    def heard(self, request: str, attempt: int, *, now: float) -> None:
+        """The broker has it, and somebody listens: from now on an answer is expected."""
+        one = self._under_way.get(request)
+        if one is not None and attempt == len(one.attempts) - 1:
+            one.attempts[-1] = replace(one.attempts[-1], broker_has_it_at=now)
+
     def unheard(self, request: str, attempt: int, *, now: float) -> None:
         """Nobody listened at the first stage of its route: it waits a little, or goes another way."""
         one = self._under_way.get(request)
@@ -230,7 +241,8 @@ class RequestsInFlight:
     def next_due(self, now: float) -> float | None:
         """When `due` should be asked again though nothing happens; None when only an event can change anything."""
         times = [self._deadlines[0][0]] if self._open and self._deadlines else []
-        times += [self._patient_until(one.attempts[-1]) for one in self._under_way.values()]
+        waits = (self._patient_until(one.attempts[-1]) for one in self._under_way.values())
+        times += [until for until in waits if until < math.inf]
         times += [self._paused[0][0]] if self._paused else []
         times += self.board.next_change(now) if self._waiting else []
         return min(times, default=None)
@@ -251,18 +263,19 @@ class RequestsInFlight:
         return sends
 
     def _send(self, one: _Request, plan: Plan, route: int, now: float) -> Send:
-        patience_s = self.board.patience_s(route, self._patience.floor_s) * 2 ** min(one.timeouts, 3)
+        usual_s = self.board.usual_s(route)
+        patience_s = max(self._patience.floor_s, usual_s) * 2 ** min(one.timeouts, 3)
         self.audit.resent += bool(one.attempts)
-        one.attempts.append(Sent(plan, route, now, patience_s))
+        one.attempts.append(Sent(plan, route, now, usual_s, patience_s))
         one.under_way = True
         self._under_way[one.name] = one
         return Send(one.name, len(one.attempts) - 1, plan, route, max(0.0, one.deadline - now) * 1000)
 
     def _patient_until(self, sent: Sent) -> float:
-        until = sent.at + sent.patience_s
+        until = sent.broker_has_it_at + sent.patience_s
         if self.board.plan is None or sent.plan is self.board.plan:
             return until
-        return min(until, max(sent.at, self._superseded_at) + self._patience.grace_s)
+        return min(until, max(sent.at, self._superseded_at) + max(self._patience.grace_s, sent.usual_s))
 
     def _time_out(self, one: _Request, now: float) -> None:
         sent = one.attempts[-1]

@@ -64,10 +64,10 @@ class Latency:
         self._stray_s += (abs(seconds - self._smooth_s) - self._stray_s) / 4
         self._smooth_s += (seconds - self._smooth_s) / 8
 
-    def patience_s(self, floor_s: float) -> float:
-        """How long an answer may take before it is taken for lost, seconds."""
-        expected_s = 3 * self._predicted_s if self._smooth_s is None else self._smooth_s + 4 * self._stray_s
-        return max(floor_s, expected_s)
+    @property
+    def usual_s(self) -> float:
+        """By when nearly every answer is there, seconds; 0 when nothing is known."""
+        return 3 * self._predicted_s if self._smooth_s is None else self._smooth_s + 4 * self._stray_s
 
 
 @dataclass(slots=True)
@@ -135,9 +135,9 @@ class RouteBoard:
             first_s, longest_s = (20 * _FIRST_PAUSE_S, _LONGEST_PAUSE_S) if heard else (_FIRST_PAUSE_S, 1.0)
             line.rest_until = now + min(first_s * 2 ** min(line.silences - 1, 10), longest_s)
 
-    def patience_s(self, route: int, floor_s: float) -> float:
-        """How long an answer over this route may take."""
-        return self._lines[route].latency.patience_s(floor_s)
+    def usual_s(self, route: int) -> float:
+        """By when nearly every answer over this route is there, seconds; 0 when nothing is known."""
+        return self._lines[route].latency.usual_s
 
     def see(self, held: Mapping[str, StagesHeld]) -> None:
         """Take in what the workers say they hold; a route that comes up starts with a clean sheet."""

@@ -18,9 +18,10 @@ from broker.address import BadAddressError
 from broker.bus import Bus
 from broker.connection import BusError
 from schemas.base import InvalidNameError
-from services.lifecycle import OperatorError
+from services.lifecycle import OperatorError, run
 from services.settings import load
 from stageline.settings import CommandSettings
+from stageline.tables import WIDE_COLUMNS
 
 DONE: Final = 0
 SOME_FAILED: Final = 1
@@ -40,9 +41,10 @@ class Report:
 
     def __init__(self, json_target: str | None) -> None:
         self._json_target = json_target
-        self.out = Console(quiet=json_target == "-", highlight=False, soft_wrap=not sys.stdout.isatty())
+        width = None if sys.stdout.isatty() else WIDE_COLUMNS
+        self.out = Console(quiet=json_target == "-", highlight=False, width=width)
         """Tables and results."""
-        self.err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
         """Progress and remarks."""
 
     def write_json(self, document: object) -> None:
@@ -61,7 +63,7 @@ class Report:
 
 def conduct(
     json_target: str | None,
-    work: Callable[[Report], Coroutine[Any, Any, int]],
+    work: Callable[[Report], Coroutine[Any, Any, int] | int],
     *,
     known: tuple[type[Exception], ...] = (),
 ) -> None:
@@ -69,14 +71,15 @@ def conduct(
 
     Args:
         json_target: the `--json` option.
-        work: returns the exit code.
+        work: returns the exit code, or a coroutine that does.
         known: further errors whose message is all that a person needs; exit code 2.
     """
     report = Report(json_target)
     expected: tuple[type[Exception], ...] = (*KNOWN_ERRORS, *known)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        code = asyncio.run(work(report))
+        outcome = work(report)
+        code = outcome if isinstance(outcome, int) else asyncio.run(outcome)
     except KeyboardInterrupt:
         code = INTERRUPTED
     except expected as error:
@@ -86,6 +89,19 @@ def conduct(
             raise
         code = _mend(report, _first(group))
     raise typer.Exit(code)
+
+
+def conduct_service(serve: Callable[[Report], Coroutine[Any, Any, int]], json_target: str | None) -> None:
+    """Run a command that lasts until it is interrupted, with a service's signals, log and exit codes."""
+    report = Report(json_target)
+    code = DONE
+
+    async def main() -> None:
+        nonlocal code
+        code = await serve(report)
+
+    failed = run(main)
+    raise typer.Exit(failed or code)
 
 
 def _mend(report: Report, error: BaseException) -> int:

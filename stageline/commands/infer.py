@@ -12,7 +12,6 @@ import numpy as np
 import typer
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from broker.bus import Bus
 from models.pictures import is_picture
@@ -21,7 +20,8 @@ from stageline.client import Client
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
 from stageline.inputs import is_array_file
-from stageline.receipts import Result
+from stageline.receipts import RequestFailedError, Result
+from stageline.tables import new_table
 
 
 def infer(
@@ -60,7 +60,10 @@ def infer(
         )
         outcome = _Outcome(name, top=top, save=save)
         async with client:
-            await client.ready(deadline_s)
+            try:
+                await client.ready(deadline_s)
+            except RequestFailedError as error:
+                raise MendError(error.detail) from error
             started = perf_counter()
             with _bar(report) as bar:
                 task = bar.add_task("inferring", total=len(files))
@@ -141,9 +144,7 @@ class _Outcome:
         self.results.append(result)
 
     def show(self, report: Report, *, receipts: bool) -> None:
-        table = Table()
-        for heading in ("file", "label", "probability", "ms", "route"):
-            table.add_column(heading, justify="right" if heading in ("probability", "ms") else "left", overflow="fold")
+        table = new_table(None, "~file", "~label", ">probability", ">ms", "~route")
         for row, result in zip(self.rows, self.results, strict=True):
             if result.answer is None:
                 table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")

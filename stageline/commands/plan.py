@@ -24,6 +24,7 @@ from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
 from stageline.deploying import NoSuchModelError
 from stageline.plan_tables import plan_document, prediction_text, show_decision
+from stageline.tables import new_table
 from stageline.wishes import BadWishError, make_wish
 
 
@@ -94,9 +95,7 @@ async def _served(report: Report, bus: Bus, deployment: str | None) -> int:
 
 
 def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:
-    table = Table()
-    for heading in ("deployment", "state", "generation", "routes", "predicted"):
-        table.add_column(heading)
+    table = new_table(None, "deployment", "state", ">generation", "~routes", "~predicted")
     for name, decision in sorted(decisions.items()):
         served = plans.get(name)
         routes = str(served).replace(" | ", "\n") if served else decision.error or decision.explanation
@@ -129,8 +128,7 @@ async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
         made, decision = await asyncio.to_thread(make_plan, question, Ground(card, devices, left_out), facts)
     except PlanningError as error:
         return _no_plan(report, wish, str(error))
-    report.out.print("[dim]On paper: nothing was deployed.[/dim]")
-    show_decision(report.out, decision, made, card)
+    show_decision(report.out, decision, made, card, on_paper=True)
     report.write_json({**plan_document(decision, made), "dry_run": True})
     return DONE
 

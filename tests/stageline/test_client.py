@@ -17,7 +17,7 @@ from broker.embedded import EmbeddedBroker
 from models.pictures import UnreadablePictureError
 from schemas.base import InvalidNameError
 from schemas.deployment import Decision
-from schemas.frame import ErrorCode
+from schemas.frame import ErrorCode, encode_frame
 from schemas.model import Preprocess
 from schemas.topics import ANSWER, PLAN_DECISION
 from stageline.client import Client
@@ -271,6 +271,50 @@ async def test_malformed_answers_are_counted_and_dropped(line, client_of) -> Non
     await line.serve("a")
     async with client_of() as client:
         assert np.array_equal((await client.submit(X)).output, 2 * X)
+
+
+async def test_answers_that_nobody_asked_for_or_that_lack_outputs_are_dropped(line, client_of) -> None:
+    async def forged(fake, delivery: FrameDelivery) -> None:
+        header = delivery.frame.header
+        reply = header.model_copy(update={"kind": "answer", "tensors": ()})
+        for update, outputs in (
+            ({"request": "stranger"}, {"y": X}),
+            ({"attempt": 7}, {"y": X}),
+            ({}, {"z": X}),
+        ):
+            payload = encode_frame(reply.model_copy(update=update), outputs)
+            await fake.bus.send_frame(ANSWER, payload, expiry_s=5, correlation="x", submitter=header.submitter)
+        await fake.answer(delivery)
+
+    line.behaviour = forged
+    await line.serve("a")
+    async with client_of() as client:
+        assert np.array_equal((await client.submit(X)).output, 2 * X)
+        assert client.rejected == 2
+        assert (client.audit.answered, client.audit.late_dropped, client.audit.lost) == (1, 1, 0)
+
+
+async def test_a_user_who_may_not_submit_is_told_so_at_once(root: str, running_line) -> None:
+    acl = f"topic read {root}/#\ntopic write {root}/answer/+\n" + "".join(
+        f"topic write {root}/{state}\n" for state in ("model/+/card", "device/+/stages", "plan/+/current")
+    )
+    with EmbeddedBroker(acl=acl) as broker:
+        async with running_line(broker, root) as line:
+            await line.serve("a")
+            async with Client(broker.url, deployment="d", root=root, deadline_s=10) as client:
+                with pytest.raises(RequestFailedError, match="Check its access rules") as caught:
+                    await client.submit(X)
+    assert caught.value.reason == "not-allowed"
+
+
+async def test_a_frame_that_the_broker_will_not_pass_is_told_with_the_limit(root: str, running_line, make_card) -> None:
+    with EmbeddedBroker({"max_packet_size": "20000"}) as broker:
+        async with running_line(broker, root) as line:
+            await line.serve("a", card=make_card(shape=(1, 100, 100)))
+            async with Client(broker.url, deployment="d", root=root, deadline_s=10) as client:
+                with pytest.raises(RequestFailedError, match="max_packet_size") as caught:
+                    await client.submit(np.zeros((1, 100, 100), np.float32))
+    assert caught.value.reason == "too-large"
 
 
 async def test_pictures_are_read_and_one_that_cannot_be_read_fails_alone(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from schemas.frame import ErrorCode, FrameFault
-from schemas.plan import Plan, Route, Stage, stage_id
+from schemas.plan import Plan, Prediction, Route, Stage, stage_id
 from schemas.stages import HeldStage, StagesHeld
 from stageline.requests_in_flight import GiveUp, Patience, RequestsInFlight, Send
 
@@ -51,6 +51,19 @@ def sends(actions: list[Send | GiveUp]) -> list[tuple[str, int, int]]:
     return [(one.request, one.attempt, one.route) for one in actions if isinstance(one, Send)]
 
 
+def act(flight: RequestsInFlight, now: float) -> list[Send | GiveUp]:
+    """Do what is due, with a broker that takes everything at once."""
+    actions = flight.due(now)
+    for one in actions:
+        if isinstance(one, Send):
+            flight.heard(one.request, one.attempt, now=now)
+    return actions
+
+
+def go(flight: RequestsInFlight, now: float) -> list[tuple[str, int, int]]:
+    return sends(act(flight, now))
+
+
 def give_ups(actions: list[Send | GiveUp]) -> list[tuple[str, str]]:
     return [(one.request, one.reason) for one in actions if isinstance(one, GiveUp)]
 
@@ -76,23 +89,23 @@ def test_requests_wait_for_a_plan_and_fail_clearly_when_none_comes() -> None:
 def test_only_what_the_windows_hold_is_sent_and_the_oldest_goes_first(flight: RequestsInFlight) -> None:
     for name in "xyz":
         flight.accept(name, now=0.0, deadline=9.0)
-    assert sends(flight.due(0.0)) == [("x", 0, 0), ("y", 0, 1)]
+    assert go(flight, 0.0) == [("x", 0, 0), ("y", 0, 1)]
     assert flight.answered("y", 0, now=0.1)
-    assert sends(flight.due(0.1)) == [("z", 0, 1)]
+    assert go(flight, 0.1) == [("z", 0, 1)]
 
 
 def test_a_request_without_answer_goes_again_by_another_route(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     assert flight.next_due(0.0) == 1.0
-    assert sends(flight.due(1.0)) == [("x", 1, 1)]
+    assert go(flight, 1.0) == [("x", 1, 1)]
     assert flight.audit.resent == 1
 
 
 def test_the_first_answer_counts_and_every_other_is_dropped(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
-    flight.due(1.0)
+    go(flight, 0.0)
+    go(flight, 1.0)
     assert flight.answered("x", 0, now=1.1)
     assert not flight.answered("x", 1, now=1.2)
     assert not flight.answered("stranger", 0, now=1.3)
@@ -105,10 +118,21 @@ def test_waits_grow_while_a_single_route_stays_silent() -> None:
     flight.accept("x", now=0.0, deadline=100.0)
     times, now = [], 0.0
     for _ in range(5):
-        if sends(flight.due(now)):
+        if go(flight, now):
             times.append(now)
         now = flight.next_due(now) or now
     assert times == [0.0, 1.0, 3.0, 7.0, 15.0]
+
+
+def test_what_the_broker_has_not_got_yet_is_not_sent_again() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.accept("x", now=0.0, deadline=60.0)
+    assert sends(flight.due(0.0)) == [("x", 0, 0)]
+    assert flight.next_due(0.0) == 60.0
+    assert flight.due(30.0) == []
+    flight.heard("x", 0, now=30.0)
+    assert flight.next_due(30.0) == 31.0
 
 
 def test_a_request_is_given_up_after_so_many_attempts() -> None:
@@ -118,7 +142,7 @@ def test_a_request_is_given_up_after_so_many_attempts() -> None:
     seen: list[tuple[str, str]] = []
     now: float | None = 0.0
     while now is not None and not seen:
-        seen = give_ups(flight.due(now))
+        seen = give_ups(act(flight, now))
         now = flight.next_due(now)
     assert seen == [("x", "no-answer")]
 
@@ -127,35 +151,47 @@ def test_what_was_under_way_on_a_device_that_left_goes_again_at_once(flight: Req
     plan = flight.board.plan
     flight.devices({one: worker(one, plan) for one in "ab"}, now=0.0)
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     flight.devices({"a": worker("a", plan, online=False), "b": worker("b", plan)}, now=0.2)
-    assert sends(flight.due(0.2)) == [("x", 1, 1)]
+    assert go(flight, 0.2) == [("x", 1, 1)]
 
 
 def test_a_device_reborn_unseen_has_lost_what_was_under_way_on_it(flight: RequestsInFlight) -> None:
     plan = flight.board.plan
     flight.devices({one: worker(one, plan) for one in "ab"}, now=0.0)
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     flight.devices({"a": worker("a", None, boot="b2"), "b": worker("b", plan)}, now=0.2)
-    assert sends(flight.due(0.2)) == [("x", 1, 1)]
+    assert go(flight, 0.2) == [("x", 1, 1)]
 
 
 def test_a_superseded_generation_has_a_grace_to_answer_and_then_the_new_plan_is_used(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     flight.accept("y", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     flight.follow(make_plan(2, (("c",),)), now=0.5)
-    assert sends(flight.due(0.5)) == []
+    assert go(flight, 0.5) == []
     assert flight.answered("x", 0, now=0.6)
     assert flight.next_due(0.6) == 1.0
-    assert sends(flight.due(1.5)) == [("y", 1, 0)]
+    assert go(flight, 1.5) == [("y", 1, 0)]
+
+
+def test_a_slow_superseded_generation_has_as_long_as_its_answers_usually_take() -> None:
+    flight = RequestsInFlight()
+    slow = make_plan(1, (("a",),))
+    predicted = Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)
+    slow = slow.model_copy(update={"routes": (slow.routes[0].model_copy(update={"predicted": predicted}),)})
+    flight.follow(slow, now=0.0)
+    flight.accept("x", now=0.0, deadline=60.0)
+    go(flight, 0.0)
+    flight.follow(make_plan(2, (("b",),)), now=0.5)
+    assert flight.next_due(0.5) == 6.0
 
 
 @pytest.mark.parametrize("code", ["bad-input", "expired", "too-large", "bad-frame"])
 def test_a_final_fault_is_the_one_failure(flight: RequestsInFlight, code: ErrorCode) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     failure = flight.faulted("x", 0, fault(code), now=0.1)
     assert failure == GiveUp("x", code, "it said so", "a")
     assert flight.faulted("x", 0, fault(code), now=0.2) is None
@@ -164,36 +200,36 @@ def test_a_final_fault_is_the_one_failure(flight: RequestsInFlight, code: ErrorC
 
 def test_a_draining_stage_sends_the_request_another_way_after_a_short_pause(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     assert flight.faulted("x", 0, fault("draining"), now=0.1) is None
     assert flight.due(0.1) == []
-    assert sends(flight.due(flight.next_due(0.1) or 0)) == [("x", 1, 1)]
+    assert go(flight, flight.next_due(0.1) or 0) == [("x", 1, 1)]
 
 
 def test_a_stage_that_keeps_failing_is_reported_after_two_more_tries(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     now = 0.0
     for attempt in range(2):
-        flight.due(now)
+        go(flight, now)
         assert flight.faulted("x", attempt, fault("stage-failed"), now=now) is None
         now = flight.next_due(now) or now
-    flight.due(now)
+    go(flight, now)
     assert flight.faulted("x", 2, fault("stage-failed"), now=now) == GiveUp("x", "stage-failed", "it said so", "a")
 
 
 def test_a_fault_of_a_replaced_attempt_changes_nothing(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
-    flight.due(1.0)
+    go(flight, 0.0)
+    go(flight, 1.0)
     assert flight.faulted("x", 0, fault("stage-failed"), now=1.1) is None
     assert flight.answered("x", 1, now=1.2)
 
 
 def test_unheard_requests_go_elsewhere_and_do_not_count_as_attempts(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     flight.unheard("x", 0, now=0.0)
-    assert sends(flight.due(0.0)) == [("x", 0, 1)]
+    assert go(flight, 0.0) == [("x", 0, 1)]
 
 
 def test_a_late_failure_names_the_devices_that_are_offline() -> None:
@@ -209,7 +245,7 @@ def test_a_late_failure_names_the_devices_that_are_offline() -> None:
 
 def test_refusing_resolves_once(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
-    flight.due(0.0)
+    go(flight, 0.0)
     assert flight.refuse("x", "closed", "the client was closed") is not None
     assert flight.refuse("x", "closed", "the client was closed") is None
     assert not flight.answered("x", 0, now=1.0)
@@ -294,6 +330,13 @@ class Line(RuleBasedStateMachine):
         failure = self.flight.faulted(send.request, send.attempt, fault(code), now=self.now)
         if failure is not None:
             self.resolve(failure.request, failure.reason)
+        self.act()
+
+    @precondition(lambda self: self.latest)
+    @rule(data=st.data())
+    def heard(self, data: st.DataObject) -> None:
+        send = data.draw(st.sampled_from(sorted(self.latest.values(), key=lambda one: one.request)))
+        self.flight.heard(send.request, send.attempt, now=self.now)
         self.act()
 
     @precondition(lambda self: self.latest)

@@ -64,12 +64,12 @@ def test_a_route_of_no_weight_serves_only_when_it_is_the_only_one_left() -> None
 
 def test_patience_starts_from_the_prediction_and_then_follows_what_is_seen() -> None:
     latency = Latency(0.5)
-    assert latency.patience_s(1.0) == pytest.approx(1.5)
+    assert latency.usual_s == pytest.approx(1.5)
     for _ in range(50):
         latency.observe(4.0)
     assert latency.observed_s == pytest.approx(4.0)
-    assert 4.0 <= latency.patience_s(1.0) < 5.0
-    assert Latency(None).patience_s(1.0) == 1.0
+    assert 4.0 <= latency.usual_s < 5.0
+    assert Latency(None).usual_s == 0.0
 
 
 def test_no_more_than_the_window_is_under_way_on_a_route() -> None:
@@ -129,4 +129,4 @@ def test_a_device_that_comes_back_starts_with_a_clean_sheet() -> None:
 
 def test_predictions_set_the_first_patience() -> None:
     slow = route("a").model_copy(update={"predicted": Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)})
-    assert RouteBoard(plan(slow)).patience_s(0, 1.0) == pytest.approx(6.0)
+    assert RouteBoard(plan(slow)).usual_s(0) == pytest.approx(6.0)

@@ -1,0 +1,97 @@
+"""`stageline hub`: the broker and the planner, as two child processes of one command."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from broker.embedded import MosquittoMissingError
+from services.lifecycle import OperatorError
+from stageline.commands import options
+from stageline.commands.conduct import DONE, Report, conduct, conduct_service, settings_of
+from stageline.credentials import CredentialsError, HubFiles, init_hub
+from stageline.hub_broker import HubBroker, HubError, check_port, hub_broker, until_listening
+from stageline.processes import Child, python_module, running, until_one_ends
+from stageline.settings import CommandSettings
+
+
+def hub(
+    init: Annotated[
+        bool, typer.Option("--init", help="Set up users, so that other machines may connect; then run it without.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the broker listens.")] = 1883,
+    bind: Annotated[str, typer.Option("--bind", help="With --init: the address to listen on.")] = "0.0.0.0",  # noqa: S104
+    library: options.Library = None,
+    hub_dir: options.HubDir = None,
+    root: options.Root = None,
+    json: options.Json = None,
+) -> None:
+    """Run the broker (mosquitto) and the planner until interrupted; the machine with the models runs this.
+
+    Without users it listens on this machine only. To let others in:
+
+    stageline hub --init          (once: users, passwords, access rules)
+
+    stageline invite pi4          (for each device: prints the line to run there)
+
+    stageline hub
+
+    For a hub that starts at boot, see `stageline install hub`. With --json FILE the addresses are written once it is
+    up. Exit codes: 0 interrupted; 1 broker or planner ended by itself; 2 to mend: mosquitto is missing, the port is
+    taken, users exist already.
+    """
+    known = (CredentialsError, HubError, MosquittoMissingError)
+    if init:
+        conduct(json, lambda report: _init(report, settings_of(hub_dir=hub_dir, root=root), bind, port), known=known)
+
+    async def serve(report: Report) -> int:
+        settings = settings_of(library=library, hub_dir=hub_dir, root=root)
+        try:
+            return await _serve(report, settings, hub_broker(settings.hub_files_dir, port=port))
+        except known as error:
+            raise OperatorError(str(error)) from error
+
+    conduct_service(serve, json)
+
+
+async def _init(report: Report, settings: CommandSettings, bind: str, port: int) -> int:
+    files = HubFiles(settings.hub_files_dir)
+    init_hub(files, bind=bind, port=port, root=settings.root)
+    report.out.print(f"Users and access rules are in {files.directory}. From now on nobody gets in without a password.")
+    report.out.print("Let devices in with:  stageline invite NAME\nThen run it:          stageline hub")
+    report.write_json({"hub_dir": str(files.directory), "bind": bind, "port": port})
+    return DONE
+
+
+async def _serve(report: Report, settings: CommandSettings, broker: HubBroker) -> int:
+    check_port(broker.port)
+    environment = {
+        "STAGELINE_BROKER": broker.planner_url,
+        "STAGELINE_ROOT": settings.root,
+        "STAGELINE_LIBRARY": str(settings.library_dir),
+    }
+    async with AsyncExitStack() as stack:
+        mosquitto = await stack.enter_async_context(running(broker.child))
+        await until_listening(broker.port, mosquitto)
+        planner = await stack.enter_async_context(
+            running(Child("planner", python_module("services.planner.main"), environment))
+        )
+        where = "for those with a password" if broker.open_to_others else "for this machine only"
+        report.out.print(f"[bold]The hub is up[/bold], {where}. Models: {escape(str(settings.library_dir))}")
+        report.out.print(f"  a device joins    {escape(broker.join_line)}")
+        report.out.print(f"  watch everything  {escape(broker.watch_line)}")
+        if not broker.open_to_others:
+            report.out.print("  let others in     stageline hub --init")
+        report.write_json(
+            {
+                "port": broker.port,
+                "loopback_only": not broker.open_to_others,
+                "join": broker.join_line,
+                "watch": broker.watch_line,
+                "pids": {"mosquitto": mosquitto.pid, "planner": planner.pid},
+            }
+        )
+        return await until_one_ends({"mosquitto": mosquitto, "planner": planner})

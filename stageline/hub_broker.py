@@ -1,0 +1,119 @@
+"""The hub's own mosquitto: on loopback for anybody here, or for users who were let in (`hub --init`, `invite`)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from broker.address import BrokerAddress
+from broker.embedded import TEMPLATE, configure, find_mosquitto
+from stageline.credentials import HubFiles, reachable_host
+from stageline.processes import Child
+
+_LOOPBACK: Final = "127.0.0.1"
+_START_TIMEOUT_S: Final = 10.0
+
+
+class HubError(Exception):
+    """The hub's broker cannot be started; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class HubBroker:
+    """How to start it, how the planner reaches it, and the lines that people are shown."""
+
+    child: Child
+    planner_url: str
+    port: int
+    join_line: str
+    watch_line: str
+    open_to_others: bool
+
+
+def hub_broker(directory: Path, *, port: int) -> HubBroker:
+    """Configure the hub's broker: with users where there are some, for this machine only where there are none.
+
+    Args:
+        directory: the hub's own; a configuration is written there.
+        port: for a hub without users; one with users has its port in its configuration.
+
+    Raises:
+        broker.embedded.MosquittoMissingError: mosquitto is not installed.
+    """
+    files = HubFiles(directory)
+    mosquitto = find_mosquitto()
+    if files.exist():
+        planner_url = files.planner_address.read_text(encoding="utf-8").strip()
+        port = BrokerAddress.parse(planner_url).port
+        return HubBroker(
+            child=Child("mosquitto", [mosquitto, "-c", str(files.conf)]),
+            planner_url=planner_url,
+            port=port,
+            join_line="stageline invite NAME     (here, for each device; prints the line to run there)",
+            watch_line=f"mosquitto_sub -h {reachable_host()} -p {port} -u USER -P PASSWORD -v -t 'stageline/#'",
+            open_to_others=True,
+        )
+    url = f"mqtt://{_LOOPBACK}:{port}"
+    directory.mkdir(parents=True, exist_ok=True)
+    conf = directory / "loopback.conf"
+    # Nobody is kept out here, so who comes and goes is no news.
+    listen: dict[str, str | None] = {
+        "listener": f"{port} {_LOOPBACK}",
+        "connection_messages": "false",
+        **_memory(directory),
+    }
+    conf.write_text(configure(TEMPLATE.read_text(encoding="utf-8"), listen), encoding="utf-8")
+    return HubBroker(
+        child=Child("mosquitto", [mosquitto, "-c", str(conf)]),
+        planner_url=url,
+        port=port,
+        join_line=f"stageline join {url} --name NAME     (on this machine)",
+        watch_line=f"mosquitto_sub -h {_LOOPBACK} -p {port} -v -t 'stageline/#'",
+        open_to_others=False,
+    )
+
+
+def check_port(port: int) -> None:
+    """Raise HubError when something listens there already."""
+    with socket.socket() as probe:
+        if probe.connect_ex((_LOOPBACK, port)) == 0:
+            raise HubError(
+                f"something listens on port {port} already, probably the system's own mosquitto. Use that one "
+                "(`sudo stageline install hub` sets it up), stop it (`sudo systemctl stop mosquitto`), or choose --port"
+            )
+
+
+async def until_listening(port: int, process: asyncio.subprocess.Process) -> None:
+    """Return when the broker accepts connections.
+
+    Raises:
+        HubError: it ended, or took too long.
+    """
+    try:
+        async with asyncio.timeout(_START_TIMEOUT_S):
+            while process.returncode is None:
+                try:
+                    _, writer = await asyncio.open_connection(_LOOPBACK, port)
+                except OSError:
+                    await asyncio.sleep(0.02)
+                else:
+                    writer.close()
+                    return
+    except TimeoutError:
+        raise HubError(f"mosquitto does not listen on port {port} after {_START_TIMEOUT_S:g} s") from None
+    raise HubError(f"mosquitto ended with status {process.returncode}; the lines above say why")
+
+
+def _memory(directory: Path) -> dict[str, str | None]:
+    """Where what is retained survives a restart of the hub."""
+    if os.geteuid() == 0:
+        # mosquitto gives root's rights up, and root's own folders are closed to it then. Its package's folder is not.
+        kept = Path("/var/lib/mosquitto").is_dir()
+        return {} if kept else {"persistence": "false", "persistence_location": None, "autosave_interval": None}
+    data = directory / "data"
+    data.mkdir(exist_ok=True, mode=0o700)
+    return {"persistence_location": f"{data}/"}

@@ -1,0 +1,81 @@
+"""Several processes as one: they start together, and when one ends or we are told to stop, all end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.lifecycle import EXIT_CRASHED, EXIT_MEND
+
+_LOG = logging.getLogger(__name__)
+_PATIENCE_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to run; `environment` is added to ours (passwords go there: anybody can read a command line)."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def python_module(module: str, *arguments: str) -> list[str]:
+    """The command that runs one of our modules with this very Python."""
+    return [sys.executable, "-m", module, *arguments]
+
+
+@contextlib.asynccontextmanager
+async def running(child: Child) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A child process while inside; told to end (SIGTERM) when left, and made to when it does not."""
+    process = await asyncio.create_subprocess_exec(
+        *_tied(), *child.command, env={**os.environ, **child.environment}, stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield process
+    finally:
+        await _end(process)
+
+
+async def until_one_ends(processes: Mapping[str, asyncio.subprocess.Process]) -> int:
+    """Wait until one of them ends by itself, which none should; says which, and returns what our exit code should be.
+
+    A service's 2 (somebody must mend something) is ours too; everything else is a crash, 1.
+    """
+    waits = {asyncio.create_task(process.wait()): name for name, process in processes.items()}
+    try:
+        done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+    ended = done.pop()
+    status = ended.result()
+    _LOG.error("%s ended with status %d; its last lines say why", waits[ended], status)
+    return EXIT_MEND if status == EXIT_MEND else EXIT_CRASHED
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+def _tied() -> list[str]:
+    """A prefix that has the kernel end a child whose parent was killed; nothing where there is no setpriv."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -1,0 +1,598 @@
+"""Every command from the outside: what it prints, what JSON it writes, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from broker.bus import Bus
+from broker.embedded import EmbeddedBroker
+from schemas.deployment import Alternative, Decision, HubStatus
+from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
+from schemas.model import ModelCard, Preprocess
+from schemas.plan import Prediction
+from schemas.stages import StagesHeld, StageTiming, Timing
+from schemas.topics import (
+    DEPLOYMENT,
+    DEVICE_INFO,
+    DEVICE_PROFILE,
+    DEVICE_STAGES,
+    DEVICE_STATUS,
+    DEVICE_TELEMETRY,
+    DEVICE_TIMING,
+    HUB_STATUS,
+    MODEL_CARD,
+    PLAN_DECISION,
+)
+from stageline.cli import COMMANDS, app
+
+runner = CliRunner()
+
+
+class Background:
+    """An event loop on a thread, for what must go on while a command runs its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+
+    def run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
+
+    def close(self) -> None:
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join()
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+
+class House:
+    """A hub in a thread: a fake line that answers, and a fake planner that serves `doubler` and refuses `giant`."""
+
+    def __init__(self, url: str, root: str, line: Any, card: ModelCard) -> None:
+        self.url = url
+        self.root = root
+        self.line = line
+        self.card = card
+
+    def args(self, *arguments: object) -> list[str]:
+        return [*map(str, arguments), "--broker", self.url, "--root", self.root]
+
+    def invoke(self, *arguments: object) -> Any:
+        return runner.invoke(app, self.args(*arguments))
+
+    def json(self, *arguments: object, code: int = 0) -> Any:
+        result = self.invoke(*arguments, "--json", "-")
+        assert result.exit_code == code, result.output
+        return json.loads(result.stdout)
+
+    async def furnish(self) -> None:
+        """Cards, a planner, one device that computes and one that left."""
+        bus = self.line.bus
+        giant = self.card.model_copy(update={"name": "giant"})
+        for card in (self.card, giant):
+            await bus.publish(MODEL_CARD, card, model=card.name)
+        await bus.publish(HUB_STATUS, HubStatus(online=True, boot_id="h1", version="0.1.0"))
+        model = PowerModel(idle_w=2, busy_w=6, method="modelled", source="table")
+        info = DeviceInfo(
+            device="pi4", boot_id="m1", hostname="pi4", machine="Raspberry Pi 4", architecture="aarch64", cores=4,
+            capacity_cores=4.0, memory_bytes=4 << 30, power=model,
+        )  # fmt: skip
+        telemetry = Telemetry(
+            device="pi4", boot_id="m1", sequence=1, unix_time=time.time(), load=0.25, capacity_cores=4.0,
+            memory_free_bytes=1 << 30, memory_bytes=4 << 30, temperature_c=51.0,
+            power=Power(watts=3.0, method="modelled", source="table"),
+            link=LinkMeasure(rtt_ms=2.0, up_mbps=90, down_mbps=95, probe_bytes=1000, age_s=1.0),
+        )  # fmt: skip
+        profile = Profile(
+            device="pi4", boot_id="w1", model="doubler", card_sha=self.card.sha256, backend="onnxruntime", threads=1,
+            block_ms=(5.0,), frame_ms=0.5, frame_ms_per_mb=1.0, rounds=9, capacity_cores=4.0,
+        )  # fmt: skip
+        worker = StagesHeld(
+            device="pi4", boot_id="w1", online=True, memory_budget_bytes=1 << 30, max_packet_bytes=1 << 26
+        )
+        await bus.publish(DEVICE_STATUS, DeviceStatus(device="pi4", boot_id="m1", online=True), device="pi4")
+        await bus.publish(DEVICE_INFO, info, device="pi4")
+        await bus.publish(DEVICE_TELEMETRY, telemetry, device="pi4")
+        await bus.publish(DEVICE_PROFILE, profile, device="pi4", model="doubler")
+        await bus.publish(DEVICE_STAGES, worker, device="pi4")
+        gone = StagesHeld(device="nano", boot_id="w2", online=False, reason="connection lost")
+        await bus.publish(DEVICE_STAGES, gone, device="nano")
+
+    async def plan(self) -> None:
+        """A planner's answers to what `deploy` and `undeploy` ask."""
+        bus = self.line.bus
+        async with bus.watch(DEPLOYMENT) as wishes:
+            self.planning.set()
+            async for change in wishes:
+                name, wish = change.parameters["deployment"], change.message
+                if wish is None:
+                    decision = Decision(deployment=name, generation=1, requested=0.0, state="removed")
+                elif wish.model == "giant":
+                    decision = Decision(
+                        deployment=name, generation=0, requested=wish.requested, state="failed",
+                        error="pi4 lacks 400 MB of memory",
+                    )  # fmt: skip
+                else:
+                    await self.line.serve("pi4", card=self.card, deployment=name)
+                    predicted = Prediction(latency_ms=10, throughput_rps=100, energy_j=0.1)
+                    chosen = Alternative(
+                        label="chosen", plan="r0: pi4[0:1)", feasible=True, predicted=predicted, reason="one device"
+                    )
+                    decision = Decision(
+                        deployment=name, generation=1, requested=wish.requested, state="serving", plan="r0: pi4[0:1)",
+                        predicted=predicted, explanation="Not split: the model is one block.", decided_by="compute",
+                        alternatives=(chosen,),
+                    )  # fmt: skip
+                await bus.publish(PLAN_DECISION, decision, deployment=name)
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        self.planning = asyncio.Event()
+        await self.furnish()
+        task = asyncio.create_task(self.plan())
+        await self.planning.wait()
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.fixture
+def background() -> Iterator[Background]:
+    one = Background()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def house(
+    background: Background, broker: EmbeddedBroker, root: str, running_line: Callable[..., Any], make_card: Any
+) -> Iterator[House]:
+    card = make_card(shape=(1, 8, 8, 3), dtype="uint8", preprocess=Preprocess(resize=8, crop=8))
+    stack = AsyncExitStack()
+
+    async def start() -> House:
+        line = await stack.enter_async_context(running_line(broker, root, deployment="pictures"))
+        made = House(broker.url, root, line, card)
+        await stack.enter_async_context(made.open())
+        return made
+
+    made = background.run(start())
+    yield made
+    background.run(stack.aclose())
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "red.png"
+    Image.new("RGB", (20, 12), (250, 10, 10)).save(path)
+    return path
+
+
+@pytest.fixture
+def served(house: House) -> House:
+    assert house.invoke("deploy", "doubler", "--name", "pictures").exit_code == 0
+    return house
+
+
+# --- the command line itself -----------------------------------------------------------------------------------------
+def test_help_lists_every_command_in_groups_and_says_what_exit_codes_mean() -> None:
+    result = runner.invoke(app, ["--help"])
+    assert result.exit_code == 0
+    for word in (*COMMANDS, "Start here", "Models and plans", "Use and watch", "Exit codes", "STAGELINE_BROKER"):
+        assert word in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_each_command_has_help_that_says_what_its_exit_codes_mean(name: str) -> None:
+    result = runner.invoke(app, [name, "--help"])
+    assert result.exit_code == 0
+    assert "Exit codes" in " ".join(result.output.split())
+
+
+def test_help_imports_nothing_heavy() -> None:
+    heavy = ["numpy", "pydantic", "onnxruntime", "onnx", "torch", "aiomqtt", "PIL"]
+    code = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom stageline.cli import app\n"
+        "CliRunner().invoke(app, ['--help'])\n"
+        f"print([name for name in {heavy!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_mistyped_command_gets_a_suggestion() -> None:
+    result = runner.invoke(app, ["depoly"])
+    assert result.exit_code == 2
+    assert "deploy" in result.output
+
+
+def test_the_version_is_printed() -> None:
+    assert re.fullmatch(r"stageline \d+\.\d+\.\d+\n", runner.invoke(app, ["--version"]).output)
+
+
+NEED_A_BROKER = {
+    "models": ["models"], "deploy": ["deploy", "x"], "undeploy": ["undeploy", "x"], "plan": ["plan"],
+    "infer": ["infer", "x.png"], "top": ["top", "--once"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(NEED_A_BROKER))
+def test_an_unreachable_broker_is_one_line_and_exit_code_2(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAGELINE_CONNECT_TIMEOUT_S", "0.2")
+    monkeypatch.setenv("STAGELINE_BROKER", "mqtt://127.0.0.1:9")
+    result = runner.invoke(app, NEED_A_BROKER[name])
+    assert result.exit_code == 2
+    assert "127.0.0.1:9" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_join_says_at_once_that_the_broker_cannot_be_reached() -> None:
+    environment = {"STAGELINE_CONNECT_TIMEOUT_S": "0.2", "PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    command = [sys.executable, "-m", "stageline.cli", "join", "mqtt://127.0.0.1:9", "--name", "pi4"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "127.0.0.1:9" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_errors_are_json_too_where_json_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STAGELINE_CONNECT_TIMEOUT_S", "0.2")
+    target = tmp_path / "deep" / "out.json"
+    result = runner.invoke(app, ["models", "--broker", "mqtt://127.0.0.1:9", "--json", str(target)])
+    assert result.exit_code == 2
+    assert "127.0.0.1:9" in json.loads(target.read_text())["error"]
+
+
+def test_an_address_that_cannot_be_understood_is_exit_code_2() -> None:
+    result = runner.invoke(app, ["models", "--broker", "http://hub"])
+    assert result.exit_code == 2
+    assert "mqtt://" in result.output
+
+
+# --- models and plans ------------------------------------------------------------------------------------------------
+def test_models_lists_what_the_hub_offers(house: House) -> None:
+    listed = house.json("models")
+    assert [one["name"] for one in listed] == ["doubler", "giant"]
+    assert "doubler" in house.invoke("models").stdout
+
+
+def test_models_lists_a_library_without_asking_anybody(tmp_path: Path) -> None:
+    result = runner.invoke(app, ["models", "--local", "--library", str(tmp_path), "--json", "-"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, [])
+
+
+def test_deploy_waits_until_it_is_served_and_shows_the_plan_and_the_reason(house: House) -> None:
+    result = house.invoke("deploy", "doubler", "--name", "pictures", "-o", "throughput", "--latency-bound-ms", 50)
+    assert result.exit_code == 0, result.output
+    for words in ("r0: pi4[0:1)", "Not split: the model is one block.", "Considered", "Decided by"):
+        assert words in result.stdout
+    document = house.json("deploy", "doubler", "--name", "pictures", "--pin", "pi4=0:1", "--memory-limit", "pi4=20.5")
+    assert document["routes"] == ["pi4[0:1)"]
+    assert document["decision"]["state"] == "serving"
+
+
+def test_deploy_ends_with_1_and_the_planners_words_when_there_is_no_plan(house: House) -> None:
+    result = house.invoke("deploy", "giant")
+    assert result.exit_code == 1
+    assert "pi4 lacks 400 MB of memory" in result.stderr
+    assert house.json("deploy", "giant", code=1)["error"] == "pi4 lacks 400 MB of memory"
+
+
+def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
+    result = house.invoke("deploy", "mobilnet")
+    assert result.exit_code == 2
+    assert "doubler, giant" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (["--pin", "pi4"], "cam=0:3"),
+        (["--pin", "pi4=3:3"], "names no block"),
+        (["--memory-limit", "pi4=lots"], "pi4=200"),
+        (["--memory-limit", "a/b=5"], "cannot name a device"),
+        (["--objective", "speed"], "latency"),
+        (["--codec", "u2"], "u8"),
+        (["--name", "a b"], "a b"),
+    ],
+)
+def test_options_that_make_no_sense_are_exit_code_2(house: House, option: list[str], says: str) -> None:
+    result = house.invoke("deploy", "doubler", *option)
+    assert result.exit_code == 2
+    assert says in result.stderr
+
+
+def test_without_a_planner_deploy_says_how_to_start_one(
+    background: Background, broker: EmbeddedBroker, root: str
+) -> None:
+    result = runner.invoke(app, ["deploy", "doubler", "--broker", broker.url, "--root", root])
+    assert result.exit_code == 2
+    assert "stageline hub" in result.stderr
+
+
+def test_plan_shows_one_deployment_or_all_of_them(served: House) -> None:
+    shown = served.json("plan", "pictures")
+    assert shown["plan"]["generation"] == 1
+    assert [one["deployment"] for one in served.json("plan")] == ["pictures"]
+    assert "Why: Not split" in served.invoke("plan", "pictures").stdout
+    unknown = served.invoke("plan", "nothing")
+    assert unknown.exit_code == 2
+    assert "there are pictures" in unknown.stderr
+
+
+def test_plan_on_paper_deploys_nothing(house: House) -> None:
+    document = house.json("plan", "doubler", "--dry-run", "--policy", "best-single")
+    assert document["dry_run"] is True
+    assert document["routes"] == ["pi4[0:1)"]
+    assert "nano (its worker is offline" in document["decision"]["explanation"]
+    assert "nothing was deployed" in house.invoke("plan", "doubler", "--dry-run").stdout
+    assert house.json("plan") == []
+
+
+def test_plan_on_paper_says_why_there_is_none(house: House) -> None:
+    assert (
+        "no device can serve doubler" in house.json("plan", "doubler", "--dry-run", "--exclude", "pi4", code=1)["error"]
+    )
+    assert house.invoke("plan", "doubler", "--dry-run", "--memory-limit", "pi4=0.000001").exit_code == 1
+    assert house.invoke("plan", "unknown", "--dry-run").exit_code == 2
+    assert house.invoke("plan", "--dry-run").exit_code == 2
+    assert house.invoke("plan", "doubler", "--dry-run", "--policy", "magic").exit_code == 1
+
+
+def test_undeploy_removes_and_says_what_there_is_when_there_is_no_such(served: House) -> None:
+    assert served.invoke("undeploy", "nothing").exit_code == 2
+    assert served.json("undeploy", "pictures") == {"deployment": "pictures", "removed": True}
+
+
+# --- use and watch ---------------------------------------------------------------------------------------------------
+def test_infer_shows_label_probability_latency_and_route(served: House, picture: Path) -> None:
+    result = served.invoke("infer", picture, "--receipts", "--top", 2)
+    assert result.exit_code == 0, result.output
+    for words in ("red.png", "ant", "r0: pi4[0:1)", "1 answered, 0 failed", "compute ms"):
+        assert words in result.stdout
+    document = served.json("infer", picture)
+    assert document["results"][0]["label"] == "ant"
+    assert document["results"][0]["receipt"]["stages"][0]["device"] == "pi4"
+    assert document["summary"]["failed"] == 0
+    assert document["audit"]["lost"] == 0
+
+
+def test_one_unreadable_picture_among_many_fails_alone(served: House, picture: Path) -> None:
+    (picture.parent / "broken.jpg").write_bytes(b"no picture")
+    (picture.parent / "notes.txt").write_text("not looked at")
+    for index in range(4):
+        Image.new("RGB", (9, 9), (0, 60 * index, 0)).save(picture.parent / f"{index}.png")
+    document = served.json("infer", picture.parent, code=1)
+    failed = [one["file"] for one in document["results"] if "error" in one]
+    assert failed == [str(picture.parent / "broken.jpg")]
+    assert document["summary"]["answered"] == 5
+    assert "cannot be read" in served.invoke("infer", picture.parent).stdout
+
+
+def test_infer_takes_saved_arrays_refuses_wrong_shapes_and_saves_outputs(served: House, tmp_path: Path) -> None:
+    np.save(tmp_path / "good.npy", np.full((1, 8, 8, 3), 9, np.uint8))
+    np.savez(tmp_path / "named.npz", x=np.full((8, 8, 3), 9, np.uint8))
+    np.save(tmp_path / "wrong.npy", np.zeros((2, 2), np.float32))
+    (tmp_path / "torn.npy").write_bytes(b"\x93NUMPY")
+    document = served.json("infer", tmp_path, "--save", tmp_path / "out", "--deployment", "pictures", code=1)
+    by_name = {Path(one["file"]).name: one for one in document["results"]}
+    assert {name for name, one in by_name.items() if "error" not in one} == {"good.npy", "named.npz"}
+    assert "expected x uint8[1x8x8x3], given float32[2x2]" in by_name["wrong.npy"]["error"]
+    with np.load(by_name["good.npy"]["saved"]) as saved:
+        assert saved["y"].shape == (1, 4)
+
+
+def test_infer_says_what_to_do_without_deployments_or_pictures(house: House, picture: Path, tmp_path: Path) -> None:
+    nothing = house.invoke("infer", picture)
+    assert nothing.exit_code == 2
+    assert "stageline deploy" in nothing.stderr
+    (tmp_path / "empty").mkdir()
+    assert house.invoke("infer", tmp_path / "empty").exit_code == 2
+    unknown = house.invoke("infer", picture, "--deployment", "unknown", "--deadline", "0.2")
+    assert unknown.exit_code == 2
+    assert "nothing is deployed as 'unknown'" in unknown.stderr
+
+
+def test_top_prints_devices_stages_and_rates_once(served: House, background: Background) -> None:
+    stage = StageTiming(
+        deployment="pictures", generation=1, stage="r0s0", frames=30, wait_ms=1, compute_ms=5, codec_ms=1, bytes_in=500,
+        bytes_out=50,
+    )  # fmt: skip
+    timing = Timing(device="pi4", boot_id="w1", period_s=2.0, queue_depth=3, stages=(stage,))
+
+    async def keep_telling() -> None:
+        while True:
+            await served.line.bus.publish(DEVICE_TIMING, timing, device="pi4")
+            await asyncio.sleep(0.05)
+
+    telling = asyncio.run_coroutine_threadsafe(keep_telling(), background.loop)
+    try:
+        document = served.json("top", "--listen", 5)
+        shown = served.invoke("top", "--once", "--listen", 5).stdout
+    finally:
+        telling.cancel()
+    devices = {one["device"]: one for one in document["devices"]}
+    assert devices["pi4"]["timing"]["queue_depth"] == 3
+    assert devices["nano"]["online"] is False
+    for words in ("planner online", "pi4", "51 °C", "15.0", "r0s0", "offline"):
+        assert words in shown
+
+
+def test_doctor_checks_everything_and_says_how_to_mend(served: House) -> None:
+    document = served.json("doctor")
+    by_name = {one["name"]: one for one in document["checks"]}
+    assert document["ok"] is True
+    assert by_name["planner"]["status"] == by_name["device pi4"]["status"] == by_name["may submit"]["status"] == "ok"
+    assert by_name["broker version"]["detail"].startswith("mosquitto")
+    assert by_name["device nano"]["status"] == "warn"
+    assert "mend:" in served.invoke("doctor").stdout
+
+
+def test_doctor_fails_without_a_broker_or_a_planner(broker: EmbeddedBroker, root: str) -> None:
+    lonely = runner.invoke(app, ["doctor", "--broker", broker.url, "--root", root])
+    assert lonely.exit_code == 1
+    assert "FAIL  planner" in lonely.stdout
+    gone = runner.invoke(app, ["doctor", "--broker", "mqtt://127.0.0.1:9"], env={"STAGELINE_CONNECT_TIMEOUT_S": "0.2"})
+    assert gone.exit_code == 1
+    assert "FAIL  broker" in gone.stdout
+
+
+def test_doctor_sees_a_packet_limit_and_missing_rights(make_card: Any) -> None:
+    async def offer(url: str) -> None:
+        card = make_card(shape=(1, 64, 64, 3), dtype="uint8")
+        async with Bus(url, name="offer") as bus:
+            await bus.publish(MODEL_CARD, card.model_copy(update={"labels": ()}), model=card.name)
+
+    acl = "topic readwrite stageline/v1/model/#\ntopic read stageline/v1/#\n"
+    with EmbeddedBroker({"max_packet_size": "9000"}, acl=acl) as limited:
+        asyncio.run(offer(limited.url))
+        result = runner.invoke(app, ["doctor", "--broker", limited.url, "--json", "-"])
+    checks = {one["name"]: one for one in json.loads(result.stdout)["checks"]}
+    assert result.exit_code == 1
+    assert checks["largest packet"]["status"] == "FAIL"
+    assert "max_packet_size" in checks["largest packet"]["mend"]
+    assert checks["may submit"]["status"] == checks["may deploy"]["status"] == "FAIL"
+    assert "invite --operator" in checks["may submit"]["mend"]
+
+
+def test_bench_shows_a_table_or_json_and_refuses_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    import stageline.bench_planner
+
+    monkeypatch.setattr(stageline.bench_planner, "run", lambda: {"exact_ms": 12.5})
+    shown = runner.invoke(app, ["bench", "planner"])
+    assert "12.5" in shown.stdout
+    result = runner.invoke(app, ["bench", "planner", "--json", "-"])
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"exact_ms": 12.5})
+    assert runner.invoke(app, ["bench", "speed"]).exit_code == 2
+
+
+# --- set up machines -------------------------------------------------------------------------------------------------
+def test_import_puts_an_onnx_file_into_the_library(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["a"], ["b"]), helper.make_node("Neg", ["b"], ["c"])],
+        "small",
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1, 4])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, tmp_path / "small.onnx")
+    library = ["--library", str(tmp_path / "library")]
+    result = runner.invoke(app, ["import", str(tmp_path / "small.onnx"), *library, "--json", "-"])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["name"] == "small"
+    assert "small" in runner.invoke(app, ["models", "--local", *library]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["missing.onnx"], "missing.onnx"),
+        (["mobilnet_v2"], "mobilenet_v2"),
+        (["resnet18", "--weights", "good"], "default or random"),
+        (["resnet18", "--input-shape", "big"], "1x3x224x224"),
+    ],
+)
+def test_import_refuses_in_one_line(arguments: list[str], says: str, tmp_path: Path) -> None:
+    result = runner.invoke(app, ["import", *arguments, "--library", str(tmp_path)])
+    assert result.exit_code == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_a_hub_with_users_invites_devices_and_operators(tmp_path: Path) -> None:
+    hub = ["--hub-dir", str(tmp_path / "hub")]
+    assert runner.invoke(app, ["invite", "pi4", *hub]).exit_code == 2
+    assert runner.invoke(app, ["hub", "--init", "--port", "18999", *hub]).exit_code == 0
+    again = runner.invoke(app, ["hub", "--init", *hub])
+    assert (again.exit_code, "already has users" in again.output) == (2, True)
+    device = runner.invoke(app, ["invite", "pi4", *hub, "--host", "hub.local", "--json", "-"])
+    assert device.exit_code == 0, device.output
+    assert re.fullmatch(
+        r"stageline join 'mqtt://pi4:.+@hub\.local:18999' --name pi4", json.loads(device.stdout)["line"]
+    )
+    person = runner.invoke(app, ["invite", "--operator", "ann", *hub])
+    assert "STAGELINE_BROKER='mqtt://ann:" in person.stdout
+    assert runner.invoke(app, ["invite", "no/slash", *hub]).exit_code == 2
+
+
+def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"mqtt://127.0.0.1:{port}"
+    environment = {
+        "STAGELINE_STATE_DIR": str(tmp_path / "state"),
+        "PATH": "/usr/sbin:/usr/bin:/bin",
+        "HOME": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "stageline.cli"]
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen([*command, *arguments], env=environment, stderr=subprocess.PIPE, text=True)
+
+    async def both_up() -> None:
+        async with (
+            asyncio.timeout(60),
+            Bus(url, name="watch", connect_timeout_s=30) as bus,
+            bus.subscribe(HUB_STATUS) as hubs,
+            bus.subscribe(DEVICE_STAGES, device="pi4") as workers,
+        ):
+            while not (await anext(hubs)).message.online:
+                pass
+            joined.append(start("join", url, "--name", "pi4", "--json", str(tmp_path / "join.json")))
+            while not (await anext(workers)).message.online:
+                pass
+
+    joined: list[subprocess.Popen[str]] = []
+    hub = start("hub", "--port", str(port), "--json", str(tmp_path / "hub.json"))
+    try:
+        asyncio.run(both_up())
+        assert json.loads((tmp_path / "hub.json").read_text())["loopback_only"] is True
+        assert set(json.loads((tmp_path / "join.json").read_text())["pids"]) == {"monitor", "worker"}
+        second = subprocess.run(
+            [*command, "hub", "--port", str(port)], env=environment, capture_output=True, text=True, check=False
+        )
+        assert second.returncode == 2
+        assert f"port {port} already" in second.stderr
+    finally:
+        for process in (*joined, hub):
+            process.terminate()
+        codes = [process.wait(20) for process in (*joined, hub)]
+        for process in (*joined, hub):
+            assert process.stderr is not None
+            process.stderr.close()
+    assert codes == [0, 0]
+
+
+def test_a_join_ends_when_its_worker_does(broker: EmbeddedBroker, root: str, tmp_path: Path) -> None:
+    environment = {
+        "STAGELINE_STATE_DIR": str(tmp_path), "STAGELINE_ROOT": root, "STAGELINE_BACKEND": "none",
+        "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "stageline.cli", "join", broker.url, "--name", "pi4"],
+        env=environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "worker ended with status 2" in done.stderr
