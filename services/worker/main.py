@@ -30,7 +30,7 @@ async def serve(settings: WorkerSettings) -> None:
         await worker.serve()
 
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
 @app.command()
@@ -55,7 +55,8 @@ def worker(  # noqa: PLR0917  each flag has its help beside it
 
     Start it on every device that has cycles to spare, beside stageline-monitor. It waits for plans, fetches the
     weights of the blocks it is given (and no others), and passes tensors on over MQTT. Each flag can be given in the
-    environment instead: --memory-budget-mb 300 is STAGELINE_MEMORY_BUDGET_MB=300; flags win.
+    environment instead: --memory-budget-mb 300 is STAGELINE_MEMORY_BUDGET_MB=300; flags win. Rarer settings are in
+    the environment only: STAGELINE_DRAIN_S, STAGELINE_RECEIVE_MAXIMUM, STAGELINE_PROFILE_BUDGET_S.
 
     SIGTERM stops it in good order. Exit codes: 0 stopped, 1 crashed (start it again), 2 something to be mended, which
     the last log line names.
