@@ -79,10 +79,19 @@ def _rgb(picture: Image.Image) -> Image.Image:
 
 
 def _resize_and_crop(picture: Image.Image, preprocess: Preprocess) -> Image.Image:
-    """As torchvision's Resize and CenterCrop: the longer side truncated, the crop padded with black where it must."""
+    """As torchvision's Resize and CenterCrop: the longer side truncated, the crop padded with black where it must.
+
+    Only what the crop shows is computed, so that a very thin picture does not become a very large one.
+    """
     short, crop = preprocess.resize, preprocess.crop
     width, height = picture.size
-    size = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
-    resized = picture.resize(size, Image.Resampling.BILINEAR)
-    left, top = round((size[0] - crop) / 2), round((size[1] - crop) / 2)
-    return resized.crop((left, top, left + crop, top + crop))
+    wide, high = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    left, top = round((wide - crop) / 2), round((high - crop) / 2)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + crop, wide), min(top + crop, high)
+    seen = (x0 * width / wide, y0 * height / high, x1 * width / wide, y1 * height / high)
+    shown = picture.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR, box=seen)
+    if shown.size == (crop, crop):
+        return shown
+    padded = Image.new("RGB", (crop, crop))
+    padded.paste(shown, (x0 - left, y0 - top))
+    return padded
