@@ -142,12 +142,11 @@ def pad(
     begin, end = [0] * x.dim(), [0] * x.dim()
     for i, axis in enumerate(places):
         begin[axis], end[axis] = given[i], given[i + len(places)]
-    # torch pads from the last axis on, and refuses the other modes where outer axes are named at all.
+    # torch counts axes from the last, and in the other modes wants all but the outer two named, and not those.
     flat = [amount for pair in zip(reversed(begin), reversed(end), strict=True) for amount in pair]
-    while flat and not flat[-1] and not flat[-2]:
+    while len(flat) > 2 * max(1, x.dim() - 2) and not flat[-1] and not flat[-2]:
         del flat[-2:]
-    fill = float(value or 0) if mode == "constant" else None
-    return F.pad(x, flat, _PAD_MODES[mode], fill) if flat else x
+    return F.pad(x, flat, _PAD_MODES[mode], float(value or 0) if mode == "constant" else None)
 
 
 def shape(x: Tensor, *, start: int = 0, end: int | None = None) -> Tensor:

@@ -1,0 +1,205 @@
+"""Measures what each block of a model costs on this device, with made-up weights: only the graph blob is needed.
+
+Runs are timed in the processor time of their thread, which a quota's pauses do not disturb, and so need few
+repetitions; how much longer everything takes by the clock is measured over all runs together. Under a quota the loop
+never rests, so what it shows is the speed that a device can keep up.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from models.blobs import BlobStore
+from models.block_costs import Run, Span, separate, slowdown, spans_to_measure, typical_costs
+from models.made_up import MadeUpWeights, made_up_tensor
+from models.runtime import Backend, StageRunner, stage_memory_bytes
+from models.runtime.heap import return_freed_memory
+from models.runtime.need import SESSION_BYTES
+from models.stage import StageSlice, cut_stage
+from schemas.codec import Array
+from schemas.model import ModelCard
+
+DEFAULT_BUDGET_S: Final = 3.5
+_LEAST_ROUNDS: Final = 3
+
+
+class ProfilingStoppedError(RuntimeError):
+    """Profiling was asked to stop before it had an answer; ask again when the device is free."""
+
+    def __init__(self) -> None:
+        super().__init__("profiling was stopped before it was done; ask for the profile again")
+
+
+@dataclass(frozen=True)
+class ProfiledBlocks:
+    """A stage [i, j) takes `sum(block_ms[i:j]) + stage_overhead_ms` at sustained load."""
+
+    block_ms: tuple[float, ...]
+    stage_overhead_ms: float
+    rounds: int
+    """How often each block was run at least."""
+
+
+def profile_blocks(
+    card: ModelCard,
+    graph: BlobStore | bytes,
+    *,
+    backend: Backend = "onnxruntime",
+    threads: int = 1,
+    budget_s: float = DEFAULT_BUDGET_S,
+    memory_budget_bytes: int | None = None,
+    scratch: Path | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    progress: Callable[[float], None] = lambda _share: None,
+) -> ProfiledBlocks:
+    """Measure every block; takes about `budget_s`, more where a few rounds alone take longer.
+
+    Args:
+        card: the model.
+        graph: the graph blob's bytes, or a store that holds it; no other blob is looked at.
+        backend: what the stages will run on.
+        threads: what the stages will run with.
+        budget_s: time for measuring; building sessions comes on top.
+        memory_budget_bytes: what may be taken at once; None: as much as the whole model needs. Blocks are built and
+            measured as many at a time as fit, and the whole in as few parts.
+        scratch: where made-up weights are written meanwhile; the system's temporary folder by default.
+        should_stop: polled before every run.
+        progress: called with the share done, 0 to 1.
+
+    Raises:
+        ProfilingStoppedError: `should_stop` said so.
+        models.runtime.checks.BackendError: the runtime cannot run a block.
+        models.stage.BadGraphError, models.blobs.MissingBlobError: the graph is not the card's, or not there.
+    """
+    blob = graph if isinstance(graph, bytes) else graph.read(card.graph.sha256)
+    memory = stage_memory_bytes(card, 0, len(card.blocks)) if memory_budget_bytes is None else memory_budget_bytes
+    longer = parts_that_fit(card, memory)
+    spans = list(dict.fromkeys([*spans_to_measure(len(card.blocks)), *longer]))
+    groups = groups_that_fit(card, spans, memory)
+    runs: list[Run] = []
+    with tempfile.TemporaryDirectory(prefix="stageline-profile-", dir=scratch) as folder:
+        bench = _Bench(card, blob, backend, threads, MadeUpWeights(Path(folder)), should_stop)
+        for i, group in enumerate(groups):
+            share = _work(card, group) / _work(card, spans)
+            runs += bench.measure(group, share * budget_s)
+            progress((i + 1) / len(groups))
+    cost = typical_costs(runs)
+    costs = separate(cost, longer)
+    to_ms = 1000 * slowdown(runs, cost)
+    rounds = min(Counter(run.span for run in runs).values())
+    return ProfiledBlocks(tuple(block * to_ms for block in costs.blocks), costs.overhead * to_ms, rounds)
+
+
+def parts_that_fit(card: ModelCard, memory_bytes: int) -> list[Span]:
+    """The whole as few spans in a row, each as long as memory allows, and at least one block."""
+    parts: list[Span] = []
+    first = 0
+    while first < len(card.blocks):
+        last = first + 1
+        while last < len(card.blocks) and stage_memory_bytes(card, first, last + 1) <= memory_bytes:
+            last += 1
+        parts.append((first, last))
+        first = last
+    return parts
+
+
+def groups_that_fit(card: ModelCard, spans: Sequence[Span], memory_bytes: int) -> list[list[Span]]:
+    """Spans in order, in groups that fit in memory together, and at least one at a time."""
+    groups: list[list[Span]] = [[]]
+    need = SESSION_BYTES
+    for first, last in spans:
+        # One process pays for the runtime itself once, however many sessions it has.
+        more = stage_memory_bytes(card, first, last) - SESSION_BYTES
+        if groups[-1] and need + more > memory_bytes:
+            groups.append([])
+            need = SESSION_BYTES
+        groups[-1].append((first, last))
+        need += more
+    return groups
+
+
+@dataclass
+class _Bench:
+    """Builds spans and runs them in turn."""
+
+    card: ModelCard
+    graph: bytes
+    backend: Backend
+    threads: int
+    weights: MadeUpWeights
+    should_stop: Callable[[], bool]
+
+    def measure(self, spans: Sequence[Span], budget_s: float) -> list[Run]:
+        """Build, run in turn for `budget_s` and a few rounds at least, and forget."""
+        try:
+            return self._measure(spans, budget_s)
+        finally:
+            return_freed_memory()
+
+    def _measure(self, spans: Sequence[Span], budget_s: float) -> list[Run]:
+        clock = _clock(self.backend, self.threads)
+        pieces = [cut_stage(self.card, self.graph, first, last) for first, last in spans]
+        self.weights.have(weight for piece in pieces for weight in piece.weights)
+        stages: list[tuple[Span, StageRunner, dict[str, Array]]] = []
+        runs: list[Run] = []
+        try:
+            for span, piece in zip(spans, pieces, strict=True):
+                self._poll()
+                stage = self._load(piece)
+                tensors = {spec.name: made_up_tensor(spec) for spec in piece.inputs}
+                stages.append((span, stage, tensors))
+                stage.run(tensors)
+            end = time.perf_counter() + budget_s
+            rounds = 0
+            while rounds < _LEAST_ROUNDS or time.perf_counter() < end:
+                for span, stage, tensors in stages:
+                    self._poll()
+                    wall, cost = time.perf_counter(), clock()
+                    stage.run(tensors)
+                    runs.append(Run(span, clock() - cost, time.perf_counter() - wall))
+                rounds += 1
+        finally:
+            for _, stage, _ in stages:
+                stage.close()
+        return runs
+
+    def _poll(self) -> None:
+        if self.should_stop():
+            raise ProfilingStoppedError
+
+    def _load(self, piece: StageSlice) -> StageRunner:
+        folder = self.weights.folder
+        if self.backend == "torch":
+            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - only when it is the backend
+
+            return TorchRunner(piece, folder, threads=self.threads)
+        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - only when it is the backend
+
+        return OnnxRunner(piece, folder, threads=self.threads)
+
+
+def _clock(backend: Backend, threads: int) -> Callable[[], float]:
+    """The thread's processor time where that thread does all the work, else the time of day."""
+    return time.thread_time if threads == 1 and not _accelerated(backend) else time.perf_counter
+
+
+def _accelerated(backend: Backend) -> bool:
+    if backend == "torch":
+        import torch  # noqa: PLC0415 - only when it is the backend
+
+        return torch.cuda.is_available()
+    import onnxruntime  # noqa: PLC0415 - only when it is the backend
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _work(card: ModelCard, spans: Sequence[Span]) -> int:
+    """Roughly how long one round of these spans takes, in no unit."""
+    blocks = [block for first, last in spans for block in card.blocks[first:last]]
+    return sum(100_000 + block.macs + block.weight_bytes for block in blocks)
