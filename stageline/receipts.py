@@ -36,6 +36,11 @@ class Receipt(Message):
     stages: tuple[StageTrace, ...]
 
     @property
+    def line_ms(self) -> float:
+        """From sending the attempt that was answered to the answer in hand: what the plan predicts."""
+        return self.latency_ms - self.held_ms
+
+    @property
     def energy_j(self) -> float:
         """Joules over all stages; says nothing without `energy_method`."""
         return sum(stage.energy_j for stage in self.stages)
@@ -51,12 +56,13 @@ class Receipt(Message):
     def travel_ms(self) -> float:
         """The way there and back: what holding, waiting at stages, computing and coding leave of the latency."""
         inside = sum(stage.wait_ms + stage.compute_ms + stage.codec_ms for stage in self.stages)
-        return max(0.0, self.latency_ms - self.held_ms - inside)
+        return max(0.0, self.line_ms - inside)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: the fields and the sums."""
         return {
             **self.model_dump(mode="json"),
+            "line_ms": self.line_ms,
             "travel_ms": self.travel_ms,
             "energy_j": self.energy_j,
             "energy_method": self.energy_method,

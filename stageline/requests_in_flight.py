@@ -325,7 +325,7 @@ class RequestsInFlight:
             times = "once" if len(one.attempts) == 1 else f"{len(one.attempts)} times"
             return "deadline", f"no answer within {waited}; sent {times}, last over {over}{_told(one.last_fault)}"
         away = sorted(device for device in self.board.plan.devices if self._is_offline(device))
-        why = f"offline: {', '.join(away)}" if away else "every route was full or resting"
+        why = f"offline: {', '.join(away)}" if away else self.board.why_not()
         return "deadline", f"could not be sent within {waited}; {why}"
 
     def _is_offline(self, device: str) -> bool:

@@ -147,6 +147,12 @@ class RouteBoard:
                 line.silences, line.rest_until = 0, 0.0
             line.state = state
 
+    def why_not(self) -> str:
+        """Why nothing can be taken, in words."""
+        if any(line.state == "up" for line in self._lines):
+            return "every route was full or resting"
+        return "no route has all its stages ready"
+
     def next_change(self, now: float) -> list[float]:
         """When resting routes may be tried again."""
         return [line.rest_until for line in self._lines if line.rest_until > now]

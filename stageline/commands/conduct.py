@@ -66,6 +66,7 @@ def conduct(
     work: Callable[[Report], Coroutine[Any, Any, int] | int],
     *,
     known: tuple[type[Exception], ...] = (),
+    interrupted: int = INTERRUPTED,
 ) -> None:
     """Run a command to its end and exit with its code.
 
@@ -73,6 +74,7 @@ def conduct(
         json_target: the `--json` option.
         work: returns the exit code, or a coroutine that does.
         known: further errors whose message is all that a person needs; exit code 2.
+        interrupted: the exit code after Ctrl-C; 130 as shells have it, where it is not the usual way to end.
     """
     report = Report(json_target)
     expected: tuple[type[Exception], ...] = (*KNOWN_ERRORS, *known)
@@ -81,7 +83,7 @@ def conduct(
         outcome = work(report)
         code = outcome if isinstance(outcome, int) else asyncio.run(outcome)
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = interrupted
     except expected as error:
         code = _mend(report, error)
     except ExceptionGroup as group:

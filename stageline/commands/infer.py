@@ -132,7 +132,7 @@ class _Outcome:
                 "label": guesses[0].label,
                 "probability": guesses[0].probability,
                 "top": [{"label": one.label, "probability": one.probability} for one in guesses],
-                "latency_ms": result.answer.receipt.latency_ms,
+                "latency_ms": result.answer.receipt.line_ms,
                 "receipt": result.answer.receipt.as_dict(),
             }
             if self.save is not None:
@@ -144,7 +144,7 @@ class _Outcome:
         self.results.append(result)
 
     def show(self, report: Report, *, receipts: bool) -> None:
-        table = new_table(None, "~file", "~label", ">probability", ">ms", "~route")
+        table = new_table(None, "~file", "~label", ">probability", ">ms on the line", "~route")
         for row, result in zip(self.rows, self.results, strict=True):
             if result.answer is None:
                 table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")
@@ -154,7 +154,7 @@ class _Outcome:
                 escape(row["file"]),
                 "\n".join(escape(one["label"]) for one in row["top"]),
                 "\n".join(f"{one['probability']:.3f}" for one in row["top"]),
-                f"{receipt.latency_ms:.1f}",
+                f"{receipt.line_ms:.1f}",
                 escape(receipt.route),
             )
         report.out.print(table)

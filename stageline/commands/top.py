@@ -53,7 +53,7 @@ def top(
                     await asyncio.sleep(period_s)
                     live.update(render(watch.picture, watch.now_s()), refresh=True)
 
-    conduct(json, work)
+    conduct(json, work, interrupted=DONE)
 
 
 class _Watch:

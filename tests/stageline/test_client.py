@@ -298,7 +298,7 @@ async def test_a_user_who_may_not_submit_is_told_so_at_once(root: str, running_l
     acl = f"topic read {root}/#\ntopic write {root}/answer/+\n" + "".join(
         f"topic write {root}/{state}\n" for state in ("model/+/card", "device/+/stages", "plan/+/current")
     )
-    with EmbeddedBroker(acl=acl) as broker:
+    with EmbeddedBroker(files={"acl_file": acl}) as broker:
         async with running_line(broker, root) as line:
             await line.serve("a")
             async with Client(broker.url, deployment="d", root=root, deadline_s=10) as client:

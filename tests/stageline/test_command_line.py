@@ -460,7 +460,7 @@ def test_doctor_sees_a_packet_limit_and_missing_rights(make_card: Any) -> None:
             await bus.publish(MODEL_CARD, card.model_copy(update={"labels": ()}), model=card.name)
 
     acl = "topic readwrite stageline/v1/model/#\ntopic read stageline/v1/#\n"
-    with EmbeddedBroker({"max_packet_size": "9000"}, acl=acl) as limited:
+    with EmbeddedBroker({"max_packet_size": "9000"}, files={"acl_file": acl}) as limited:
         asyncio.run(offer(limited.url))
         result = runner.invoke(app, ["doctor", "--broker", limited.url, "--json", "-"])
     checks = {one["name"]: one for one in json.loads(result.stdout)["checks"]}

@@ -243,6 +243,16 @@ def test_a_late_failure_names_the_devices_that_are_offline() -> None:
     assert failure.detail == "could not be sent within 2.0 s; offline: b"
 
 
+def test_a_late_failure_says_that_stages_were_not_ready() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.devices({"a": worker("a", None)}, now=0.0)
+    flight.accept("x", now=0.0, deadline=2.0)
+    (failure,) = flight.due(2.0)
+    assert isinstance(failure, GiveUp)
+    assert failure.detail == "could not be sent within 2.0 s; no route has all its stages ready"
+
+
 def test_refusing_resolves_once(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     go(flight, 0.0)
