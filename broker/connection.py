@@ -114,6 +114,8 @@ class Connection:
             await asyncio.shield(connecting)
         except asyncio.CancelledError:
             # aiomqtt connects in a thread that cannot be cancelled; what it makes must not be left behind.
+            if self._wire.is_open:
+                connecting.cancel()
             connecting.add_done_callback(self._abandon)
             raise
         except MqttConnectError as error:

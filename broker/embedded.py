@@ -74,15 +74,17 @@ class EmbeddedBroker:
 
     Args:
         settings: mosquitto settings that differ from `mosquitto.conf`, e.g. `{"max_packet_size": "100000"}`.
-        acl: text of an access-control file.
+        files: settings that name a file, and the text of that file: acl_file, password_file, certfile, keyfile.
 
     Started from the main thread it also ends when this process is killed: the kernel ties that promise to the
     thread that started it, so a broker started from another thread relies on `stop`.
     """
 
-    def __init__(self, settings: Mapping[str, str | None] | None = None, *, acl: str | None = None) -> None:
+    def __init__(
+        self, settings: Mapping[str, str | None] | None = None, *, files: Mapping[str, str] | None = None
+    ) -> None:
         self._settings = dict(settings or {})
-        self._acl = acl
+        self._files = dict(files or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._port = 0
@@ -169,11 +171,11 @@ class EmbeddedBroker:
             **self._settings,
             "listener": f"{self._port} {_HOST}",
         }
-        if self._acl is not None:
-            acl_file = folder / "acl"
-            acl_file.write_text(self._acl)
-            acl_file.chmod(0o644)
-            settings["acl_file"] = str(acl_file)
+        for name, text in self._files.items():
+            path = folder / name
+            path.write_text(text)
+            path.chmod(0o644)
+            settings[name] = str(path)
         configuration = folder / "mosquitto.conf"
         configuration.write_text(configure(TEMPLATE.read_text(), settings))
         configuration.chmod(0o644)

@@ -28,6 +28,8 @@ from broker.reader import PacketReader
 _JOINED_BYTES: Final = 1 << 16
 _MOST_BYTES_PER_TURN: Final = 8 << 20
 _PATIENCE: Final = 2.0
+_ESTABLISHED: Final = 1
+"""TCP_ESTABLISHED of Linux's struct tcp_info."""
 _PACKET_TYPE: Final = 0xF0
 
 
@@ -38,7 +40,7 @@ class Wire(paho.Client):
     _prepared_socket: socket.socket | None
     _got_publish: Callable[[Publish], None]
     _got_puback: Callable[[int, int], None]
-    _loop: asyncio.AbstractEventLoop | None
+    _events: asyncio.AbstractEventLoop | None
     _paused: bool
 
     @classmethod
@@ -59,7 +61,7 @@ class Wire(paho.Client):
         client._prepared_socket = sock
         client._got_publish = got_publish
         client._got_puback = got_puback
-        client._loop = None
+        client._events = None
         client._paused = False
         return client
 
@@ -74,27 +76,27 @@ class Wire(paho.Client):
 
         self.on_socket_register_write = register
         self.on_socket_unregister_write = unregister
-        self._loop = loop
+        self._events = loop
         self.resume_reading()
 
     def pause_reading(self) -> None:
         """Take nothing more until `resume_reading`: what comes waits in the kernel, and then at the broker."""
-        if self._sock is not None and not self._paused and self._loop is not None:
+        if self._sock is not None and not self._paused and self._events is not None:
             self._paused = True
-            self._loop.remove_reader(self._sock.fileno())
+            self._events.remove_reader(self._sock.fileno())
 
     def resume_reading(self) -> None:
         """Go on taking what comes."""
-        if self._sock is None or self._loop is None:
+        if self._sock is None or self._events is None:
             return
         self._paused = False
         # An answer to a ping may wait among what was not read.
         self._ping_t = 0.0
         self._last_bytes_received = time.monotonic()
-        self._loop.add_reader(self._sock.fileno(), self._readable)
+        self._events.add_reader(self._sock.fileno(), self._readable)
         if isinstance(self._sock, ssl.SSLSocket):
             # It may hold bytes that the kernel no longer knows of.
-            self._loop.call_soon(self._readable)
+            self._events.call_soon(self._readable)
 
     def next_mid(self) -> int:
         """A message id, 1 to 65535, round and round."""
@@ -156,12 +158,18 @@ class Wire(paho.Client):
             silent_s = now - max(sent, received)
         elif self._ping_t and not self._paused:
             silent_s = now - max(self._ping_t, received)
-        elif self._loop is not None and now - min(sent, received) >= self._keepalive / 2:
+        elif self._events is not None and now - min(sent, received) >= self._keepalive / 2:
             self._send_pingreq()
-        if silent_s > _PATIENCE * self._keepalive:
+        if silent_s > _PATIENCE * self._keepalive or (self._paused and not self._is_established()):
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_KEEPALIVE)
             return MQTTErrorCode.MQTT_ERR_CONN_LOST
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _is_established(self) -> bool:
+        """What a socket that is not read does not show by itself: whether the other end has closed it."""
+        if not isinstance(self._sock, socket.socket) or not hasattr(socket, "TCP_INFO"):
+            return True
+        return self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
 
     def _readable(self) -> None:
         try:
@@ -204,6 +212,19 @@ class Wire(paho.Client):
             raise ConnectionError("a Wire connects once")
         return sock
 
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        if self._ssl_context is None:
+            raise ConnectionError("TLS without a context")
+        wrapped = self._ssl_context.wrap_socket(tcp_sock, server_hostname=self._host, do_handshake_on_connect=False)
+        try:
+            wrapped.settimeout(self._connect_timeout)
+            wrapped.do_handshake()
+        except BaseException:
+            # paho would leave it open.
+            wrapped.close()
+            raise
+        return wrapped
+
     def _packet_queue(
         self, command: int, packet: bytes | bytearray, mid: int, qos: int, info: Any = None
     ) -> MQTTErrorCode:
@@ -232,7 +253,7 @@ class Wire(paho.Client):
         )
 
     def _flush(self) -> MQTTErrorCode:
-        if self._loop is not None:
+        if self._events is not None:
             return self.loop_write()
         self._call_socket_register_write()
         return MQTTErrorCode.MQTT_ERR_SUCCESS

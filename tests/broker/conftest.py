@@ -44,7 +44,7 @@ def eventually() -> Callable[[Callable[[], bool]], object]:
 
     async def wait(is_so: Callable[[], bool]) -> None:
         async with asyncio.timeout(15):
-            while not is_so():
+            while not is_so():  # noqa: ASYNC110 - see above
                 await asyncio.sleep(0.01)
 
     return wait

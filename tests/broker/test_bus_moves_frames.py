@@ -103,13 +103,16 @@ async def test_a_malformed_frame_is_counted_and_acknowledged_and_the_next_one_co
 async def test_a_flood_of_frames_delays_no_control_message(broker: EmbeddedBroker, root: str, here: Bus) -> None:
     """The worker takes no frame while 40 MB wait for it; a plan still gets through before any of them is taken."""
     payload = bytes(4_000_000)
-    async with Bus(broker.url, name="w", root=root, receive_maximum=2) as worker:
-        async with worker.frames(STAGE, **WHERE), worker.subscribe(HUB_STATUS) as messages:
-            flood = [asyncio.create_task(send(here, payload)) for _ in range(10)]
-            await here.publish(HUB_STATUS, HubStatus(online=True, boot_id="x"))
-            async with asyncio.timeout(10):
-                assert (await anext(messages)).message.online
-            assert all(await asyncio.gather(*flood))
+    async with (
+        Bus(broker.url, name="w", root=root, receive_maximum=2) as worker,
+        worker.frames(STAGE, **WHERE),
+        worker.subscribe(HUB_STATUS) as messages,
+    ):
+        flood = [asyncio.create_task(send(here, payload)) for _ in range(10)]
+        await here.publish(HUB_STATUS, HubStatus(online=True, boot_id="x"))
+        async with asyncio.timeout(10):
+            assert (await anext(messages)).message.online
+        assert all(await asyncio.gather(*flood))
 
 
 async def test_many_senders_at_once_lose_nothing(here: Bus, there: Bus, frame: MakeFrame) -> None:
