@@ -113,23 +113,11 @@ class EmbeddedBroker:
         """
         if self._process is not None:
             return
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="stageline-mosquitto-")
-            # mosquitto started by root gives its rights up, and must still reach its files.
-            Path(self._folder.name).chmod(0o755)
-        for attempt in range(_ATTEMPTS):
-            fresh_port = self._port == 0
-            if fresh_port:
-                self._port = _free_port()
-            try:
-                self._launch(Path(self._folder.name))
-            except BrokerStartError as error:
-                # Between asking for a free port and mosquitto taking it, somebody else may have it.
-                if not fresh_port or attempt == _ATTEMPTS - 1 or "Address already in use" not in str(error):
-                    raise
-                self._port = 0
-            else:
-                return
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """End it in good order and remove its files."""
@@ -162,6 +150,25 @@ class EmbeddedBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _start(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="stageline-mosquitto-")
+            # mosquitto started by root gives its rights up, and must still reach its files.
+            Path(self._folder.name).chmod(0o755)
+        for attempt in range(_ATTEMPTS):
+            fresh_port = self._port == 0
+            if fresh_port:
+                self._port = _free_port()
+            try:
+                self._launch(Path(self._folder.name))
+            except BrokerStartError as error:
+                # Between asking for a free port and mosquitto taking it, somebody else may have it.
+                if not fresh_port or attempt == _ATTEMPTS - 1 or "Address already in use" not in str(error):
+                    raise
+                self._port = 0
+            else:
+                return
 
     def _launch(self, folder: Path) -> None:
         settings: dict[str, str | None] = {
