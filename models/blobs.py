@@ -155,7 +155,7 @@ class BlobStore:
         """(last use, size, path) of every blob, complete or arriving."""
         found: list[tuple[int, int, Path]] = []
         for folder in (self.root, self.root / "partial"):
-            for path in folder.glob("[0-9a-f]*"):
+            for path in folder.glob("[0-9a-f]" * 64 + "*"):
                 with contextlib.suppress(FileNotFoundError):  # another process removed it meanwhile
                     stat = path.stat()
                     found.append((stat.st_atime_ns, stat.st_size, path))

@@ -30,7 +30,7 @@ class NotAPictureInputError(ValueError):
 
 
 def take_pictures(model: onnx.ModelProto, picture: PictureInput) -> None:
-    """Replace the one input float32 [1,3,H,W] by uint8 [1,H,W,3] named `picture`; changes `model` in place.
+    """Replace the one input float32 [1,3,H,W] by uint8 [1,H,W,3], called `picture` where that is free; in place.
 
     Raises:
         NotAPictureInputError: the graph takes something else.
@@ -43,13 +43,15 @@ def take_pictures(model: onnx.ModelProto, picture: PictureInput) -> None:
     shape = [dim.dim_value for dim in tensor.shape.dim]
     if tensor.elem_type != TensorProto.FLOAT or len(shape) != 4 or shape[:2] != [1, 3] or 0 in shape:
         raise NotAPictureInputError(f"a picture model takes float32 [1,3,H,W]; {old.name!r} is {shape}")
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    name = PICTURE if PICTURE not in taken else PREFIX + PICTURE
     mean = np.asarray(picture.mean, np.float64)
     std = np.asarray(picture.std, np.float64)
     scale = (1 / (255 * std)).astype(np.float32).reshape(1, 3, 1, 1)
     shift = (-mean / std).astype(np.float32).reshape(1, 3, 1, 1)
     steps = [
         # Transposed while still one byte an element: a quarter of the memory traffic.
-        helper.make_node("Transpose", [PICTURE], [PREFIX + "planes"], PREFIX + "transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", [name], [PREFIX + "planes"], PREFIX + "transpose", perm=[0, 3, 1, 2]),
         helper.make_node("Cast", [PREFIX + "planes"], [PREFIX + "float"], PREFIX + "cast", to=TensorProto.FLOAT),
         helper.make_node("Mul", [PREFIX + "float", PREFIX + "scale"], [PREFIX + "scaled"], PREFIX + "scale"),
         helper.make_node("Add", [PREFIX + "scaled", PREFIX + "shift"], [old.name], PREFIX + "shift"),
@@ -60,4 +62,4 @@ def take_pictures(model: onnx.ModelProto, picture: PictureInput) -> None:
     graph.initializer.append(numpy_helper.from_array(scale, PREFIX + "scale"))
     graph.initializer.append(numpy_helper.from_array(shift, PREFIX + "shift"))
     height, width = shape[2:]
-    graph.input[0].CopyFrom(helper.make_tensor_value_info(PICTURE, TensorProto.UINT8, [1, height, width, 3]))
+    graph.input[0].CopyFrom(helper.make_tensor_value_info(name, TensorProto.UINT8, [1, height, width, 3]))

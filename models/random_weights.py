@@ -77,10 +77,9 @@ def _rescale(layer: Any, divisor: float) -> None:
 
 def _unit_statistics(layer: Any, inputs: tuple[torch.Tensor], _output: torch.Tensor) -> torch.Tensor:
     x = inputs[0]
-    # Half the mean: wholly centred, every layer would amplify rounding along with the differences between pictures.
-    mean = 0.5 * x.mean(dim=(0, 2, 3))
-    layer.running_mean.copy_(mean)
+    # Scaled but not centred: centring would amplify rounding along with the differences between pictures.
+    layer.running_mean.zero_()
     # A channel that hardly varies here may vary elsewhere; it must not be blown up.
-    layer.running_var.copy_((x - mean.view(1, -1, 1, 1)).square().mean(dim=(0, 2, 3)) + 0.05)
+    layer.running_var.copy_(x.square().mean(dim=(0, 2, 3)) + 0.05)
     normalised: torch.Tensor = layer.forward(x)
     return normalised

@@ -13,7 +13,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
 
-from models.proto import graphs, reads
+from models.proto import graphs, reads, tensors
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     with tempfile.TemporaryDirectory(prefix="stageline-") as folder:
         before, after = Path(folder, "before.onnx"), Path(folder, "after.onnx")
-        large = model.ByteSize() > _IN_ONE_PIECE
+        # Counted by hand: protobuf cannot even size a message beyond 2 GB.
+        large = sum(len(tensor.raw_data) for tensor in tensors(model.graph)) > _IN_ONE_PIECE
         onnx.save(model, before, save_as_external_data=large, location="before.bin" if large else None)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
@@ -61,10 +62,11 @@ def fold(model: onnx.ModelProto) -> onnx.ModelProto:
             # ONNX Runtime raises a class of its own per status code, with nothing but Exception in common.
             raise UnrunnableError(f"ONNX Runtime does not accept this graph: {str(error)[:500]}") from error
         folded = onnx.load(after)
-    operators = {node.domain for node in folded.graph.node} - {node.domain for node in model.graph.node}
-    if operators - _STANDARD or _signature(folded) != _signature(model):
-        _log.info("constant folding changed more than it may; the graph is imported as it is")
-        return model
+        operators = {node.domain for node in folded.graph.node} - {node.domain for node in model.graph.node}
+        if operators - _STANDARD or _signature(folded) != _signature(model):
+            _log.info("constant folding changed more than it may; the graph is imported as it is")
+            # Not `model`: saving it may have moved its weights out of it.
+            return onnx.load(before)
     return folded
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, Protocol
 
 from models.blobs import BlobStore
+from models.runtime.checks import Accelerator, BackendError
 from models.runtime.need import stage_memory_bytes
 from models.stage import stage_model
 from schemas.codec import Array
@@ -43,7 +44,14 @@ class StageRunner(Protocol):
 
 
 def load_stage(
-    card: ModelCard, store: BlobStore, first: int, last: int, *, backend: Backend = "onnxruntime", threads: int = 1
+    card: ModelCard,
+    store: BlobStore,
+    first: int,
+    last: int,
+    *,
+    backend: Backend = "onnxruntime",
+    threads: int = 1,
+    accelerator: Accelerator = "auto",
 ) -> StageRunner:
     """Build blocks `[first, last)` from blobs that are all in `store`; not for an event loop: takes up to a second.
 
@@ -53,13 +61,23 @@ def load_stage(
         models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
     """
     piece = stage_model(card, store, first, last)
-    for weight in piece.weights:
-        store.path(weight.sha256)
     memory = stage_memory_bytes(card, first, last)
-    if backend == "torch":
-        from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only when it is the backend
+    shas = [weight.sha256 for weight in piece.weights]
+    store.pin(shas)
+    try:
+        for sha in shas:
+            store.path(sha)
+        if backend == "torch":
+            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
 
-        return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory)
-    from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
+            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory)
+        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
 
-    return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory)
+        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
+    except ImportError as error:
+        raise BackendError(
+            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
+            "or use the backend onnxruntime"
+        ) from error
+    finally:
+        store.unpin(shas)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from schemas.codec import Array
 from schemas.model import TensorSpec
+
+Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
+"""Where ONNX Runtime computes; `auto` takes CUDA where it is, else the CPU."""
 
 
 class BackendError(RuntimeError):

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import onnxruntime
 
-from models.runtime.checks import BackendError, check_inputs
+from models.runtime.checks import Accelerator, BackendError, check_inputs
 from models.stage import StageSlice
 from schemas.codec import Array
 from schemas.model import TensorSpec
 
-_log = logging.getLogger(__name__)
-
-Accelerator = Literal["auto", "cpu", "cuda", "tensorrt"]
-
+_WEIGHTS_FOLDER: Final = "session.model_external_initializers_file_folder_path"  # since ONNX Runtime 1.21
 _CPU: Final = "CPUExecutionProvider"
-_CUDA: Final = ("CUDAExecutionProvider", {"use_tf32": "0"})
-_TENSORRT: Final = ("TensorrtExecutionProvider", {"trt_engine_cache_enable": "1"})
+_CUDA: Final = "CUDAExecutionProvider"
+_TENSORRT: Final = "TensorrtExecutionProvider"
 
 
 class OnnxRunner:
@@ -64,14 +60,18 @@ class OnnxRunner:
         self._session = None
 
 
-def providers(available: list[str], accelerator: Accelerator) -> list[str | tuple[str, dict[str, str]]]:
-    """Execution providers in order of preference, always ending with the CPU.
+def providers(available: list[str], accelerator: Accelerator, engines: Path) -> list[tuple[str, dict[str, str]]]:
+    """Execution providers with their options in order of preference, always ending with the CPU.
 
     TensorRT is used only when asked for: it builds an engine for minutes per slice, and rounds to TF32, where `auto`
     promises answers equal to the CPU's.
     """
     wanted = {"auto": [_CUDA], "cpu": [], "cuda": [_CUDA], "tensorrt": [_TENSORRT, _CUDA]}[accelerator]
-    return [*(provider for provider in wanted if provider[0] in available), _CPU]
+    options = {
+        _CUDA: {"use_tf32": "0"},
+        _TENSORRT: {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)},
+    }
+    return [*((name, options[name]) for name in wanted if name in available), (_CPU, {})]
 
 
 def _session(piece: StageSlice, blobs: Path, threads: int, accelerator: Accelerator) -> onnxruntime.InferenceSession:
@@ -86,8 +86,8 @@ def _session(piece: StageSlice, blobs: Path, threads: int, accelerator: Accelera
     if not _multiplies_many_rows(piece):
         # Packed copies of the weights would double them; unpacked ones stay mapped from the blob files.
         options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(blobs.resolve()))
-    chosen = providers(onnxruntime.get_available_providers(), accelerator)
+    options.add_session_config_entry(_WEIGHTS_FOLDER, str(blobs.resolve()))
+    chosen = providers(onnxruntime.get_available_providers(), accelerator, blobs / "tensorrt-engines")
     try:
         session = onnxruntime.InferenceSession(piece.model.SerializeToString(), options, providers=chosen)
     except Exception as error:

@@ -44,6 +44,12 @@ FACTORIES = """
         net.example_inputs = (torch.zeros(1, 3, 4, 4), torch.zeros(1, 6, dtype=torch.int64))
         return net
 
+    class Named(nn.Module):
+        input_shape = (1, 3, 4, 4)
+        picture = PictureInput(resize=4, crop=4, mean=(0.0,) * 3, std=(1.0,) * 3)
+        def forward(self, picture):
+            return picture * 2
+
     def broken():
         raise KeyError("my own mistake")
 
@@ -137,6 +143,13 @@ def test_a_module_may_say_how_pictures_become_its_input(factories: str, own: Lib
     assert card.labels == ("a", "b", "c", "d", "e")
     assert card.preprocess is not None
     assert card.preprocess.resize == 10
+
+
+def test_a_module_whose_own_input_is_called_picture_is_no_trouble(factories: str, own: Library) -> None:
+    card = import_model(f"{factories}:Named", own)
+    white: dict[str, Array] = {card.inputs[0].name: np.full((1, 4, 4, 3), 255, np.uint8)}
+    (answer,) = load_stage(card, own.blobs, 0, len(card.blocks)).run(white).values()
+    np.testing.assert_allclose(answer.astype(np.float64), np.full((1, 3, 4, 4), 2), rtol=1e-6)
 
 
 def test_a_module_with_several_inputs_of_several_types_works(factories: str, own: Library) -> None:

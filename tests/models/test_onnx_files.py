@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from models import tidy
 from models.graph import GraphError
 from models.importer import import_model
 from models.library import Library
@@ -288,6 +289,24 @@ def test_half_precision_and_integer_models_are_served(save: Callable[..., str], 
     assert card.blobs[0].nbytes == 128 * 128 * 2
     ones = np.ones((1, 128), np.float32)
     np.testing.assert_array_equal(whole(card, own, {"x": ones})["y"], np.full((1, 128), 64))
+
+
+def test_a_model_too_large_for_one_protobuf_goes_by_way_of_external_data(
+    skipping_path: Path, own: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = import_model(str(skipping_path), own)
+    monkeypatch.setattr(tidy, "_IN_ONE_PIECE", 10)
+    assert import_model(str(skipping_path), own).sha256 == usual.sha256
+
+
+def test_folding_that_changes_too_much_is_left_out(
+    save: Callable[..., str], own: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidy, "_IN_ONE_PIECE", 10)
+    monkeypatch.setattr(tidy, "_signature", lambda model: [(str(id(model)), 0)])
+    matrix = weight("w", 4, 4)
+    card = import_model(save([helper.make_node("MatMul", ["x", "w"], ["y"])], initializers=[matrix]), own)
+    np.testing.assert_allclose(whole(card, own, {"x": X})["y"], X @ numpy_helper.to_array(matrix), rtol=1e-5)
 
 
 def test_importing_the_same_file_twice_gives_the_same_card(skipping_path: Path, own: Library) -> None:

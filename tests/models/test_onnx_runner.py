@@ -103,13 +103,22 @@ def test_cuda_is_used_where_it_is_and_tensorrt_only_when_asked_for() -> None:
     everything = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
 
     def chosen(available: list[str], *wanted: str) -> list[str]:
-        picked = providers(available, *wanted)  # type: ignore[arg-type]
-        return [provider if isinstance(provider, str) else provider[0] for provider in picked]
+        picked = providers(available, *wanted, engines=Path("engines"))  # type: ignore[arg-type]
+        return [name for name, _options in picked]
 
     assert chosen(everything, "auto") == ["CUDAExecutionProvider", "CPUExecutionProvider"]
     assert chosen(everything, "cpu") == ["CPUExecutionProvider"]
     assert chosen(everything, "tensorrt") == everything
     assert chosen(["CPUExecutionProvider"], "cuda") == ["CPUExecutionProvider"]
+
+
+def test_a_backend_that_is_not_installed_is_named(
+    tiny_library: tuple[Library, ModelCard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library, card = tiny_library
+    monkeypatch.setitem(sys.modules, "models.runtime.torch_backend", None)
+    with pytest.raises(BackendError, match=r"backend torch is not installed.*stageline\[torch\]"):
+        load_stage(card, library.blobs, 0, 1, backend="torch")
 
 
 def test_a_worker_needs_no_pytorch() -> None:

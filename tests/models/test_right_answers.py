@@ -15,7 +15,7 @@ from models.runtime import Backend, load_stage
 from schemas.codec import Array
 from schemas.model import ModelCard
 
-BACKENDS: tuple[Backend, ...] = ("onnxruntime",)
+BACKENDS: tuple[Backend, ...] = ("onnxruntime", "torch")
 PARTITIONS = 3
 
 
