@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from broker.packet import PacketError, read_variable_length
 
 _CHUNK_BYTES: Final = 1 << 16
 _LONGEST_HEAD: Final = 5
+_GIVEN_AWAY_BYTES: Final = _CHUNK_BYTES // 4
 
 
 class PacketReader:
@@ -22,7 +22,7 @@ class PacketReader:
 
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
-        self._chunk = memoryview(bytearray(_CHUNK_BYTES))
+        self._chunk = _memory(_CHUNK_BYTES)
         self._held = 0
         self._large: memoryview | None = None
         self._large_first = 0
@@ -37,22 +37,23 @@ class PacketReader:
         """A packet has begun and not ended."""
         return self._large is not None or self._held > 0
 
-    def received(self, nbytes: int) -> Iterator[tuple[int, memoryview]]:
+    def received(self, nbytes: int) -> list[tuple[int, memoryview]]:
         """First byte and body of each packet that `nbytes` more bytes have completed.
 
         Raises:
             PacketError: not MQTT, or a packet larger than we announced to take.
         """
-        if self._large is not None:
-            self._large_held += nbytes
-            if self._large_held == len(self._large):
-                body, self._large = self._large, None
-                yield self._large_first, body
-            return
-        self._held += nbytes
-        yield from self._split()
+        if self._large is None:
+            self._held += nbytes
+            return self._split()
+        self._large_held += nbytes
+        if self._large_held < len(self._large):
+            return []
+        body, self._large = self._large, None
+        return [(self._large_first, body)]
 
-    def _split(self) -> Iterator[tuple[int, memoryview]]:
+    def _split(self) -> list[tuple[int, memoryview]]:
+        packets: list[tuple[int, memoryview]] = []
         chunk, position = self._chunk[: self._held], 0
         while position < len(chunk):
             try:
@@ -67,14 +68,25 @@ class PacketReader:
                     self._begin_large(chunk[position], chunk[start:], length)
                     position = len(chunk)
                 break
-            yield chunk[position], memoryview(bytes(chunk[start:end]))
+            body = chunk[start:end]
+            if length >= _GIVEN_AWAY_BYTES:
+                # Most of the chunk: it goes with the packet, and a new one takes its place.
+                self._chunk = _memory(_CHUNK_BYTES)
+            else:
+                body = memoryview(bytes(body))
+            packets.append((chunk[position], body))
             position = end
         rest = bytes(chunk[position:])
         self._chunk[: len(rest)] = rest
         self._held = len(rest)
+        return packets
 
     def _begin_large(self, first: int, beginning: memoryview, length: int) -> None:
-        # Not zeroed: every byte of it will be received.
-        self._large = np.empty(length, np.uint8).data
+        self._large = _memory(length)
         self._large[: len(beginning)] = beginning
         self._large_first, self._large_held = first, len(beginning)
+
+
+def _memory(nbytes: int) -> memoryview:
+    """Not zeroed: every byte that is looked at has been received."""
+    return np.empty(nbytes, np.uint8).data
