@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 Kind = Literal["torchvision", "efficientnet-lite", "factory", "onnx"]
+Weights = Literal["default", "random"]
 
 TORCHVISION: Final = ("mobilenet_v2", "resnet18", "squeezenet1_1", "inception_v3", "alexnet", "vgg16")
 LITE: Final = "efficientnet-lite0"

@@ -6,12 +6,15 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_TEMPORARY: Final = ".new-"
+_STALE_S: Final = 3600
 
 
 class StoreFullError(OSError):
@@ -32,19 +35,30 @@ def write_file(path: Path, data: bytes) -> None:
         StoreFullError: the disk is full; nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
     with room_errors(path.parent, len(data)):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        # Readable as the umask says, where tempfile would hide it from a service that runs as another user.
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             try:
                 write_all(handle, data)
                 os.fsync(handle)
             finally:
                 os.close(handle)
-            Path(name).replace(path)
+            temporary.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
     sync_folder(path.parent)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a process that was killed in the middle of a write left behind."""
+    for path in folder.glob(f"{_TEMPORARY}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > _STALE_S:
+                path.unlink()
 
 
 def write_all(handle: int, data: bytes | memoryview) -> None:

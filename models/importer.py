@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import onnx
 from onnx import shape_inference
 
-from models.catalog import Source, SourceError, resolve
+from models.catalog import Source, SourceError, Weights, resolve
 from models.graph import analyse
 from models.library import Library
 from models.normalise import PictureInput, take_pictures
@@ -21,7 +20,6 @@ from models.weights import externalise
 from schemas.base import check_name
 from schemas.model import Blob, Block, ModelCard, Preprocess
 
-Weights = Literal["default", "random"]
 Progress = Callable[[str, float], None]
 
 

@@ -109,4 +109,4 @@ def _release(store: BlobStore, name: str, handle: int) -> None:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)

@@ -12,17 +12,15 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import onnx
 import torch
 
-from models.catalog import LITE, Source, SourceError
+from models.catalog import LITE, Source, SourceError, Weights
 from models.normalise import PictureInput
 from models.random_weights import spread_activations
 from models.torchvision_import import torchvision
-
-Weights = Literal["default", "random"]
 
 
 @dataclass(frozen=True)

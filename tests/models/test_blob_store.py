@@ -180,6 +180,25 @@ def test_a_full_disk_is_said_plainly_and_leaves_nothing_behind(
     assert list(store.root.iterdir()) == []
 
 
+def test_what_a_killed_writer_left_behind_is_swept_away_later(store: BlobStore) -> None:
+    store.add(b"first")
+    left, fresh = store.root / ".new-0123", store.root / ".new-4567"
+    left.write_bytes(b"half a blob")
+    fresh.write_bytes(b"somebody is writing this")
+    os.utime(left, (0, 0))
+    store.add(b"second")
+    assert not left.exists()
+    assert fresh.exists()
+
+
+def test_blobs_are_readable_as_the_umask_says(store: BlobStore) -> None:
+    umask = os.umask(0o022)
+    try:
+        assert store.path(store.add(b"data").sha256).stat().st_mode & 0o777 == 0o644
+    finally:
+        os.umask(umask)
+
+
 def test_a_disk_that_fills_up_while_a_blob_arrives_keeps_what_was_there(
     store: BlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
