@@ -19,6 +19,7 @@ from models.blobs import BlobStore
 from models.block_costs import Run, Span, separate, slowdown, spans_to_measure, typical_costs
 from models.made_up import MadeUpWeights, made_up_tensor
 from models.runtime import Backend, StageRunner, stage_memory_bytes
+from models.runtime.checks import Accelerator, BackendError
 from models.runtime.heap import return_freed_memory
 from models.runtime.need import SESSION_BYTES
 from models.stage import StageSlice, cut_stage
@@ -52,6 +53,7 @@ def profile_blocks(
     *,
     backend: Backend = "onnxruntime",
     threads: int = 1,
+    accelerator: Accelerator = "auto",
     budget_s: float = DEFAULT_BUDGET_S,
     memory_budget_bytes: int | None = None,
     scratch: Path | None = None,
@@ -65,6 +67,7 @@ def profile_blocks(
         graph: the graph blob's bytes, or a store that holds it; no other blob is looked at.
         backend: what the stages will run on.
         threads: what the stages will run with.
+        accelerator: where they will run.
         budget_s: time for measuring; building sessions comes on top.
         memory_budget_bytes: what may be taken at once; None: as much as the whole model needs. Blocks are built and
             measured as many at a time as fit, and the whole in as few parts.
@@ -84,7 +87,7 @@ def profile_blocks(
     groups = groups_that_fit(card, spans, memory)
     runs: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="stageline-profile-", dir=scratch) as folder:
-        bench = _Bench(card, blob, backend, threads, MadeUpWeights(Path(folder)), should_stop)
+        bench = _Bench(card, blob, backend, threads, accelerator, MadeUpWeights(Path(folder)), should_stop)
         for i, group in enumerate(groups):
             share = _work(card, group) / _work(card, spans)
             runs += bench.measure(group, share * budget_s)
@@ -132,6 +135,7 @@ class _Bench:
     graph: bytes
     backend: Backend
     threads: int
+    accelerator: Accelerator
     weights: MadeUpWeights
     should_stop: Callable[[], bool]
 
@@ -143,7 +147,7 @@ class _Bench:
             return_freed_memory()
 
     def _measure(self, spans: Sequence[Span], budget_s: float) -> list[Run]:
-        clock = _clock(self.backend, self.threads)
+        clock = self._clock()
         pieces = [cut_stage(self.card, self.graph, first, last) for first, last in spans]
         self.weights.have(weight for piece in pieces for weight in piece.weights)
         stages: list[tuple[Span, StageRunner, dict[str, Array]]] = []
@@ -178,24 +182,34 @@ class _Bench:
         if self.backend == "torch":
             from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - only when it is the backend
 
-            return TorchRunner(piece, folder, threads=self.threads)
+            return TorchRunner(piece, folder, threads=self.threads, accelerator=self.accelerator)
         from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - only when it is the backend
 
-        return OnnxRunner(piece, folder, threads=self.threads)
+        return OnnxRunner(piece, folder, threads=self.threads, accelerator=self.accelerator)
+
+    def _clock(self) -> Callable[[], float]:
+        """The thread's processor time where that thread does all the work, else the time of day."""
+        alone = self.threads == 1 and (self.accelerator == "cpu" or not accelerated(self.backend))
+        return time.thread_time if alone else time.perf_counter
 
 
-def _clock(backend: Backend, threads: int) -> Callable[[], float]:
-    """The thread's processor time where that thread does all the work, else the time of day."""
-    return time.thread_time if threads == 1 and not _accelerated(backend) else time.perf_counter
+def accelerated(backend: Backend) -> bool:
+    """Whether the backend computes beside the CPU unless told otherwise.
 
+    Raises:
+        BackendError: the backend is not installed.
+    """
+    try:
+        if backend == "torch":
+            import torch  # noqa: PLC0415 - only when it is the backend
 
-def _accelerated(backend: Backend) -> bool:
-    if backend == "torch":
-        import torch  # noqa: PLC0415 - only when it is the backend
-
-        return torch.cuda.is_available()
-    import onnxruntime  # noqa: PLC0415 - only when it is the backend
-
+            return torch.cuda.is_available()
+        import onnxruntime  # noqa: PLC0415 - only when it is the backend
+    except ImportError as error:
+        raise BackendError(
+            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
+            "or use the backend onnxruntime"
+        ) from error
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 

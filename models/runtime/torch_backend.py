@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from models.runtime.checks import BackendError, check_inputs
+from models.runtime.checks import Accelerator, BackendError, check_inputs
 from models.runtime.torch_module import build_module
 from models.stage import StageSlice
 from models.weights import Weight
@@ -29,7 +29,15 @@ _M_MMAP_THRESHOLD: Final = -3
 class TorchRunner:
     """One stage as a torch module; see `models.runtime.StageRunner`."""
 
-    def __init__(self, piece: StageSlice, blobs: Path, *, threads: int = 1, memory_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        piece: StageSlice,
+        blobs: Path,
+        *,
+        threads: int = 1,
+        memory_bytes: int = 0,
+        accelerator: Accelerator = "auto",
+    ) -> None:
         self.inputs: tuple[TensorSpec, ...] = piece.inputs
         self.outputs: tuple[TensorSpec, ...] = piece.outputs
         self.memory_bytes = memory_bytes
@@ -38,7 +46,7 @@ class TorchRunner:
         self._passed = tuple(spec.name for spec in piece.outputs if spec.name not in piece.fetches)
         self._threads = threads
         _keep_freed_memory()
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
         if self._device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.allow_tf32 = False
