@@ -32,6 +32,8 @@ class HubBroker:
     join_line: str
     watch_line: str
     open_to_others: bool
+    forgetful: bool = False
+    """Deployments are not kept over a restart."""
 
 
 def hub_broker(directory: Path, *, port: int) -> HubBroker:
@@ -74,6 +76,7 @@ def hub_broker(directory: Path, *, port: int) -> HubBroker:
         join_line=f"stageline join {url} --name NAME     (on this machine)",
         watch_line=f"mosquitto_sub -h {_LOOPBACK} -p {port} -v -t 'stageline/#'",
         open_to_others=False,
+        forgetful=os.geteuid() == 0,
     )
 
 
@@ -111,9 +114,8 @@ async def until_listening(port: int, process: asyncio.subprocess.Process) -> Non
 def _memory(directory: Path) -> dict[str, str | None]:
     """Where what is retained survives a restart of the hub."""
     if os.geteuid() == 0:
-        # mosquitto gives root's rights up, and root's own folders are closed to it then. Its package's folder is not.
-        kept = Path("/var/lib/mosquitto").is_dir()
-        return {} if kept else {"persistence": "false", "persistence_location": None, "autosave_interval": None}
+        # mosquitto gives root's rights up, and root's own folders are closed to it then.
+        return {"persistence": "false", "persistence_location": None, "autosave_interval": None}
     data = directory / "data"
     data.mkdir(exist_ok=True, mode=0o700)
     return {"persistence_location": f"{data}/"}

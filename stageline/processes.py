@@ -34,15 +34,19 @@ def python_module(module: str, *arguments: str) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def running(child: Child) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A child process while inside; told to end (SIGTERM) when left, and made to when it does not."""
-    process = await asyncio.create_subprocess_exec(
-        *_tied(), *child.command, env={**os.environ, **child.environment}, stdin=asyncio.subprocess.DEVNULL
-    )
+async def running(*children: Child) -> AsyncIterator[dict[str, asyncio.subprocess.Process]]:
+    """Child processes by name while inside; all told to end (SIGTERM) when left, and made to where one does not."""
+    processes: dict[str, asyncio.subprocess.Process] = {}
     try:
-        yield process
+        for child in children:
+            # A session of its own: Ctrl-C then reaches us alone, and we end the children in order.
+            processes[child.name] = await asyncio.create_subprocess_exec(
+                *_tied(), *child.command, env={**os.environ, **child.environment}, stdin=asyncio.subprocess.DEVNULL,
+                start_new_session=True,
+            )  # fmt: skip
+        yield processes
     finally:
-        await _end(process)
+        await asyncio.gather(*(_end(process) for process in processes.values()))
 
 
 async def until_one_ends(processes: Mapping[str, asyncio.subprocess.Process]) -> int:

@@ -74,15 +74,19 @@ async def _serve(report: Report, settings: CommandSettings, broker: HubBroker) -
         "STAGELINE_LIBRARY": str(settings.library_dir),
     }
     async with AsyncExitStack() as stack:
-        mosquitto = await stack.enter_async_context(running(broker.child))
-        await until_listening(broker.port, mosquitto)
-        planner = await stack.enter_async_context(
-            running(Child("planner", python_module("services.planner.main"), environment))
-        )
+        processes = await stack.enter_async_context(running(broker.child))
+        await until_listening(broker.port, processes["mosquitto"])
+        # Ends before the broker does, so that it can say good-bye.
+        planner = Child("planner", python_module("services.planner.main"), environment)
+        processes = {**processes, **await stack.enter_async_context(running(planner))}
         where = "for those with a password" if broker.open_to_others else "for this machine only"
         report.out.print(f"[bold]The hub is up[/bold], {where}. Models: {escape(str(settings.library_dir))}")
         report.out.print(f"  a device joins    {escape(broker.join_line)}")
         report.out.print(f"  watch everything  {escape(broker.watch_line)}")
+        if broker.forgetful:
+            report.out.print(
+                "  run by root, it forgets deployments when it ends; `stageline install hub` sets up one that does not"
+            )
         if not broker.open_to_others:
             report.out.print("  let others in     stageline hub --init")
         report.write_json(
@@ -91,7 +95,7 @@ async def _serve(report: Report, settings: CommandSettings, broker: HubBroker) -
                 "loopback_only": not broker.open_to_others,
                 "join": broker.join_line,
                 "watch": broker.watch_line,
-                "pids": {"mosquitto": mosquitto.pid, "planner": planner.pid},
+                "pids": {name: process.pid for name, process in processes.items()},
             }
         )
-        return await until_one_ends({"mosquitto": mosquitto, "planner": planner})
+        return await until_one_ends(processes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
 from typing import Annotated
 
 import typer
@@ -48,8 +47,7 @@ def join(
         }  # fmt: skip
         environment = {variable: str(value) for variable, value in given.items() if value is not None}
         children = [Child(part, python_module(f"services.{part}.main"), environment) for part in ("monitor", "worker")]
-        async with AsyncExitStack() as stack:
-            processes = {child.name: await stack.enter_async_context(running(child)) for child in children}
+        async with running(*children) as processes:
             report.err.print(f"[bold]{device}[/bold] joins; Ctrl-C to leave")
             report.write_json({"device": device, "pids": {part: one.pid for part, one in processes.items()}})
             return await until_one_ends(processes)

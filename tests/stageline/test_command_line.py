@@ -576,13 +576,11 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
         assert second.returncode == 2
         assert f"port {port} already" in second.stderr
     finally:
+        said = []
         for process in (*joined, hub):
             process.terminate()
-        codes = [process.wait(20) for process in (*joined, hub)]
-        for process in (*joined, hub):
-            assert process.stderr is not None
-            process.stderr.close()
-    assert codes == [0, 0]
+            said.append(process.communicate(timeout=30)[1])
+    assert [process.returncode for process in (*joined, hub)] == [0, 0], said
 
 
 def test_a_join_ends_when_its_worker_does(broker: EmbeddedBroker, root: str, tmp_path: Path) -> None:
