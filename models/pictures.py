@@ -66,7 +66,7 @@ def picture_tensor(picture: Image.Image, preprocess: Preprocess) -> Array:
 
 def _rgb(picture: Image.Image) -> Image.Image:
     if picture.mode == "RGB":
-        return picture.copy()
+        return picture
     if picture.mode.startswith("I;16") or picture.mode == "I":
         # 16-bit grey: Pillow's own conversion would clip at 255.
         grey = np.clip(np.asarray(picture, dtype=np.float32) / 257, 0, 255).astype(np.uint8)
