@@ -37,6 +37,8 @@ from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 from stageline.requests_in_flight import Audit, GiveUp, Patience, RequestsInFlight, Send
 from stageline.wire import decode_answer, send_request
 
+__all__ = ["Answer", "Client", "RequestFailedError", "Result"]
+
 _LOG = logging.getLogger(__name__)
 _RECEIVE_MAXIMUM: Final = 20
 _REFUSALS: Final[dict[type[Exception], str]] = {
@@ -75,8 +77,7 @@ class Client:
         self.deployment = check_name("deployment", deployment)
         self.name = check_name("submitter", name or f"client-{secrets.token_hex(6)}")
         self.deadline_s = deadline_s
-        self.rejected = 0
-        """Answers that were malformed: counted, logged, dropped."""
+        self.rejected = 0  # malformed answers
         self._bus = Bus(
             broker, name=self.name, root=root, receive_maximum=_RECEIVE_MAXIMUM, connect_timeout_s=connect_timeout_s
         )
@@ -177,9 +178,9 @@ class Client:
 
         async def one(index: int, item: Inputs) -> Result:
             try:
-                return Result(index, await self.submit(item, deadline_s=deadline_s), None)
+                return Result(index, item, await self.submit(item, deadline_s=deadline_s), None)
             except (RequestFailedError, WrongInputError, UnreadablePictureError) as error:
-                return Result(index, None, error)
+                return Result(index, item, None, error)
 
         places = (lambda: at_once) if at_once else lambda: max(2, 2 * self._flight.board.window)
         async for result in bounded(items, one, places, in_order=in_order):

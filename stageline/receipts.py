@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -152,8 +152,9 @@ class RequestFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One of many: which it was, and either its answer or its error."""
+    """One of many: which it was (its place and what was handed in), and either its answer or its error."""
 
     index: int
+    item: Any
     answer: Answer | None
     error: Exception | None
