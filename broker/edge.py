@@ -53,7 +53,7 @@ class Edge:
             self._rejections.add(error.reason, packet.address, str(error))
             ack()
             return None
-        return FrameDelivery(frame, dict(parameters), packet.envelope.expiry_s, incoming.received_at, ack)
+        return FrameDelivery(frame, dict(parameters), packet.expiry_s, incoming.received_at, ack)
 
     def raw(self, incoming: Incoming) -> RawDelivery:
         """Bytes as they came."""

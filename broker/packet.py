@@ -17,9 +17,9 @@ MOST_PACKET_BYTES: Final = 268_435_455
 _U16: Final = struct.Struct(">H")
 _U32: Final = struct.Struct(">I")
 
-# Property identifiers that a PUBLISH may carry.
-_FORMAT, _EXPIRY, _CONTENT_TYPE, _RESPONSE, _CORRELATION, _SUBSCRIPTION, _ALIAS, _USER = (
-    0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x23, 0x26,
+# Properties that a PUBLISH may carry; not topic aliases, which we do not offer.
+_FORMAT, _EXPIRY, _CONTENT_TYPE, _RESPONSE, _CORRELATION, _SUBSCRIPTION, _USER = (
+    0x01, 0x02, 0x03, 0x08, 0x09, 0x0B, 0x26,
 )  # fmt: skip
 
 
@@ -28,15 +28,13 @@ class PacketError(ValueError):
 
 
 class Envelope(NamedTuple):
-    """The MQTT 5 properties of a message, as far as we use them."""
+    """The MQTT 5 properties of a message on its way out. All but the expiry mirror what its payload says too."""
 
     content_type: str | None = None
     expiry_s: int | None = None
     correlation: bytes | None = None
     response_address: str | None = None
     traceparent: str | None = None
-    subscriptions: tuple[int, ...] = ()
-    """Identifiers of the subscriptions that matched; only on messages from the broker."""
 
 
 class Publish(NamedTuple):
@@ -47,7 +45,10 @@ class Publish(NamedTuple):
     qos: int
     retained: bool
     mid: int
-    envelope: Envelope
+    expiry_s: int | None
+    """What is left of the life it was sent with."""
+    subscriptions: tuple[int, ...]
+    """Identifiers of the subscriptions that matched."""
 
 
 def publish_head(
@@ -93,10 +94,10 @@ def read_publish(first: int, body: memoryview) -> Publish:
         end = position + length
         if end > len(body):
             raise PacketError("the properties run past the end")
-        envelope = _unpack(body[position:end])
+        expiry_s, subscriptions = _unpack(body, position, end)
     except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise PacketError(f"malformed PUBLISH: {error}") from error
-    return Publish(address, body[end:], qos, bool(first & 1), mid, envelope)
+    return Publish(address, body[end:], qos, bool(first & 1), mid, expiry_s, subscriptions)
 
 
 def read_puback(body: memoryview) -> tuple[int, int]:
@@ -161,11 +162,11 @@ def _pack(envelope: Envelope) -> bytes:
     return bytes(out)
 
 
-def _unpack(data: memoryview) -> Envelope:
-    content_type = response = traceparent = expiry_s = correlation = None
+def _unpack(data: memoryview, position: int, end: int) -> tuple[int | None, tuple[int, ...]]:
+    """Expiry and subscription identifiers among the properties in `data[position:end]`; the rest is skipped over."""
+    expiry_s: int | None = None
     subscriptions: tuple[int, ...] = ()
-    position = 0
-    while position < len(data):
+    while position < end:
         kind = data[position]
         position += 1
         if kind == _SUBSCRIPTION:
@@ -174,37 +175,21 @@ def _unpack(data: memoryview) -> Envelope:
         elif kind == _EXPIRY:
             expiry_s = _U32.unpack_from(data, position)[0]
             position += 4
+        elif kind in (_CONTENT_TYPE, _CORRELATION, _RESPONSE):
+            position += 2 + _U16.unpack_from(data, position)[0]
+        elif kind == _USER:
+            position += 2 + _U16.unpack_from(data, position)[0]
+            position += 2 + _U16.unpack_from(data, position)[0]
         elif kind == _FORMAT:
             position += 1
-        elif kind == _ALIAS:
-            raise PacketError("a topic alias, which was not offered")
-        elif kind == _USER:
-            key, position = _read_short(data, position)
-            value, position = _read_short(data, position)
-            if key == b"traceparent":
-                traceparent = value.decode()
-        elif kind in (_CONTENT_TYPE, _RESPONSE, _CORRELATION):
-            value, position = _read_short(data, position)
-            if kind == _CONTENT_TYPE:
-                content_type = value.decode()
-            elif kind == _RESPONSE:
-                response = value.decode()
-            else:
-                correlation = value
         else:
-            raise PacketError(f"property {kind:#x} does not belong in a PUBLISH")
-    return Envelope(content_type, expiry_s, correlation, response, traceparent, subscriptions)
+            raise PacketError(f"property {kind:#x} does not belong in this PUBLISH")
+    if position != end:
+        raise PacketError("a property runs past the end")
+    return expiry_s, subscriptions
 
 
 def _short(data: bytes) -> bytes:
     if len(data) > 0xFFFF:
         raise PacketError(f"{len(data)} bytes where MQTT allows 65535")
     return _U16.pack(len(data)) + data
-
-
-def _read_short(data: memoryview, position: int) -> tuple[bytes, int]:
-    start = position + 2
-    end = start + _U16.unpack_from(data, position)[0]
-    if end > len(data):
-        raise PacketError("a property runs past the end")
-    return bytes(data[start:end]), end

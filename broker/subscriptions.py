@@ -69,7 +69,7 @@ class Subscriptions:
     def listeners(self, message: Incoming) -> list[Inbox]:
         """Whose message this is; each inbox once."""
         found: list[Inbox] = []
-        for number in message.packet.envelope.subscriptions:
+        for number in message.packet.subscriptions:
             entry, newcomer = self._meaning.get(number, (None, None))
             if entry is not None:
                 found += [

@@ -12,6 +12,7 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal
 
 import msgpack
@@ -134,7 +135,7 @@ def pack_frame(header: FrameHeader, encoded: Sequence[EncodedTensor]) -> bytes:
     For a sender whose header tells what encoding took: it must encode before it can write the header.
     """
     fields = header.model_dump(mode="python", exclude_defaults=True)
-    fields["tensors"] = [tensor.header.model_dump(mode="python", exclude_defaults=True) for tensor in encoded]
+    fields["tensors"] = [_fields(tensor.header) for tensor in encoded]
     packer = msgpack.Packer(autoreset=False)
     packer.pack_array_header(1 + len(encoded))
     packer.pack(fields)
@@ -143,6 +144,16 @@ def pack_frame(header: FrameHeader, encoded: Sequence[EncodedTensor]) -> bytes:
         parts.append(_BIN32.pack(0xC6, len(tensor.data)))
         parts.append(tensor.data)
     return b"".join(parts)
+
+
+def _fields(tensor: TensorHeader) -> dict[str, Any]:
+    """What is packed of a tensor's header; kept for the next frame where it is short and will be the same."""
+    return _usual_fields(tensor) if not tensor.scale else tensor.model_dump(mode="python", exclude_defaults=True)
+
+
+@lru_cache(maxsize=512)
+def _usual_fields(tensor: TensorHeader) -> dict[str, Any]:
+    return tensor.model_dump(mode="python", exclude_defaults=True)
 
 
 def open_frame(payload: bytes | bytearray | memoryview, limits: FrameLimits = DEFAULT_LIMITS) -> Frame:

@@ -13,7 +13,7 @@ from broker import inbox as inbox_module
 from broker.backoff import FIRST_S, LONGEST_S, delays
 from broker.inbox import Inbox
 from broker.message import Incoming
-from broker.packet import Envelope, Publish
+from broker.packet import Publish
 from broker.rejections import Rejections
 from broker.subscriptions import Subscriptions
 
@@ -21,7 +21,7 @@ NOWHERE = cast("Any", None)
 
 
 def message(payload: bytes = b"x", *, subscriptions: tuple[int, ...] = (), retained: bool = False) -> Incoming:
-    packet = Publish("a", memoryview(payload), 1, retained, 1, Envelope(subscriptions=subscriptions))
+    packet = Publish("a", memoryview(payload), 1, retained, 1, None, subscriptions)
     return Incoming(packet, 0.0, NOWHERE)
 
 
