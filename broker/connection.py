@@ -161,12 +161,14 @@ class Connection:
         packet_bytes = len(head) + len(message.payload)
         if packet_bytes > self.max_packet_bytes:
             raise TooLargeError(message.address, packet_bytes, self.max_packet_bytes)
+        started = time.perf_counter()
+        self._wire.send_publish(head, message.payload)
+        self._check_open()
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         if message.qos:
-            self._published[mid] = (time.perf_counter(), future)
+            self._published[mid] = (started, future)
         else:
             future.set_result(Accepted(0, 0.0))
-        self._wire.send_publish(head, message.payload)
         return future
 
     async def publish(self, message: Outgoing) -> Accepted:

@@ -103,12 +103,16 @@ class Wire(paho.Client):
         return self._mid_generate()
 
     def send_publish(self, head: bytearray, payload: bytes) -> None:
-        """Queue a packet and write what the socket takes now."""
+        """Write what the socket takes now, and queue the rest."""
+        sent = 0 if self._out_packet else self._send_both(head, payload)
+        if sent == len(head) + len(payload):
+            return
         view = memoryview(payload)
-        # The head travels with the beginning of its payload: one packet less on the network.
-        self._append(head + view[:_JOINED_BYTES])
-        if len(view) > _JOINED_BYTES:
-            self._append(view[_JOINED_BYTES:])
+        if sent < len(head):
+            self._append(head[sent:] + view[:_JOINED_BYTES])
+            sent = len(head) + _JOINED_BYTES
+        if sent < len(head) + len(view):
+            self._append(view[sent - len(head) :])
         self._flush()
 
     def drop(self) -> None:
@@ -180,6 +184,20 @@ class Wire(paho.Client):
             # A fault of ours: half a packet is handled, so this connection is of no more use. The loop tells of it.
             self._loop_rc_handle(MQTTErrorCode.MQTT_ERR_UNKNOWN)
             raise
+
+    def _send_both(self, head: bytearray, payload: bytes) -> int:
+        """Write head and payload with one call and no copy; the number of bytes that the socket took."""
+        sock = self._sock
+        if type(sock) is not socket.socket:
+            # TLS encrypts one buffer at a time.
+            return 0
+        try:
+            sent = sock.sendmsg((head, payload))
+        except OSError:
+            # Full, or broken: the write that follows finds out, and knows what to do.
+            return 0
+        self._last_msg_out = time.monotonic()
+        return sent
 
     def _receive(self, space: memoryview) -> int:
         sock: Any = self._sock
