@@ -172,7 +172,10 @@ class Channel:
         connection = self._connection
         if connection is None or not self.connected or connection.lost.done() or not connection.has_room:
             return None
-        return connection.send(message)
+        try:
+            return connection.send(message)
+        except ConnectionLostError:
+            return None
 
     async def _until_accepted(
         self, message: Outgoing, answer: asyncio.Future[Accepted] | None, *, remember: bool

@@ -201,3 +201,16 @@ async def test_without_a_time_limit_the_bus_waits_for_its_broker(own_broker: Emb
         await entering
         assert bus.connected
     await bus.__aexit__(None, None, None)
+
+
+async def test_a_loss_that_is_noticed_while_sending_is_a_loss_like_any_other(own_broker: EmbeddedBroker) -> None:
+    claim = Claim(device="pi4", boot_id="b", role="worker", hostname="h")
+    async with Bus(own_broker.url, name="a") as bus, bus.subscribe(DEVICE_CLAIM) as seen:
+        own_broker.kill()
+        # The event loop has not run since: the first of these finds a socket that seems well.
+        pending = [asyncio.create_task(bus.publish(DEVICE_CLAIM, claim, device="pi4")) for _ in range(5)]
+        await asyncio.sleep(0)
+        own_broker.restart()
+        assert all(await asyncio.gather(*pending))
+        for _ in range(5):
+            assert (await anext(seen)).message == claim
