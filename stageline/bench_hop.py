@@ -11,7 +11,7 @@ The receiver waits before the clock starts. What follows a hop (PUBACK, acknowle
 turn begins. The two take turns strictly; the figures are medians.
 
 The relay is bare in this too: it runs as Python comes. Our middle and both our ends keep freed memory for the next
-frame (`broker/heap.py`, `broker/embedded.py`), which is most of what they gain from 200 KB up. To see the relay with the
+frame (`broker/heap.py`, `broker/embedded.py`), most of what they gain from 200 KB up. To see the relay with the
 same setting, start the bench with MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=33554432.
 """
 
