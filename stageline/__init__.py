@@ -1,1 +1,29 @@
-"""What people touch: the client, the command line, the demo."""
+"""What people touch: the client, the command line, the demo. `from stageline import Client`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stageline.client import Client
+    from stageline.receipts import Answer, Receipt, RequestFailedError
+    from stageline.sync_client import SyncClient
+
+__all__ = ["Answer", "Client", "Receipt", "RequestFailedError", "SyncClient"]
+
+_HOMES = {
+    "Answer": "stageline.receipts",
+    "Client": "stageline.client",
+    "Receipt": "stageline.receipts",
+    "RequestFailedError": "stageline.receipts",
+    "SyncClient": "stageline.sync_client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: `stageline --help` and the services need none of these."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stageline' has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(_HOMES[name]), name)

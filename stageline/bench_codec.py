@@ -14,15 +14,16 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import numpy as np
-from models.pictures import is_picture, load_picture
 
 from models.importer import import_model
 from models.library import Library
+from models.pictures import is_picture, load_picture
 from models.runtime import load_stage
 from schemas.codec import Array
 from schemas.frame import FrameHeader, encode_frame, open_frame
 from schemas.model import ModelCard
 from schemas.plan import CodecName
+from stageline.cut_summary import spread_cuts
 from stageline.packaged_pictures import packaged_pictures
 
 MODEL: Final = "efficientnet-lite0"
@@ -60,19 +61,6 @@ def run(pictures: Path | None = None, progress: Callable[[str, float], None] | N
             front.close()
             back.close()
         return rows
-
-
-def spread_cuts(card: ModelCard, count: int) -> list[int]:
-    """Up to `count` cut positions: the cheapest in bytes of each equal share of the model's multiply-accumulates."""
-    macs = np.cumsum([block.macs for block in card.blocks])
-    share = np.minimum(macs * count // max(1, int(macs[-1])), count - 1)
-    inner = range(2, len(card.blocks))  # Position 1 only has the normalised picture behind it.
-    best: dict[int, int] = {}
-    for position in inner:
-        bucket = int(share[position - 1])
-        if bucket not in best or card.cuts[position].nbytes <= card.cuts[best[bucket]].nbytes:
-            best[bucket] = position
-    return sorted(best.values())
 
 
 @dataclass(frozen=True, slots=True)

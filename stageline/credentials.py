@@ -94,7 +94,8 @@ def init_hub(hub: HubFiles, *, bind: str = "0.0.0.0", port: int = 1883, root: st
     _write(hub.passwords, "")
     planner = _add_password(hub, PLANNER, host="127.0.0.1", port=port)
     _write(hub.planner_address, f"{planner}\n")
-    hub.data.mkdir(exist_ok=True, mode=0o770)
+    hub.data.mkdir(exist_ok=True)
+    hub.data.chmod(0o770)  # Whatever the umask: the broker must be able to write there.
     _write(hub.conf, conf_text(hub, bind=bind, port=port, persistence=hub.data))
     _give_to_mosquitto(hub.directory, hub.data, hub.acl, hub.passwords, hub.conf)
     return planner

@@ -47,6 +47,9 @@ def service_files(part: Part, *, binaries: Path, environment: Mapping[str, str])
     )
     if part == "device":
         units = (*units, ServiceFile(UNIT_DIRECTORY / "stageline.slice", _template("stageline.slice")))
+    if part == "hub":
+        drop_in = UNIT_DIRECTORY / "mosquitto.service.d" / "stageline.conf"
+        units = (*units, ServiceFile(drop_in, _template("mosquitto-memory.conf")))
     lines = "".join(f"{name}={_quoted(value)}\n" for name, value in sorted(environment.items()))
     note = "# Read by systemd for the stageline services; flags have the same names (stageline-worker --help).\n"
     return (*units, ServiceFile(ETC / f"{part}.env", note + lines, secret=True))

@@ -70,7 +70,7 @@ def load_stage(
         if backend == "torch":
             from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
 
-            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory)
+            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
         from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
 
         return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)

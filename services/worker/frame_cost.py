@@ -56,7 +56,8 @@ async def measure_frame_cost(bus: Bus, line: Line, *, device: str, private: str,
         bus: the worker's own.
         line: the same code path that real frames take.
         device: this device.
-        private: a deployment and submitter name that nobody else uses.
+        private: a deployment name that nobody else uses. Answers come to the device's own name, because a hub with
+            users lets a device hear nothing else.
         capacity_cores: what this device has; below one core, CPU time takes longer than itself.
     """
     small = await _cost_s(bus, line, device, private, SMALL_BYTES)
@@ -75,7 +76,7 @@ async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) 
     header = FrameHeader(
         kind="work",
         request="probe",
-        submitter=private,
+        submitter=device,
         deployment=private,
         generation=key.generation,
         budget_ms=60_000.0,
@@ -87,7 +88,7 @@ async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) 
         "device": device,
         "stage": key.stage,
     }
-    async with _serving(line, lane), bus.frames(ANSWER, submitter=private) as answers:
+    async with _serving(line, lane), bus.frames(ANSWER, submitter=device) as answers:
 
         async def batch(topic: Topic[Frame], where: dict[str, str | int]) -> float:
             started = time.process_time()
@@ -97,7 +98,7 @@ async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) 
             return (time.process_time() - started) / _FRAMES
 
         await batch(STAGE, stage)
-        costs = [(await batch(STAGE, stage), await batch(ANSWER, {"submitter": private})) for _ in range(_BATCHES)]
+        costs = [(await batch(STAGE, stage), await batch(ANSWER, {"submitter": device})) for _ in range(_BATCHES)]
     return max(0.0, min(through for through, _ in costs) - min(straight for _, straight in costs))
 
 

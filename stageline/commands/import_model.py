@@ -47,7 +47,7 @@ def import_model(
 
     stageline import detector.onnx --name detector
 
-    Run it on the hub: the planner sees the new model by itself. Needs PyTorch (pip install 'stageline[torch]') except
+    Run it on the hub: the planner sees the new model by itself. Needs PyTorch (pip install 'stageline\\[torch]') except
     for .onnx files.
 
     Exit codes: 0 imported; 2 to mend: no such model, not an ONNX file, no room on the disk.

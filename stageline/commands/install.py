@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 from rich.syntax import Syntax
 
-from broker.address import BadAddressError, BrokerAddress
-from schemas.base import InvalidNameError, check_name
+from broker.address import BrokerAddress
+from schemas.base import check_name
 from services.settings import default_device_name
+from stageline.commands import options
+from stageline.commands.conduct import DONE, MendError, Report, conduct
 from stageline.credentials import CredentialsError, HubFiles, Invitation, conf_text, init_hub
 from stageline.service_files import SERVICES, Part, ServiceFile, service_files
 
@@ -32,6 +34,7 @@ def install(
     port: Annotated[int, typer.Option(min=1, max=65535, help="for a hub: the port mosquitto listens on")] = 1883,
     root: Annotated[Path, typer.Option(help="write below this folder instead of / (for images and tests)")] = Path("/"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be written, write nothing")] = False,
+    json: options.Json = None,
 ) -> None:
     """Write systemd units (and on a hub mosquitto's configuration), hardened, and say how to start them.
 
@@ -41,35 +44,58 @@ def install(
 
     Exit codes: 0 written (or shown); 2 something to mend first, said in one line.
     """
-    console = Console()
-    try:
-        device = part == "device"
-        wanted = _device_files(broker, name) if device else _hub_files(dry_run=dry_run, port=port, root=root)
-        for file in wanted:
-            _put(file, root=root, dry_run=dry_run, console=console)
-    except (CredentialsError, InvalidNameError, BadAddressError) as error:
-        _mend(str(error))
-    except PermissionError as error:
-        _mend(f"{error.filename}: not allowed. Run this with sudo, or look first with --dry-run")
-    units = " ".join(SERVICES[part])
-    console.print("\nStart now and at every boot:" if not dry_run else "\nThen, to start now and at every boot:")
-    if part == "hub":
-        console.print("  sudo systemctl restart mosquitto", highlight=False)
-    console.print(f"  sudo systemctl daemon-reload && sudo systemctl enable --now {units}", highlight=False)
-    console.print(f"Watch it:\n  journalctl -f -u {' -u '.join(SERVICES[part])}", highlight=False)
-    if part == "hub":
-        hub = f"--hub-dir {_HUB.directory}"
-        console.print(
-            f"Let a device in (prints the line to run there):\n  sudo stageline invite {hub} NAME\n"
-            f"Put a model in its library:\n"
-            f"  sudo env STAGELINE_STATE_DIR=/var/lib/stageline stageline import efficientnet-lite0",
-            highlight=False,
+
+    def work(report: Report) -> int:
+        wanted = _device_files(broker, name) if part == "device" else _hub_files(dry_run=dry_run, port=port, root=root)
+        try:
+            for file in wanted:
+                _put(file, root=root, dry_run=dry_run, console=report.out)
+        except PermissionError as error:
+            raise MendError(
+                f"{error.filename}: not allowed. Run this with sudo, or look first with --dry-run"
+            ) from error
+        steps = _next_steps(part)
+        report.out.print("\nThen:" if dry_run else "\nNow:")
+        for what, line in steps:
+            report.out.print(f"  {what}:\n    {line}", soft_wrap=True)
+        report.write_json(
+            {
+                "part": part,
+                "written": not dry_run,
+                "files": [{"path": str(_below(root, file.path)), "secret": file.secret} for file in wanted],
+                "next": [{"what": what, "run": line} for what, line in steps],
+            }
         )
+        return DONE
+
+    conduct(json, work, known=(CredentialsError,))
+
+
+def _next_steps(part: Part) -> list[tuple[str, str]]:
+    """What is left to a person: in words, and the line to run."""
+    units = " ".join(SERVICES[part])
+    steps = [
+        ("start it, now and at every boot", f"sudo systemctl daemon-reload && sudo systemctl enable --now {units}"),
+        ("watch it", "journalctl -f " + " ".join(f"-u {unit}" for unit in SERVICES[part])),
+    ]
+    if part == "device":
+        return steps
+    return [
+        ("let mosquitto read its new files", "sudo systemctl daemon-reload && sudo systemctl restart mosquitto"),
+        *steps,
+        ("let a device in (prints the line to run there)", f"sudo stageline invite --hub-dir {_HUB.directory} NAME"),
+        (
+            "put a model in the library",
+            "sudo env STAGELINE_STATE_DIR=/var/lib/stageline stageline import efficientnet-lite0",
+        ),
+    ]
 
 
 def _device_files(broker: str, name: str) -> tuple[ServiceFile, ...]:
     if not broker:
-        _mend("a device needs the hub's address: on the hub, `stageline invite NAME` prints it; give it with --broker")
+        raise MendError(
+            "a device needs the hub's address: on the hub, `stageline invite NAME` prints it; give it with --broker"
+        )
     BrokerAddress.parse(broker)
     device = check_name("device", name or default_device_name())
     environment = {"STAGELINE_BROKER": broker, "STAGELINE_DEVICE": device}
@@ -78,7 +104,7 @@ def _device_files(broker: str, name: str) -> tuple[ServiceFile, ...]:
 
 def _hub_files(*, dry_run: bool, port: int, root: Path) -> tuple[ServiceFile, ...]:
     """Units, the planner's address, and what mosquitto reads; users are made unless they exist."""
-    written = HubFiles(root / _HUB.directory.relative_to("/"))
+    written = HubFiles(_below(root, _HUB.directory))
     if dry_run:
         planner = str(Invitation("hub", "PASSWORD-MADE-WHEN-INSTALLED", "127.0.0.1", port))
     elif written.exist():
@@ -94,7 +120,7 @@ def _binaries() -> Path:
 
 
 def _put(file: ServiceFile, *, root: Path, dry_run: bool, console: Console) -> None:
-    target = root / file.path.relative_to("/")
+    target = _below(root, file.path)
     console.print(f"[bold]{target}[/bold]" + (" (root only)" if file.secret else ""), highlight=False)
     if dry_run:
         console.print(Syntax(file.text, "ini", background_color="default", word_wrap=True))
@@ -106,6 +132,5 @@ def _put(file: ServiceFile, *, root: Path, dry_run: bool, console: Console) -> N
     target.chmod(0o600 if file.secret else 0o644)
 
 
-def _mend(line: str) -> None:
-    typer.echo(f"install: {line}", err=True)
-    raise typer.Exit(2)
+def _below(root: Path, path: Path) -> Path:
+    return root / path.relative_to("/")
