@@ -125,6 +125,8 @@ class Profile(Message):
     """Wall time of each block at sustained load under this device's quota, batch 1, ms."""
     stage_overhead_ms: NonNegative = 0.0
     """What a stage costs beyond its blocks, however many they are: its session's start and end, ms."""
+    rest_ratio: Annotated[float, Field(ge=0.1, le=10)] = 1.0
+    """Processor time of a run that finds the device at rest, relative to one at sustained load."""
     frame_ms: NonNegative
     """Fixed cost of taking one frame in and sending one out (decode, dispatch, encode), ms."""
     frame_ms_per_mb: NonNegative

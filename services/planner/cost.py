@@ -328,15 +328,17 @@ def _assemble(
 def _when_idle(devices: tuple[DeviceFacts, ...], sustained_ms: Floats) -> Floats:
     """What work that takes `sustained_ms` (n, P, P) at sustained load takes a device that has been idle, ms.
 
-    A device that other work keeps busy has used its quota up already: in proportion to that, nothing is gained.
+    Its profile says how much processor time a run after a rest needs; and a quota is not used up then. A device that
+    other work keeps busy is not at rest: in proportion to that, nothing is gained.
     """
     walls = np.array(sustained_ms)
     for index, device in enumerate(devices):
-        info = device.info
-        if info.quota_period_ms > 0 and info.capacity_cores < 1:
-            sustained = sustained_ms[index]
-            idle = idle_wall_ms(sustained * info.capacity_cores, info.capacity_cores, info.quota_period_ms)
-            walls[index] = sustained + (np.minimum(idle, sustained) - sustained) * device.free_share
+        sustained = sustained_ms[index]
+        idle = sustained * device.profile.rest_ratio
+        cores, period_ms = device.info.capacity_cores, device.info.quota_period_ms
+        if period_ms > 0 and cores < 1:
+            idle = np.minimum(idle_wall_ms(idle * cores, cores, period_ms), idle)
+        walls[index] = sustained + (idle - sustained) * device.free_share
     return walls
 
 

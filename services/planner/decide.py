@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from broker.bus import Bus
@@ -112,18 +113,23 @@ class Decider:
                 return newest
             return fleet.devices[name].profile_of(card.name, sha)
 
-        def settled(fleet: Fleet) -> bool:
-            return all(profile(fleet, name) is not None or not fleet.devices[name].usable for name in missing)
+        async def in_turn(names: Sequence[str]) -> None:
+            for name in names:
+                await self._ask(name, card)
+                try:
+                    async with asyncio.timeout(self._profile_timeout_s):
+                        await self._watch.until(partial(settled, name))
+                except TimeoutError:
+                    logger.warning("%s did not measure %s in time", name, card.name)
+
+        def settled(name: str, fleet: Fleet) -> bool:
+            return profile(fleet, name) is not None or not fleet.devices[name].usable
 
         if missing:
             tell(Profiling(question.ticket, measuring(question.wish, missing)))
-            for name in missing:
-                await self._ask(name, card)
-            try:
-                async with asyncio.timeout(self._profile_timeout_s):
-                    await self._watch.until(settled)
-            except TimeoutError:
-                logger.warning("not every device measured %s in time", card.name)
+            async with asyncio.TaskGroup() as group:
+                for names in by_machine(before, missing):
+                    group.create_task(in_turn(names))
         found = {name: profile(self._watch.fleet, name) for name in candidates}
         return {name: measured for name, measured in found.items() if measured is not None}
 
@@ -140,6 +146,15 @@ class Decider:
             logger.warning("%s was not asked to measure: %s", name, error)
         else:
             self._asked[key] = now_s
+
+
+def by_machine(devices: Mapping[str, Device], names: Sequence[str]) -> list[list[str]]:
+    """`names` in groups that share a machine (one host name): measured at once they would measure each other."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        info = devices[name].info
+        groups.setdefault(info.hostname if info else name, []).append(name)
+    return list(groups.values())
 
 
 def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, Decision]:

@@ -110,6 +110,7 @@ class Profiler:
             threads=self._machine.threads,
             block_ms=blocks.block_ms,
             stage_overhead_ms=blocks.stage_overhead_ms,
+            rest_ratio=blocks.rest_ratio,
             frame_ms=self._frame_cost[1].frame_ms,
             frame_ms_per_mb=self._frame_cost[1].frame_ms_per_mb,
             rounds=blocks.rounds,

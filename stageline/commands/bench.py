@@ -19,7 +19,7 @@ from stageline.commands import options
 from stageline.commands.conduct import DONE, MendError, Report, conduct
 from stageline.tables import new_table
 
-NAMES: Final = ("hop", "overhead", "swap", "memory", "planner", "codec")
+NAMES: Final = ("hop", "overhead", "swap", "memory", "planner", "prediction", "codec")
 
 
 def bench(

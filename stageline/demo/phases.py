@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -27,12 +29,14 @@ from stageline.receipts import Answer, Receipt
 
 EQUAL: Final = 1e-4
 """Largest difference from the unsplit model that rounding explains."""
+REST_S: Final = (0.01, 0.03)
+"""Between requests that are submitted one by one."""
 _DEPLOY_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """Requests per phase: so many one by one, for latency; so many as fast as the line takes them, for throughput."""
+    """Requests per phase: so many one by one with a rest between them, for latency; so many at once, for throughput."""
 
     one_by_one: int = 40
     at_once: int = 160
@@ -167,6 +171,8 @@ async def run_phase(
         receipts: list[Receipt] = []
         visible = Counter(one.answer.request for one in seen)
         for index in range(amount.one_by_one):
+            # Latency is predicted for a request that finds the line at rest, at any moment of a quota's period.
+            await asyncio.sleep(random.uniform(*REST_S))  # noqa: S311  not a secret
             answer = await client.submit(pictures[index % len(pictures)])
             receipts.append(answer.receipt)
             visible[answer.request] += 1
