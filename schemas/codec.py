@@ -27,6 +27,7 @@ _ZSTD_LEVEL: Final = 1
 _DTYPES: Final = {np.dtype(name): name for name in get_args(Dtype)}
 _STORED_ITEM_BYTES: Final[dict[Encoding, int]] = {"fp16": 2, "u8": 1}
 _MAX_CHANNELS: Final = 8192
+_MAX_SPAN_BYTES: Final = 1 << 40
 
 
 class TensorError(ValueError):
@@ -58,6 +59,9 @@ class TensorHeader(Message):
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
+        # An empty tensor takes no bytes whatever its other dimensions are, but numpy still multiplies them.
+        if math.prod(size or 1 for size in self.shape) * ITEM_BYTES[self.dtype] > _MAX_SPAN_BYTES:
+            raise ValueError(f"{self.name}: no frame can hold a tensor of shape {list(self.shape)}")
         if self.encoding != "raw" and self.dtype not in ("float32", "float64"):
             raise ValueError(f"{self.name}: encoding {self.encoding} is for float32 and float64, not {self.dtype}")
         if not self.zstd and self.nbytes != self.stored_bytes:

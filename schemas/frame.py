@@ -19,7 +19,7 @@ import msgpack
 from pydantic import Field, ValidationError
 
 from schemas.base import Count, Message, Name, NonNegative, Text
-from schemas.codec import Array, EncodedTensor, TensorError, TensorHeader, decode_tensor, encode_tensor
+from schemas.codec import Array, EncodedTensor, TensorHeader, decode_tensor, encode_tensor
 from schemas.plan import CodecName
 
 ErrorCode = Literal[
@@ -109,7 +109,7 @@ class Frame:
                 tensor.name: decode_tensor(tensor, data)
                 for tensor, data in zip(self.header.tensors, self.data, strict=True)
             }
-        except TensorError as error:
+        except ValueError as error:  # numpy's own, and TensorError
             raise FrameError("tensor", str(error)) from error
 
 

@@ -185,6 +185,30 @@ def test_declared_sizes_are_checked_before_anything_is_allocated() -> None:
     assert peak < 1 << 20
 
 
+@pytest.mark.parametrize("shape", [[0, 2**31, 2**31, 2**31], [2**31, 0, 2**31], [0] + [2**31] * 7])
+def test_an_empty_tensor_of_an_impossible_shape_is_refused(shape: list[int]) -> None:
+    with pytest.raises(FrameError, match="no frame can hold"):
+        open_frame(handmade(header_with(shape=shape, nbytes=0), b"")).arrays()
+
+
+@given(
+    shape=st.lists(st.sampled_from([0, 1, 2, 3, 255, 2**16, 2**31]), max_size=8),
+    dtype=st.sampled_from(DTYPES),
+    encoding=st.sampled_from(["raw", "fp16", "u8"]),
+    zstd=st.booleans(),
+    data=st.binary(max_size=40),
+)
+def test_any_description_of_any_bytes_is_a_frame_or_a_frame_error(shape, dtype, encoding, zstd, data) -> None:
+    scale = [1.0] if encoding == "u8" else []
+    described = header_with(
+        shape=shape, dtype=dtype, encoding=encoding, zstd=zstd, nbytes=len(data), scale=scale, offset=scale
+    )
+    try:
+        open_frame(handmade(described, data)).arrays()
+    except FrameError:
+        return
+
+
 def test_a_header_larger_than_its_limit_is_refused() -> None:
     big = HEADER.model_dump(exclude_defaults=True) | {"trace": ["x" * 8000] * 60}
     with pytest.raises(FrameError):
