@@ -18,6 +18,12 @@ BootId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Milliseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Watts = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+Mbps = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Cores = Annotated[float, Field(ge=1e-3, le=4096, allow_inf_nan=False)]
+Bytes = Annotated[int, Field(ge=0, le=2**46)]
+"""Sizes of things that are computed with: bounded well above any real machine, so that sums and products stay sane."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=4096)]
 

@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import BootId, Count, Fraction, Message, Name, NonNegative, Text
+from schemas.base import (
+    BootId,
+    Bytes,
+    Cores,
+    Count,
+    Fraction,
+    Mbps,
+    Message,
+    Milliseconds,
+    Name,
+    NonNegative,
+    Text,
+    Watts,
+)
 
 
 class DeviceStatus(Message):
@@ -27,14 +40,14 @@ class Accelerator(Message):
 
     kind: Literal["none", "cuda", "tensorrt", "other"] = "none"
     name: Text = ""
-    memory_bytes: Count = 0
+    memory_bytes: Bytes = 0
 
 
 class PowerModel(Message):
     """Watts when idle and when all of the capacity is busy; `source` names where they are from."""
 
-    idle_w: NonNegative
-    busy_w: NonNegative
+    idle_w: Watts
+    busy_w: Watts
     method: Literal["measured", "modelled"]
     source: Text
 
@@ -48,11 +61,11 @@ class DeviceInfo(Message):
     machine: Text
     architecture: Text
     cores: Annotated[int, Field(ge=1, le=4096)]
-    capacity_cores: Annotated[float, Field(gt=0, le=4096)]
+    capacity_cores: Cores
     """Cores this device may really use: the least of its cores, affinity and cgroup quota."""
-    quota_period_ms: NonNegative = 0.0
+    quota_period_ms: Milliseconds = 0.0
     """How often a CPU quota is renewed; 0 where none limits. Work shorter than a period's share is not slowed down."""
-    memory_bytes: Count
+    memory_bytes: Bytes
     """Memory it may really use: the least of the machine's and the cgroup's limit."""
     accelerator: Accelerator = Accelerator()
     versions: dict[Annotated[str, Field(max_length=64)], Text] = Field(default_factory=dict)
@@ -62,10 +75,10 @@ class DeviceInfo(Message):
 class LinkMeasure(Message):
     """One device's way to the broker and back, measured through the broker itself."""
 
-    rtt_ms: NonNegative
+    rtt_ms: Milliseconds
     """Round trip of a small echo: device -> broker -> device."""
-    up_mbps: NonNegative
-    down_mbps: NonNegative
+    up_mbps: Mbps
+    down_mbps: Mbps
     probe_bytes: Count
     age_s: NonNegative
 
@@ -73,7 +86,7 @@ class LinkMeasure(Message):
 class Power(Message):
     """Watts now; `source` is the sensor (measured) or the formula (modelled)."""
 
-    watts: NonNegative
+    watts: Watts
     method: Literal["measured", "modelled"]
     source: Text
 
@@ -97,9 +110,9 @@ class Telemetry(Message):
     unix_time: NonNegative
     load: Fraction
     """Busy share of `capacity_cores`, by everything on the device, stages included."""
-    capacity_cores: Annotated[float, Field(gt=0, le=4096)]
-    memory_free_bytes: Count
-    memory_bytes: Count
+    capacity_cores: Cores
+    memory_free_bytes: Bytes
+    memory_bytes: Bytes
     temperature_c: Annotated[float, Field(ge=-100, le=300)] | None = None
     throttling: Throttling | None = None
     power: Power
@@ -121,18 +134,18 @@ class Profile(Message):
     card_sha: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     backend: Literal["onnxruntime", "torch"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    block_ms: Annotated[tuple[NonNegative, ...], Field(min_length=1, max_length=4096)]
+    block_ms: Annotated[tuple[Milliseconds, ...], Field(min_length=1, max_length=4096)]
     """Wall time of each block at sustained load under this device's quota, batch 1, ms."""
-    stage_overhead_ms: NonNegative = 0.0
+    stage_overhead_ms: Milliseconds = 0.0
     """What a stage costs beyond its blocks, however many they are: its session's start and end, ms."""
     rest_ratio: Annotated[float, Field(ge=0.1, le=10)] = 1.0
     """Processor time of a run that finds the device at rest, relative to one at sustained load."""
-    frame_ms: NonNegative
+    frame_ms: Milliseconds
     """Fixed cost of taking one frame in and sending one out (decode, dispatch, encode), ms."""
-    frame_ms_per_mb: NonNegative
+    frame_ms_per_mb: Milliseconds
     """Cost of handling each further megabyte (10^6 bytes) of frame, ms."""
     rounds: Annotated[int, Field(ge=1)]
-    capacity_cores: Annotated[float, Field(gt=0, le=4096)]
+    capacity_cores: Cores
 
 
 class Command(Message):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Message, Name, Sha256, Text
+from schemas.base import Bytes, Count, Message, Name, Sha256, Text
 from schemas.tensors import ITEM_BYTES, Dtype
 
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
@@ -35,7 +35,7 @@ class Blob(Message):
     """Bytes known by their hash."""
 
     sha256: Sha256
-    nbytes: Count
+    nbytes: Bytes
 
 
 class Block(Message):
@@ -46,9 +46,9 @@ class Block(Message):
     last_node: Count
     macs: Count
     """Multiply-accumulates, with spatial size and groups counted."""
-    weight_bytes: Count
+    weight_bytes: Bytes
     """All weights its nodes read, whether in blobs or inside the graph blob."""
-    peak_activation_bytes: Count
+    peak_activation_bytes: Bytes
     """Largest sum of tensors alive at once inside the block."""
     blobs: tuple[Count, ...] = ()
     """Indices into the card's `blobs`."""
