@@ -68,7 +68,7 @@ class DeviceSettings(ServiceSettings):
     """Settings of the services that run on a device (monitor and worker)."""
 
     device: DeviceName = Field(default_factory=default_device_name)
-    capacity_cores: Annotated[float, Field(gt=0, le=4096)] | None = None
+    capacity_cores: Annotated[float, Field(ge=0.001, le=4096)] | None = None
     """Lend at most this many cores, where nothing that the system enforces says so."""
 
 
