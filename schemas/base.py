@@ -20,7 +20,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Watts = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
-Mbps = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Mbps = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 Cores = Annotated[float, Field(ge=1e-3, le=4096, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0, le=2**46)]
 """Sizes of things that are computed with: bounded well above any real machine, so that sums and products stay sane."""
