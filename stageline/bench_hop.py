@@ -37,6 +37,8 @@ from schemas.frame import FrameHeader, encode_frame
 from schemas.topics import STAGE
 
 SIZES: Final = (50_000, 200_000, 800_000, 3_200_000)
+PAIRS: Final = 300
+QUICK_PAIRS: Final = 4
 _RELAY: Final = Path(__file__).with_name("bench_relay.py")
 _HOST: Final = "127.0.0.1"
 _HEADER: Final = FrameHeader(
@@ -57,13 +59,12 @@ class HopFigures(TypedDict):
     ratio: float
 
 
-async def run(*, pairs: int = 300, progress: Callable[[float], None] | None = None) -> list[HopFigures]:
-    """Compare at each of `SIZES`.
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> list[HopFigures]:
+    """Compare at each of `SIZES`: `PAIRS` timed turns of each contestant, a quarter of that for the largest size."""
+    return asyncio.run(_measure(QUICK_PAIRS if quick else PAIRS, progress or (lambda _text, _share: None)))
 
-    Args:
-        pairs: timed turns of each contestant; a quarter of that for the largest size.
-        progress: is told the share done.
-    """
+
+async def _measure(pairs: int, report: Callable[[str, float], None]) -> list[HopFigures]:
     figures: list[HopFigures] = []
     with EmbeddedBroker() as broker:
         async with (
@@ -74,12 +75,11 @@ async def run(*, pairs: int = 300, progress: Callable[[float], None] | None = No
             await arrivals.readline()
             _, writer = await asyncio.open_connection(_HOST, int(port))
             for number, nbytes in enumerate(SIZES):
+                report(f"{nbytes / 1000:g} KB", number / len(SIZES))
                 array = np.random.default_rng(number).standard_normal(nbytes // 4, dtype=np.float32)
                 count = pairs if nbytes < 1_000_000 else max(1, pairs // 4)
                 hop, relayed = _hop(bus, arrivals, array), _write(writer, arrivals, array)
                 figures.append(await _compare(nbytes, count, hop, relayed))
-                if progress is not None:
-                    progress((number + 1) / len(SIZES))
             writer.close()
             await writer.wait_closed()
     return figures

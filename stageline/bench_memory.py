@@ -33,6 +33,7 @@ from services.planner.library_server import LibraryServer
 MODEL: Final = "mobilenet_v2"
 _DEVICE: Final = "bench-worker"
 _FRAMES: Final = 20
+_QUICK_FRAMES: Final = 3
 _TIMEOUT_S: Final = 120.0
 
 
@@ -40,7 +41,7 @@ class WorkerStageFailedError(RuntimeError):
     """The worker could not hold the model; the message is its own."""
 
 
-def run(progress: Callable[[str, float], None] | None = None) -> dict[str, float]:
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, float]:
     """Measure, with random weights: memory does not depend on their values.
 
     Returns:
@@ -53,10 +54,10 @@ def run(progress: Callable[[str, float], None] | None = None) -> dict[str, float
         library = Library(Path(folder) / "library")
         card = import_model(MODEL, library, weights="random")
         report("starting a worker", 0.5)
-        return asyncio.run(_measure(broker.url, Path(folder), library, card))
+        return asyncio.run(_measure(broker.url, Path(folder), library, card, _QUICK_FRAMES if quick else _FRAMES))
 
 
-async def _measure(url: str, folder: Path, library: Library, card: ModelCard) -> dict[str, float]:
+async def _measure(url: str, folder: Path, library: Library, card: ModelCard, frames: int) -> dict[str, float]:
     async with asyncio.timeout(_TIMEOUT_S), Bus(url, name="bench") as bus, AsyncExitStack() as stack:
         server = LibraryServer(bus, library)
         await server.scan()
@@ -69,7 +70,7 @@ async def _measure(url: str, folder: Path, library: Library, card: ModelCard) ->
         plan = _plan(card)
         await bus.publish(PLAN_CURRENT, plan, deployment=plan.deployment)
         await _held(bus, lambda states: states == ["ready"])
-        await _serve_some(bus, card, plan)
+        await _serve_some(bus, card, plan, frames)
         memory = worker.memory_full_info()
         return {"worker_rss_mb": memory.rss / 1e6, "worker_uss_mb": memory.uss / 1e6, "idle_rss_mb": idle / 1e6}
 
@@ -99,7 +100,7 @@ async def _held(bus: Bus, wanted: Callable[[list[str]], bool]) -> None:
                 return
 
 
-async def _serve_some(bus: Bus, card: ModelCard, plan: Plan) -> None:
+async def _serve_some(bus: Bus, card: ModelCard, plan: Plan, frames: int) -> None:
     header = FrameHeader(
         kind="work",
         request="bench",
@@ -110,7 +111,7 @@ async def _serve_some(bus: Bus, card: ModelCard, plan: Plan) -> None:
     )
     payload = encode_frame(header, {spec.name: np.zeros(spec.shape, spec.dtype) for spec in card.inputs})
     async with bus.frames(ANSWER, submitter="bench") as answers:
-        for _ in range(_FRAMES):
+        for _ in range(frames):
             await bus.send_frame(
                 STAGE,
                 payload,

@@ -35,13 +35,14 @@ from stageline.receipts import Receipt
 
 MODEL: Final = "efficientnet-lite0"
 TURNS: Final = 300
+QUICK_TURNS: Final = 10
 WARM_UP: Final = 30
 _DEVICE: Final = "bench-worker"
 _DEPLOYMENT: Final = "bench"
 _TIMEOUT_S: Final = 120.0
 
 
-def run(progress: Callable[[str, float], None] | None = None, *, turns: int = TURNS) -> dict[str, float]:
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, float]:
     """Measure.
 
     Returns:
@@ -54,7 +55,7 @@ def run(progress: Callable[[str, float], None] | None = None, *, turns: int = TU
         library = Library(Path(folder) / "library")
         card = import_model(MODEL, library)
         report("starting a worker", 0.3)
-        return asyncio.run(_measure(broker.url, library, card, turns, report))
+        return asyncio.run(_measure(broker.url, library, card, QUICK_TURNS if quick else TURNS, report))
 
 
 async def _measure(

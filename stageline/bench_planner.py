@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from models.runtime import stage_memory_bytes
@@ -24,14 +24,15 @@ from services.planner.policies.exact import Exact
 DEVICES: Final = 8
 CUTS: Final = 50
 ROUNDS: Final = 9
+QUICK_ROUNDS: Final = 1
 
 _BOUNDS_MS: Final = (120.0, 150.0, 200.0)
 _HUB: Final = HubFacts(submitter_up_mbps=900.0, submitter_down_mbps=900.0, hop_ms=0.5)
 _MIB: Final = 1 << 20
 
 
-def run(rounds: int = ROUNDS) -> dict[str, Any]:
-    """Decide every case `rounds` times.
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, Any]:
+    """Decide every case `ROUNDS` times.
 
     Returns:
         `exact_ms` and `bounded_ms`, medians of the slowest case without and with a latency bound, and `cases`: what
@@ -41,7 +42,11 @@ def run(rounds: int = ROUNDS) -> dict[str, Any]:
     need = stage_memory_bytes(whole, 0, len(whole.blocks))
     roomy, tight = 2 * need, need * 2 // 5
     goals: tuple[Objective, ...] = ("latency", "throughput", "energy", "cost")
+    report = progress or (lambda _text, _share: None)
+    rounds = QUICK_ROUNDS if quick else ROUNDS
+    report("without a latency bound", 0.0)
     free = [_case(goal, None, budget, rounds) for goal in goals for budget in (roomy, tight)]
+    report("with one", 0.5)
     bounded = [_case("throughput", bound_ms, roomy, rounds) for bound_ms in _BOUNDS_MS]
     return {
         "exact_ms": max(case["exact_ms"] for case in free),

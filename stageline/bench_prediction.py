@@ -17,9 +17,10 @@ from stageline.demo.show import show
 from stageline.demo.tables import off
 
 _AMOUNT: Final = Amount(one_by_one=60, at_once=140)
+_QUICK_AMOUNT: Final = Amount(one_by_one=6, at_once=14)
 
 
-def run(progress: Callable[[str, float], None] | None = None) -> dict[str, Any]:
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, Any]:
     """Run the demo quietly.
 
     Returns:
@@ -29,7 +30,7 @@ def run(progress: Callable[[str, float], None] | None = None) -> dict[str, Any]:
     if progress is not None:
         progress("the demo's three plans", 0.0)
     quiet = Console(quiet=True)
-    outcome = show(quiet, quiet, _AMOUNT)
+    outcome = show(quiet, quiet, _QUICK_AMOUNT if quick else _AMOUNT)
     latency, throughput, phases = [], [], []
     for phase in outcome.phases:
         predicted = phase.plan.predicted

@@ -48,6 +48,7 @@ M = TypeVar("M")
 MODEL: Final = "mobilenet_v2"
 DEVICES: Final = ("a", "b", "c")
 SWAPS: Final = 5
+QUICK_SWAPS: Final = 1
 ASK_EVERY_S: Final = 0.04
 BEFORE_S: Final = 3.0
 AFTER_S: Final = 1.0
@@ -93,7 +94,7 @@ class _Load:
         return gaps
 
 
-def run(progress: Callable[[str, float], None] | None = None, *, swaps: int = SWAPS) -> dict[str, Any]:
+def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, Any]:
     """Start everything, swap plans, end everything."""
     report = progress or (lambda _text, _share: None)
     with tempfile.TemporaryDirectory(prefix="stageline-bench-") as folder:
@@ -101,7 +102,7 @@ def run(progress: Callable[[str, float], None] | None = None, *, swaps: int = SW
         card = import_model(MODEL, Library(Path(folder) / "library"), weights="random")
         report("starting three devices", 0.1)
         with _house(Path(folder)) as broker:
-            measured = asyncio.run(_measure(broker.url, card, swaps, report))
+            measured = asyncio.run(_measure(broker.url, card, QUICK_SWAPS if quick else SWAPS, report))
     return {
         "swap_ms": statistics.median(one.swap_ms for one in measured),
         "median_gap_ms": statistics.median(one.median_gap_ms for one in measured),

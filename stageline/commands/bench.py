@@ -1,8 +1,7 @@
-"""`stageline bench`: measure this installation. Each bench is a module `stageline.bench_NAME` with `run()`."""
+"""`stageline bench`: measure this installation. Each bench is a module with `run(progress, quick=...)`."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
@@ -27,6 +26,9 @@ def bench(
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="For codec: measure with these pictures.")
     ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few turns only: to see that it works, not for figures.")
+    ] = False,
     json: options.Json = None,
 ) -> None:
     """Measure: a hop against bare TCP, what Stageline adds to a call, a change of plan, memory, planning, codecs.
@@ -50,7 +52,7 @@ def bench(
                 def show(what: str, share: float, one: str = one, task: Any = task) -> None:
                     bar.update(task, description=f"{one}: {what}", completed=share)
 
-                results[one] = _run(one, pictures, show)
+                results[one] = _run(one, pictures, show, quick=quick)
                 bar.remove_task(task)
         for one, result in results.items():
             report.out.print(table(one, result))
@@ -60,11 +62,9 @@ def bench(
     conduct(json, work, known=(MosquittoMissingError,))
 
 
-def _run(name: str, pictures: Path | None, show: Callable[[str, float], None]) -> Any:
+def _run(name: str, pictures: Path | None, show: Callable[[str, float], None], *, quick: bool) -> Any:
     run = import_module(f"stageline.bench_{name}").run
-    takes = inspect.signature(run).parameters
-    given = {"pictures": pictures, "progress": show}
-    return run(**{key: value for key, value in given.items() if key in takes})
+    return run(show, quick=quick, **({"pictures": pictures} if name == "codec" else {}))
 
 
 def table(name: str, result: Any) -> Table:

@@ -474,11 +474,14 @@ def test_doctor_sees_a_packet_limit_and_missing_rights(make_card: Any) -> None:
 def test_bench_shows_a_table_or_json_and_refuses_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
     import stageline.bench_planner
 
-    monkeypatch.setattr(stageline.bench_planner, "run", lambda: {"exact_ms": 12.5})
+    monkeypatch.setattr(
+        stageline.bench_planner, "run", lambda _progress, *, quick: {"exact_ms": 6.25 if quick else 12.5}
+    )
     shown = runner.invoke(app, ["bench", "planner"])
     assert "12.5" in shown.stdout
     result = runner.invoke(app, ["bench", "planner", "--json", "-"])
     assert (result.exit_code, json.loads(result.stdout)) == (0, {"exact_ms": 12.5})
+    assert "6.25" in runner.invoke(app, ["bench", "planner", "--quick"]).stdout
     assert runner.invoke(app, ["bench", "speed"]).exit_code == 2
 
 
