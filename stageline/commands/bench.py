@@ -1,10 +1,9 @@
-"""`stageline bench`: measure this installation. Each bench is a module with `run(progress, quick=...)`."""
+"""`stageline bench`: measure this installation. The benches are modules of `stageline.benches`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -42,7 +41,7 @@ def bench(
     def work(report: Report) -> int:
         names = NAMES if name == "all" else (name,)
         for one in names:
-            if one not in NAMES or find_spec(f"stageline.bench_{one}") is None:
+            if one not in NAMES:
                 raise MendError(f"no bench {one!r}: there are {', '.join(NAMES)}, and all")
         results: dict[str, Any] = {}
         with _progress(report.err) as bar:
@@ -63,7 +62,7 @@ def bench(
 
 
 def _run(name: str, pictures: Path | None, show: Callable[[str, float], None], *, quick: bool) -> Any:
-    run = import_module(f"stageline.bench_{name}").run
+    run = import_module(f"stageline.benches.{name}").run
     return run(show, quick=quick, **({"pictures": pictures} if name == "codec" else {}))
 
 

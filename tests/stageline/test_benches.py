@@ -9,14 +9,14 @@ from importlib import import_module
 import pytest
 from typer.testing import CliRunner
 
-from stageline import bench_hop
+from stageline.benches import hop
 from stageline.cli import app
 from stageline.commands.bench import NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_bench_is_run_alike(name: str) -> None:
-    run = import_module(f"stageline.bench_{name}").run
+    run = import_module(f"stageline.benches.{name}").run
     assert not inspect.iscoroutinefunction(run)
     parameters = inspect.signature(run).parameters
     assert next(iter(parameters)) == "progress"
@@ -28,7 +28,7 @@ def test_every_bench_is_run_alike(name: str) -> None:
 @pytest.mark.timeout(60)
 def test_the_hop_bench_reports_both_ways_for_every_size() -> None:
     seen: list[tuple[str, float]] = []
-    figures = bench_hop.run(lambda what, share: seen.append((what, share)), quick=True)
+    figures = hop.run(lambda what, share: seen.append((what, share)), quick=True)
     assert [line["bytes"] for line in figures] == [50_000, 200_000, 800_000, 3_200_000]
     for line in figures:
         assert set(line) == {"bytes", "stageline_ms", "relay_ms", "ratio"}

@@ -472,10 +472,10 @@ def test_doctor_sees_a_packet_limit_and_missing_rights(make_card: Any) -> None:
 
 
 def test_bench_shows_a_table_or_json_and_refuses_unknown_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    import stageline.bench_planner
+    import stageline.benches.planner
 
     monkeypatch.setattr(
-        stageline.bench_planner, "run", lambda _progress, *, quick: {"exact_ms": 6.25 if quick else 12.5}
+        stageline.benches.planner, "run", lambda _progress, *, quick: {"exact_ms": 6.25 if quick else 12.5}
     )
     shown = runner.invoke(app, ["bench", "planner"])
     assert "12.5" in shown.stdout

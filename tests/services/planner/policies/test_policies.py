@@ -15,7 +15,7 @@ from services.planner.diagnosis import NotEnoughMemoryError
 from services.planner.errors import InfeasibleError
 from services.planner.partition import best_partitions, parts
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy, policy_names
-from stageline.bench_planner import made_up_card, made_up_fleet, run
+from stageline.benches.planner import made_up_card, made_up_fleet, run
 
 
 def plan_text(name, problem) -> str:

@@ -1,7 +1,7 @@
 """`stageline bench hop`: what one hop through the broker costs, against a bare asyncio TCP relay of the same bytes.
 
 Both contestants are three processes on loopback TCP, as they would be three machines: a sender (this process), a
-middle (mosquitto, the private one of the demo; or `bench_relay.py`, a plain Python process that copies from one
+middle (mosquitto, the private one of the demo; or `relay.py`, a plain Python process that copies from one
 asyncio stream to the other) and a receiver. One way is timed by CLOCK_MONOTONIC, which processes on one machine share:
 
 - stageline: encode a float32 tensor into a frame, send it with QoS 1, receive it, check and open it, decode it.
@@ -39,7 +39,7 @@ from schemas.topics import STAGE
 SIZES: Final = (50_000, 200_000, 800_000, 3_200_000)
 PAIRS: Final = 300
 QUICK_PAIRS: Final = 4
-_RELAY: Final = Path(__file__).with_name("bench_relay.py")
+_RELAY: Final = Path(__file__).with_name("relay.py")
 _HOST: Final = "127.0.0.1"
 _HEADER: Final = FrameHeader(
     kind="work", request="bench", submitter="bench", deployment="bench", generation=1, budget_ms=10_000
@@ -69,7 +69,7 @@ async def _measure(pairs: int, report: Callable[[str, float], None]) -> list[Hop
     with EmbeddedBroker() as broker:
         async with (
             _started(str(_RELAY)) as relay,
-            _started("-m", "stageline.bench_hop", broker.url, port := (await relay.readline()).decode()) as arrivals,
+            _started("-m", "stageline.benches.hop", broker.url, port := (await relay.readline()).decode()) as arrivals,
             Bus(broker.url, name="bench-sender") as bus,
         ):
             await arrivals.readline()

@@ -1,0 +1,1 @@
+"""What `stageline bench` measures: one module each, with `run(progress, quick=...)`."""
