@@ -59,7 +59,8 @@ def _address(root: str, topic: Topic[Any], parameters: tuple[tuple[str, str | in
 
 
 class Bus:
-    """A client of the broker: a connection for control messages and, once used, one for frames each way.
+    """A client of the broker: a connection for control messages and, once used, one for all frames out and one for
+    each subscription to frames.
 
     Args:
         address: where the broker is.
@@ -67,7 +68,7 @@ class Bus:
         root: what all addresses are below.
         will: what the broker says for us when we vanish.
         keepalive_s: the broker notices after 1.5 times this that we have vanished.
-        receive_maximum: frames that the broker may send before the first is acknowledged.
+        receive_maximum: frames of one subscription that the broker may send before the first is acknowledged.
         connect_timeout_s: for the first connection; None keeps trying. Later ones are always retried.
 
     Use as an async context manager. Entering raises BrokerUnreachableError or BrokerRefusedError. Leaving disconnects
@@ -95,7 +96,8 @@ class Bus:
         self._rejections = Rejections()
         self._edge = Edge(root, self._rejections)
         self._control: Channel | None = None
-        self._frame_channels: dict[Literal["in", "out"], Channel] = {}
+        self._frames_out: Channel | None = None
+        self._frames_in: set[Channel] = set()
         self._opening = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -108,10 +110,10 @@ class Bus:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         control, self._control = self._control, None
-        for channel in (*self._frame_channels.values(), control):
+        frames_out, self._frames_out = self._frames_out, None
+        for channel in (*self._frames_in, frames_out, control):
             if channel is not None:
                 await channel.stop()
-        self._frame_channels.clear()
 
     @property
     def connected(self) -> bool:
@@ -200,8 +202,11 @@ class Bus:
         """Frames of a topic, on a connection of their own; at most `receive_maximum` wait to be acknowledged.
 
         Leaving acknowledges what is left: whoever holds the request will send it again elsewhere.
+
+        Raises:
+            BrokerUnreachableError, BrokerRefusedError: see each; entering connects as entering the bus does.
+            SubscribeRefusedError: the broker refused.
         """
-        channel = await self._frame_channel("in")
         unacknowledged: dict[int, Incoming] = {}
 
         def read(incoming: Incoming) -> FrameDelivery | None:
@@ -212,7 +217,10 @@ class Bus:
             unacknowledged[id(incoming)] = incoming
             return self._edge.frame(topic, incoming, ack)
 
-        async with channel.listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
+        async with (
+            self._intake() as channel,
+            channel.listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox,
+        ):
             try:
                 yield Stream(inbox, read)
             finally:
@@ -246,7 +254,7 @@ class Bus:
         Raises:
             TooLargeError, PublishRefusedError, BrokerUnreachableError: see each; the last after `timeout_s`.
         """
-        channel = self._frame_channels.get("out") or await self._frame_channel("out")
+        channel = self._frames_out or await self._outlet()
         envelope = Envelope(
             FRAME_CONTENT_TYPE, max(1, expiry_s), correlation.encode(), response_address, traceparent or None
         )
@@ -309,13 +317,31 @@ class Bus:
             raise RuntimeError("the bus is not connected: use it inside `async with Bus(...)`")
         return self._control
 
-    async def _frame_channel(self, way: Literal["in", "out"]) -> Channel:
-        """Frames come and go on connections of their own: one that takes no more frames still learns what was sent."""
-        self._entered()
+    @contextlib.asynccontextmanager
+    async def _intake(self) -> AsyncIterator[Channel]:
+        """A channel for one subscription to frames.
+
+        It stops reading when too many are unacknowledged, and then whatever else the broker says on it waits behind
+        them: the answer to another subscription would.
+        """
+        channel = await self._frame_channel("in")
+        self._frames_in.add(channel)
+        try:
+            yield channel
+        finally:
+            await channel.stop()
+            self._frames_in.discard(channel)
+
+    async def _outlet(self) -> Channel:
+        """The channel for all frames out: it takes none in, so it always learns what became of those it sent."""
         async with self._opening:
-            if way not in self._frame_channels:
-                keep_freed_memory()
-                channel = Channel(self._settings(way), self._rejections)
-                await channel.start(self._connect_timeout_s)
-                self._frame_channels[way] = channel
-            return self._frame_channels[way]
+            if self._frames_out is None:
+                self._frames_out = await self._frame_channel("out")
+            return self._frames_out
+
+    async def _frame_channel(self, way: Literal["in", "out"]) -> Channel:
+        self._entered()
+        keep_freed_memory()
+        channel = Channel(self._settings(way), self._rejections)
+        await channel.start(self._connect_timeout_s)
+        return channel

@@ -2,7 +2,8 @@
 
 Everything on the event loop here is short. One thread computes for all stages of this worker, so that a small CPU
 quota is spent on one frame at a time; while it computes, the loop sends what is done and takes in what comes. How
-many frames wait here is bounded by the bus's receive maximum: a frame is acknowledged when its result was handed on.
+many frames of a stage wait here is bounded by the bus's receive maximum: a frame is acknowledged when its result was
+handed on.
 """
 
 from __future__ import annotations

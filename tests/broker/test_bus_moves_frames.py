@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
 
-from broker.bus import Bus
+from broker.bus import Bus, BusError
 from broker.embedded import EmbeddedBroker
 from schemas.deployment import HubStatus
 from schemas.frame import FrameHeader, encode_frame
@@ -70,6 +71,35 @@ async def test_frames_that_are_not_acknowledged_hold_the_next_ones_back(
             oldest.ack()
             oldest.ack()
             held.append(await waiting)
+
+
+async def test_a_new_subscription_is_not_held_up_by_the_backlog_of_another(
+    broker: EmbeddedBroker, root: str, here: Bus, frame: MakeFrame
+) -> None:
+    """As when a plan replaces another whose stage is overloaded."""
+    payload = encode_frame(WORK, {"x": np.zeros(50_000, np.float32)})
+    async with (
+        Bus(broker.url, name="w", root=root, receive_maximum=2) as worker,
+        worker.frames(STAGE, **WHERE) as old,
+    ):
+        for _ in range(20):
+            assert await send(here, payload)
+        held = [await anext(old) for _ in range(2)]
+        async with asyncio.timeout(10), worker.frames(STAGE, **{**WHERE, "generation": "2"}) as new:
+            assert await send(here, frame("new"), generation="2")
+            assert (await anext(new)).frame.header.request == "new"
+            for delivery in held:
+                delivery.ack()
+            for _ in range(18):
+                (await anext(old)).ack()
+
+
+async def test_leaving_the_bus_ends_who_still_waits_for_frames(broker: EmbeddedBroker, root: str) -> None:
+    async with AsyncExitStack() as stack:
+        async with Bus(broker.url, name="w", root=root) as worker:
+            frames = await stack.enter_async_context(worker.frames(STAGE, **WHERE))
+        with pytest.raises(BusError, match="the bus is closed"):
+            await anext(frames)
 
 
 async def test_leaving_acknowledges_what_is_left_so_that_others_are_not_held_up(
