@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -36,6 +37,8 @@ KEEP_MARGIN: Final = 0.05
 """After a loss, surviving routes are kept unless another plan is better by more than this share."""
 
 
+ASK_AGAIN_S: Final = 1.0
+"""After a question that nobody heard: a worker that lost its connection is back within seconds."""
 _TEXT_MAX: Final = 4096
 
 
@@ -115,9 +118,9 @@ class Decider:
 
         async def in_turn(names: Sequence[str]) -> None:
             for name in names:
-                await self._ask(name, card)
                 try:
                     async with asyncio.timeout(self._profile_timeout_s):
+                        await self._ask(name, card)
                         await self._watch.until(partial(settled, name))
                 except TimeoutError:
                     logger.warning("%s did not measure %s in time", name, card.name)
@@ -134,18 +137,29 @@ class Decider:
         return {name: measured for name, measured in found.items() if measured is not None}
 
     async def _ask(self, name: str, card: ModelCard) -> None:
-        """Ask once per life of a worker, while an answer may still come: it measures one thing after the other."""
+        """Ask once per life of a worker, while an answer may still come: it measures one thing after the other.
+
+        A worker that does not hear it is asked again, so this returns when it was asked.
+        """
         worker = self._watch.fleet.devices[name].worker
         key = (name, worker.boot_id if worker else "", card.sha256)
-        now_s = time.monotonic()
-        if now_s - self._asked.get(key, -self._profile_timeout_s) < self._profile_timeout_s:
+        if time.monotonic() - self._asked.get(key, -math.inf) < self._profile_timeout_s:
             return
+        while True:
+            if await self._heard(name, Command(kind="profile", model=card.name)):
+                self._asked[key] = time.monotonic()
+                return
+            await asyncio.sleep(ASK_AGAIN_S)
+
+    async def _heard(self, name: str, command: Command) -> bool:
         try:
-            await self._bus.publish(DEVICE_COMMAND, Command(kind="profile", model=card.name), device=name)
+            heard = await self._bus.publish(DEVICE_COMMAND, command, device=name)
         except BrokerUnreachableError as error:
             logger.warning("%s was not asked to measure: %s", name, error)
-        else:
-            self._asked[key] = now_s
+            return False
+        if not heard:
+            logger.info("%s does not listen to commands now", name)
+        return heard
 
 
 def by_machine(devices: Mapping[str, Device], names: Sequence[str]) -> list[list[str]]:

@@ -91,7 +91,7 @@ class Deployments:
         self._happened.put_nowait((None, Lost(device)))
 
     def improved(self, device: str | None = None) -> None:
-        """A device became usable, or the library has changed."""
+        """A device became usable or measured a model, or the library has changed."""
         self._happened.put_nowait((None, Improved(device)))
 
     async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:

@@ -59,7 +59,7 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Improved:
-    """A device became usable (its name), or the library changed (None): what failed may work now."""
+    """A device became usable or measured (its name), or the library changed (None): what failed may work now."""
 
     device: str | None = None
 

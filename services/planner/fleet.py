@@ -163,11 +163,14 @@ def lost(before: Fleet, after: Fleet) -> tuple[str, ...]:
 
 
 def improved(before: Fleet, after: Fleet) -> tuple[str, ...]:
-    """Devices that became usable, or are usable in a new life."""
+    """Devices that became usable, are usable in a new life, or measured a model, perhaps later than was waited for."""
     return tuple(
         name
         for name, device in after.usable.items()
-        if name not in before.devices or not before.devices[name].usable or _boot(before.devices[name]) != _boot(device)
+        if name not in before.devices
+        or not before.devices[name].usable
+        or _boot(before.devices[name]) != _boot(device)
+        or not before.devices[name].profiles.items() >= device.profiles.items()
     )
 
 

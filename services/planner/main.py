@@ -97,7 +97,7 @@ def planner(
         float | None, typer.Option(help="Plan around a device that makes no progress for so long.")
     ] = None,
     retry_s: Annotated[
-        float | None, typer.Option(help="Try devices that were left out again after this, when there is no plan.")
+        float | None, typer.Option(help="When there is no plan, try again after this, with devices that were left out.")
     ] = None,
     settle_s: Annotated[
         float | None, typer.Option(help="When a device joins and there is no plan yet, wait so long for others.")

@@ -48,7 +48,7 @@ class Patience:
     ready_s: float = 60.0
     """For a device to get ready, counted from its last progress."""
     retry_s: float = 30.0
-    """Before devices that were left out get another chance when nothing could be planned without them."""
+    """Before another try when there was no plan: devices that were left out get another chance then."""
     settle_s: float = 1.0
     """After a device joined and before planning with it: machines switched on together are planned together."""
 
@@ -136,7 +136,8 @@ def resume(deployment: str, kept: Kept, *, card_sha: str | None, usable: frozens
     if kept.current is not None and _stands(kept.current, kept, card_sha, usable):
         rollout, announced = _serving(rollout)
     else:
-        rollout, announced = _decide(rollout)
+        # What comes of it is told even if the broker kept the same words.
+        rollout, announced = _decide(replace(rollout, decision=None))
     return rollout, (*again, *announced)
 
 
@@ -213,8 +214,9 @@ def _answered(rollout: Rollout, event: Profiling | Planned | Refused, now_s: flo
         case Planned(_, plan, decision):
             return _prepare(rollout, plan, decision, now_s)
         case Refused(_, decision):
-            retry_at_s = now_s + patience.retry_s if rollout.excluded else math.inf
-            return _publish(replace(rollout, phase="failed", retry_at_s=retry_at_s), decision)
+            told = decision == rollout.decision
+            failed = replace(rollout, phase="failed", retry_at_s=now_s + patience.retry_s)
+            return (failed, ()) if told else _publish(failed, decision)
         case Profiling(_, decision):
             return _publish(rollout, decision)
 

@@ -23,7 +23,7 @@ class PlannerSettings(ServiceSettings):
     ready_timeout_s: Seconds = 60.0
     """A device that makes no progress for so long while it gets ready is planned around."""
     retry_s: Seconds = 30.0
-    """Devices that were left out get another chance after this when nothing can be planned without them."""
+    """When there is no plan: try again after this, with the devices that were left out."""
     settle_s: Annotated[float, Field(ge=0, le=60)] = 1.0
     """Wait so long after a device joined a fleet that had no plan: others may be joining too."""
     answer_within_s: Seconds = 8.0

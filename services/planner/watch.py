@@ -29,7 +29,7 @@ class Observer(Protocol):
         """A device is gone, or lost what it held."""
 
     def improved(self, device: str) -> None:
-        """A device became usable."""
+        """A device became usable, or measured a model."""
 
 
 class FleetWatch:
@@ -95,7 +95,7 @@ class FleetWatch:
                 logger.warning("lost %s", device, extra={"why": fleet.devices[device].absence or "it started again"})
                 self._observer.lost(device)
             for device in improved(before, fleet):
-                logger.info("%s is usable", device)
+                logger.info("%s may be planned with", device)
                 self._observer.improved(device)
         self._changed.set()
         self._changed = asyncio.Event()

@@ -184,9 +184,17 @@ class FakeDevice:
     """A monitor and a worker in a few lines. Attributes may be changed while it is there."""
 
     def __init__(
-        self, broker: EmbeddedBroker, root: str, name: str, *, block_ms: float = 1.0, memory_bytes: int = 1 << 30
+        self,
+        broker: EmbeddedBroker,
+        root: str,
+        name: str,
+        *,
+        block_ms: float = 1.0,
+        memory_bytes: int = 1 << 30,
+        deaf: bool = False,
     ) -> None:
         self.name = name
+        self.deaf = deaf
         self.block_ms = block_ms
         self.memory_bytes = memory_bytes
         self.measures = True
@@ -206,10 +214,11 @@ class FakeDevice:
 
     async def __aenter__(self) -> FakeDevice:
         self.bus = await self._open.enter_async_context(Bus(self._broker.url, name=self.name, root=self._root))
-        for topic, react in ((PLAN_NEXT, self._planned), (PLAN_CURRENT, self._planned), (DEVICE_COMMAND, self._asked)):
-            parameters = {"device": self.name} if topic is DEVICE_COMMAND else {}
-            stream = await self._open.enter_async_context(self.bus.watch(topic, **parameters))
-            self._tasks.append(asyncio.create_task(self._react(topic, stream, react)))
+        for topic in (PLAN_NEXT, PLAN_CURRENT):
+            stream = await self._open.enter_async_context(self.bus.watch(topic))
+            self._tasks.append(asyncio.create_task(self._react(topic, stream, self._planned)))
+        if not self.deaf:
+            await self.listen()
         claims = await self._open.enter_async_context(self.bus.subscribe(DEVICE_CLAIM, device=self.name))
         self._tasks.append(asyncio.create_task(self._answer(claims)))
         await self.bus.publish(
@@ -228,6 +237,11 @@ class FakeDevice:
         for result in results:
             if isinstance(result, Exception):
                 raise result
+
+    async def listen(self) -> None:
+        """Hear commands from now on."""
+        stream = await self._open.enter_async_context(self.bus.watch(DEVICE_COMMAND, device=self.name))
+        self._tasks.append(asyncio.create_task(self._react(DEVICE_COMMAND, stream, self._asked)))
 
     async def die(self) -> None:
         """What the broker says when a worker vanishes."""

@@ -163,6 +163,14 @@ def test_news_that_change_nothing_lose_and_improve_nothing() -> None:
     assert (lost(Fleet(), before), improved(Fleet(), before)) == ((), ("pi",))
 
 
+def test_a_new_profile_improves_and_the_same_again_does_not() -> None:
+    before = fold(*[said for said in WHOLE if said[0] is not DEVICE_PROFILE])
+    measured = fold((DEVICE_PROFILE, profile()), fleet=before)
+    again = fold((DEVICE_PROFILE, profile()), fleet=measured)
+    cleared = fold((DEVICE_PROFILE, None), fleet=again)
+    assert [improved(*pair) for pair in ((before, measured), (measured, again), (again, cleared))] == [("pi",), (), ()]
+
+
 def test_topics_that_say_nothing_of_the_fleet_change_nothing() -> None:
     fleet = fold(*WHOLE)
     assert fold((DEVICE_TIMING, None), (PLAN_CURRENT, None), fleet=fleet) is fleet

@@ -121,6 +121,28 @@ async def test_a_device_that_does_not_measure_in_time_is_left_out(house: House) 
         assert "mute (did not measure net within 1.5 s)" in (await house.decision("serving")).explanation
 
 
+async def test_a_profile_that_comes_too_late_is_planned_with_after_all(house: House) -> None:
+    house.import_model()
+    slow = await house.device("slow")
+    slow.measures = False
+    async with house.planner(profile_timeout_s=0.5):
+        await house.want()
+        assert "slow (did not measure net within 0.5 s)" in (await house.decision("failed")).error
+        await slow.measure("net")
+        assert (await house.serving()).devices == ("slow",)
+
+
+async def test_a_worker_that_did_not_hear_the_question_is_asked_again(house: House) -> None:
+    house.import_model()
+    pi = await house.device("pi", deaf=True)
+    async with house.planner():
+        await house.want()
+        await house.decision("profiling")
+        await pi.listen()
+        assert (await house.serving()).devices == ("pi",)
+        assert pi.commands == ["net"]
+
+
 async def test_a_model_is_measured_once_and_again_when_it_changed(house: House) -> None:
     house.import_model()
     device = await house.device("pi")

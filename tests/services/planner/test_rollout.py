@@ -269,6 +269,26 @@ def test_a_refusal_is_told_and_tried_again_when_a_device_becomes_usable() -> Non
     assert kinds(story.tell(Tick())) == [Decide]
 
 
+def test_every_refusal_is_tried_again_and_told_again_only_in_other_words() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    refusal = decision("failed", error="a did not measure in time")
+    story.tell(Refused(1, refusal))
+    story.now_s = 30.0
+    assert one(story.tell(Tick()), Decide).ticket == 2
+    assert story.tell(Refused(2, refusal)) == []
+    story.now_s = 60.0
+    assert one(story.tell(Tick()), Decide).ticket == 3
+    other = decision("failed", error="no devices")
+    assert story.tell(Refused(3, other)) == [PublishDecision(other)]
+
+
+def test_a_restarted_planner_tells_a_refusal_though_the_broker_kept_the_same() -> None:
+    refusal = decision("failed", error="no devices")
+    rollout, _ = resumed(Kept(WISH, decision=refusal))
+    assert Story(rollout).tell(Refused(rollout.ticket, refusal)) == [PublishDecision(refusal)]
+
+
 def test_a_refusal_is_tried_again_when_the_library_changes() -> None:
     story = Story()
     story.tell(Wanted(WISH))
