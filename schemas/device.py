@@ -143,7 +143,7 @@ class Profile(Message):
     frame_ms: Milliseconds
     """Fixed cost of taking one frame in and sending one out (decode, dispatch, encode), ms."""
     frame_ms_per_mb: Milliseconds
-    """Cost of handling each further megabyte (10^6 bytes) of frame, ms."""
+    """Cost of each megabyte (10^6 bytes) of frame taken in plus sent out, ms: 1 MB in and 1 MB out cost it twice."""
     rounds: Annotated[int, Field(ge=1)]
     capacity_cores: Cores
 

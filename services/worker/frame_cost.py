@@ -42,8 +42,22 @@ class Echo:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """What one frame's visit to a stage without computation cost."""
+
+    bytes_in: int
+    bytes_out: int
+    cpu_s: float
+
+    @property
+    def moved_bytes(self) -> int:
+        """Both ways: a stage pays for what it takes in and for what it sends."""
+        return self.bytes_in + self.bytes_out
+
+
+@dataclass(frozen=True, slots=True)
 class FrameCost:
-    """Fixed and size-dependent cost of one frame on this device, ms of wall time."""
+    """Fixed cost of one visit, and cost per megabyte in plus out, ms of wall time (`schemas.device.Profile`)."""
 
     frame_ms: float
     frame_ms_per_mb: float
@@ -60,13 +74,20 @@ async def measure_frame_cost(bus: Bus, line: Line, *, device: str, private: str,
             users lets a device hear nothing else.
         capacity_cores: what this device has; below one core, CPU time takes longer than itself.
     """
-    small = await _cost_s(bus, line, device, private, SMALL_BYTES)
     large_bytes = min(LARGE_BYTES, bus.max_packet_bytes // 2)
-    large = await _cost_s(bus, line, device, private, large_bytes)
+    small, large = [
+        Visit(nbytes, nbytes, await _cost_s(bus, line, device, private, nbytes))
+        for nbytes in (SMALL_BYTES, large_bytes)
+    ]
+    return frame_cost(small, large, capacity_cores)
+
+
+def frame_cost(small: Visit, large: Visit, capacity_cores: float) -> FrameCost:
+    """The line through two measured visits, as wall time on a device of that many cores. Pure."""
     slow_down = 1000.0 / min(1.0, capacity_cores)
-    per_mb = max(0.0, large - small) / max(1, large_bytes - SMALL_BYTES) * 1e6
-    fixed = max(0.0, small - per_mb * SMALL_BYTES / 1e6)
-    return FrameCost(fixed * slow_down, per_mb * slow_down)
+    per_byte = max(0.0, large.cpu_s - small.cpu_s) / max(1, large.moved_bytes - small.moved_bytes)
+    fixed = max(0.0, small.cpu_s - per_byte * small.moved_bytes)
+    return FrameCost(fixed * slow_down, per_byte * 1e6 * slow_down)
 
 
 async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) -> float:
