@@ -21,7 +21,8 @@ class Watts:
         return self.watts * compute_ms / 1000.0
 
 
-UNKNOWN = Watts(0.0, "modelled", "no power figure known yet")
+UNKNOWN = Watts(0.0, "modelled", "")
+"""No figure yet. Joules without a source are told as unknown, never as 0."""
 
 
 def watts_now(model: PowerModel | None, reading: Power | None) -> Watts:

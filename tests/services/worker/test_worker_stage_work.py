@@ -144,5 +144,5 @@ def test_a_meter_is_believed_before_the_model_and_nothing_is_a_silent_zero() -> 
     assert watts_now(model, meter) == Watts(5.0, "measured", "INA3221 VDD_IN")
     assert watts_now(model, guess) == Watts(6.0, "modelled", "busy 6 W x compute time; table: Raspberry Pi 4")
     assert watts_now(None, guess) == UNKNOWN
-    assert "no power figure" in UNKNOWN.source
+    assert UNKNOWN.source == "", "a receipt says of it that nobody knows"
     assert Watts(5.0, "measured", "meter").joules(200.0) == pytest.approx(1.0)
