@@ -72,6 +72,10 @@ class Decider:
             plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
         except (PlanningError, NotInLibraryError) as error:
             tell(Refused(question.ticket, failure(question.wish, str(error), left_out)))
+        except (ValueError, ArithmeticError) as error:
+            # What devices say of themselves is bounded, not vouched for: numbers nobody thought of end one decision.
+            logger.exception("no decision", extra={"deployment": question.wish.deployment})
+            tell(Refused(question.ticket, failure(question.wish, f"planning failed: {error}", left_out)))
         else:
             tell(Planned(question.ticket, plan, decision))
 
@@ -106,14 +110,19 @@ class Decider:
         """Block times of every candidate that has them, after asking those that have not."""
         sha = card.sha256
         before = self._watch.fleet.devices
-        missing = [name for name in candidates if before[name].profile_of(card.name, sha) is None]
+        known = {name: before[name].profile_of(card.name, sha) for name in candidates}
+        missing = [name for name, one in known.items() if one is None or len(one.block_ms) != len(card.blocks)]
         stale = {name: before[name].profiles.get(card.name) for name in missing}
 
         def profile(fleet: Fleet, name: str) -> Profile | None:
+            found = newest(fleet, name)
+            return found if found is not None and len(found.block_ms) == len(card.blocks) else None
+
+        def newest(fleet: Fleet, name: str) -> Profile | None:
             """A new measurement counts even where it disagrees with what the monitor says of the capacity."""
-            newest = fleet.devices[name].profiles.get(card.name)
-            if name in stale and newest is not None and newest is not stale[name] and newest.card_sha == sha:
-                return newest
+            latest = fleet.devices[name].profiles.get(card.name)
+            if name in stale and latest is not None and latest is not stale[name] and latest.card_sha == sha:
+                return latest
             return fleet.devices[name].profile_of(card.name, sha)
 
         async def in_turn(names: Sequence[str]) -> None:

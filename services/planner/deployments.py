@@ -39,7 +39,7 @@ from services.planner.events import (
     Wanted,
 )
 from services.planner.fleet import Fleet
-from services.planner.rollout import Kept, Patience, Rollout, advance, resume
+from services.planner.rollout import GENERATION_LEAP, Kept, Patience, Rollout, advance, resume
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
@@ -192,11 +192,12 @@ class Deployments:
 
 
 def highest_generation(deployment: str, kept: Kept, fleet: Fleet) -> int:
-    """The highest generation of a deployment that anybody can have seen."""
+    """The highest generation of a deployment that anybody can have seen; of workers, only what is believable."""
     plans = [plan.generation for plan in (kept.current, kept.next) if plan is not None]
+    known = max(0, kept.decision.generation if kept.decision else 0, *plans)
     workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
     held = [stage.generation for worker in workers for stage in worker.stages if stage.deployment == deployment]
-    return max(0, kept.decision.generation if kept.decision else 0, *plans, *held)
+    return max(known, *(one for one in held if one <= known + GENERATION_LEAP), 0)
 
 
 def _log(decision: Decision) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Final, Literal
 
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
@@ -39,6 +39,10 @@ from services.planner.events import (
 from services.planner.evidence import evidence
 
 Phase = Literal["idle", "deciding", "preparing", "serving", "failed"]
+
+
+GENERATION_LEAP: Final = 1_000_000
+"""A worker cannot hold a generation so far beyond what the planner knows; whoever claims to is not believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,5 +317,7 @@ def _depends_on(rollout: Rollout, device: str) -> bool:
 
 def _seen(rollout: Rollout, held: StagesHeld) -> Rollout:
     """A generation that some worker still holds is never given out again."""
-    highest = max((s.generation for s in held.stages if s.deployment == rollout.deployment), default=0)
-    return replace(rollout, generation=highest) if highest > rollout.generation else rollout
+    known = rollout.generation
+    claimed = [s.generation for s in held.stages if s.deployment == rollout.deployment]
+    highest = max((one for one in claimed if one <= known + GENERATION_LEAP), default=0)
+    return replace(rollout, generation=highest) if highest > known else rollout

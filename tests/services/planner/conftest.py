@@ -298,13 +298,13 @@ class FakeDevice:
         if self.measures:
             await self.measure(command.model)
 
-    async def measure(self, model: str, *, cores: float = 1.0) -> None:
+    async def measure(self, model: str, *, cores: float = 1.0, blocks: int | None = None) -> None:
         async with asyncio.timeout(WITHIN_S), self.bus.subscribe(MODEL_CARD, model=model) as cards:
             card = (await anext(cards)).message
         profile = Profile(
             device=self.name, boot_id=self.boot, model=model, card_sha=card.sha256, backend="onnxruntime", threads=1,
-            block_ms=(self.block_ms,) * len(card.blocks), frame_ms=0.2, frame_ms_per_mb=0.5, rounds=5,
-            capacity_cores=cores,
+            block_ms=(self.block_ms,) * (len(card.blocks) if blocks is None else blocks),
+            frame_ms=0.2, frame_ms_per_mb=0.5, rounds=5, capacity_cores=cores,
         )  # fmt: skip
         await self.bus.publish(DEVICE_PROFILE, profile, device=self.name, model=model)
 

@@ -10,7 +10,7 @@ import pytest
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from schemas.deployment import HubStatus, Pin
-from schemas.stages import StagesHeld
+from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
 from services.planner.hub_presence import SecondPlannerError
 
@@ -141,6 +141,38 @@ async def test_a_worker_that_did_not_hear_the_question_is_asked_again(house: Hou
         await pi.listen()
         assert (await house.serving()).devices == ("pi",)
         assert pi.commands == ["net"]
+
+
+async def test_a_profile_with_another_number_of_blocks_leaves_out_that_device_alone(house: House) -> None:
+    house.import_model()
+    await house.device("good")
+    odd = await house.device("odd")
+    odd.measures = False
+    async with house.planner(profile_timeout_s=1.0):
+        await odd.measure("net", blocks=1)
+        await house.want()
+        assert str(await house.serving()) == "r0: good[0:4)"
+
+
+async def test_absurd_numbers_of_one_device_end_no_planner(house: House) -> None:
+    house.import_model()
+    await house.device("good")
+    odd = await house.device("odd", block_ms=1e9)
+    async with house.planner():
+        await house.want(objective="throughput")
+        assert "good[0:4)" in str(await house.serving())
+        forged = StagesHeld(
+            device="odd", boot_id=odd.boot, online=True,
+            stages=(
+                HeldStage(
+                    deployment="cats", generation=2**53, stage="r0s0", model="net", card_sha="0" * 64, first=0, last=1,
+                    state="ready",
+                ),
+            ),
+        )  # fmt: skip
+        await house.bus.publish(DEVICE_STAGES, forged, device="odd")
+        await house.want(objective="latency")
+        assert (await house.serving()).generation < 10
 
 
 async def test_a_model_is_measured_once_and_again_when_it_changed(house: House) -> None:

@@ -351,6 +351,12 @@ def test_a_late_answer_does_not_bring_a_removed_deployment_back() -> None:
     assert story.tell(Planned(1, plan("a[0:4)"), decision())) == []
 
 
+def test_a_generation_that_no_worker_can_hold_is_not_believed() -> None:
+    story = Story()
+    story.tell(Wanted(WISH), holding("z", plan("z[0:4)", generation=2**53)))
+    assert story.planned("a[0:4)").generation == 1
+
+
 def test_a_generation_that_a_worker_still_holds_is_never_given_out_again() -> None:
     story = Story()
     story.tell(Wanted(WISH), holding("z", plan("z[0:4)", generation=41)))
