@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from threading import RLock
+from threading import Lock, RLock
 from typing import TYPE_CHECKING
 
 from models.durable import StoreFullError, file_sha256, write_file
@@ -50,6 +50,8 @@ class BlobStore:
         self.max_bytes = max_bytes
         self._pinned: Counter[str] = Counter()
         self._verified: dict[str, tuple[int, int, int]] = {}
+        self._checking: dict[str, Lock] = {}
+        # Re-entrant: the collector may end an abandoned partial blob, and so unpin it, wherever this thread stands.
         self._lock = RLock()
 
     def has(self, sha256: Sha256) -> bool:
@@ -65,20 +67,24 @@ class BlobStore:
         """
         path = self.root / sha256
         with self._lock:
+            checking = self._checking.setdefault(sha256, Lock())
+        # Hashing takes seconds: only who wants the same blob waits for it, never who pins.
+        with checking:
             try:
                 stat = path.stat()
                 if self.max_bytes is not None:
                     # Access time is the recency that eviction goes by; many file systems do not keep it themselves.
                     os.utime(path, ns=(time.time_ns(), stat.st_mtime_ns))
+                identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+                if self._verified.get(sha256) == identity:
+                    return path
+                found = file_sha256(path)
             except FileNotFoundError as error:
                 raise MissingBlobError(sha256, self.root) from error
-            identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
-            if self._verified.get(sha256) != identity:
-                found = file_sha256(path)
-                if found != sha256:
-                    path.unlink(missing_ok=True)
-                    raise WrongHashError(sha256, found[:12])
-                self._verified[sha256] = identity
+            if found != sha256:
+                path.unlink(missing_ok=True)
+                raise WrongHashError(sha256, found[:12])
+            self._verified[sha256] = identity
         return path
 
     def read(self, sha256: Sha256) -> bytes:

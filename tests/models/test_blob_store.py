@@ -8,11 +8,13 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from models import durable
+from models import blobs, durable
 from models.library import BlobStore, MissingBlobError, StoreFullError, WrongHashError
 from schemas.model import Blob
 
@@ -53,6 +55,44 @@ def test_a_file_that_changes_after_it_was_checked_is_checked_again(store: BlobSt
     store.path(sha)
     (store.root / sha).write_bytes(b"damaged later")
     with pytest.raises(WrongHashError):
+        store.path(sha)
+
+
+def test_pinning_does_not_wait_while_another_thread_hashes(store: BlobStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = store.add(b"large").sha256, store.add(b"small").sha256
+    hashing, go_on = threading.Event(), threading.Event()
+
+    def slow_sha256(path: Path) -> str:
+        if path.name == one:
+            hashing.set()
+            assert go_on.wait(30)
+        return path.name
+
+    monkeypatch.setattr(blobs, "file_sha256", slow_sha256)
+    with ThreadPoolExecutor(3) as threads:
+        try:
+            checked = [threads.submit(store.path, one) for _ in range(2)]
+            assert hashing.wait(30)
+            for job in (store.pin, store.unpin):
+                threads.submit(job, [one]).result(30)
+            assert threads.submit(store.path, other).result(30).name == other
+            assert not checked[0].done()
+        finally:
+            go_on.set()
+        assert [check.result(30).name for check in checked] == [one, one]
+
+
+def test_a_blob_that_is_evicted_while_it_is_hashed_is_missing(
+    store: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha = store.add(b"data").sha256
+
+    def evicted(path: Path) -> str:
+        path.unlink()
+        return durable.file_sha256(path)
+
+    monkeypatch.setattr(blobs, "file_sha256", evicted)
+    with pytest.raises(MissingBlobError):
         store.path(sha)
 
 
@@ -220,7 +260,7 @@ def full_disk(_handle: int, _data: bytes) -> int:
 
 def test_a_blob_larger_than_the_disk_is_refused_before_a_byte_is_fetched(store: BlobStore) -> None:
     with pytest.raises(StoreFullError, match="the disk is full"):
-        store.partial(Blob(sha256="0" * 64, nbytes=1 << 50))
+        store.partial(Blob(sha256="0" * 64, nbytes=1 << 46))
 
 
 def test_a_real_size_limit_stops_a_real_write_in_the_middle(tmp_path: Path) -> None:
