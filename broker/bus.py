@@ -15,6 +15,7 @@ from broker.address import BadAddressError, BrokerAddress
 from broker.channel import Channel, PublishRefusedError
 from broker.connection import (
     BrokerRefusedError,
+    BrokerUnfitError,
     BrokerUnreachableError,
     BusError,
     SubscribeRefusedError,
@@ -36,6 +37,7 @@ __all__ = [
     "BadAddressError",
     "BrokerAddress",
     "BrokerRefusedError",
+    "BrokerUnfitError",
     "BrokerUnreachableError",
     "Bus",
     "BusError",
@@ -71,8 +73,8 @@ class Bus:
         receive_maximum: frames of one subscription that the broker may send before the first is acknowledged.
         connect_timeout_s: for the first connection; None keeps trying. Later ones are always retried.
 
-    Use as an async context manager. Entering raises BrokerUnreachableError or BrokerRefusedError. Leaving disconnects
-    in good order, so the will is *not* published: publish `offline` first.
+    Use as an async context manager. Entering raises BrokerUnreachableError, BrokerRefusedError or BrokerUnfitError.
+    Leaving disconnects in good order, so the will is *not* published: publish `offline` first.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from broker.backoff import LONGEST_S, delays
 from broker.connection import (
     BrokerRefusedError,
+    BrokerUnfitError,
     BrokerUnreachableError,
     BusError,
     Connection,
@@ -89,6 +90,7 @@ class Channel:
         Raises:
             BrokerUnreachableError: not within `timeout_s` (None: keep trying).
             BrokerRefusedError: the broker does not know these credentials.
+            BrokerUnfitError: it lacks what we need.
         """
         problem = "no answer"
         try:
@@ -276,7 +278,7 @@ class Channel:
                 except BaseException:
                     await connection.close()
                     raise
-            except (ConnectionLostError, BrokerRefusedError) as error:
+            except (ConnectionLostError, BrokerRefusedError, BrokerUnfitError) as error:
                 _LOG.info("no broker at %s yet: %s", self._settings.address, error)
             else:
                 self._is_up(connection)

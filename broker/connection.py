@@ -54,6 +54,15 @@ class BrokerRefusedError(BusError):
         )
 
 
+class BrokerUnfitError(BusError):
+    """The broker would let us in, and lacks what we need."""
+
+    def __init__(self, address: BrokerAddress, lacks: str) -> None:
+        super().__init__(
+            f"the broker at {address} offers no {lacks}; use one that does, e.g. mosquitto 2 (`stageline hub`)"
+        )
+
+
 class SubscribeRefusedError(BusError):
     """The broker did not accept a subscription."""
 
@@ -93,6 +102,7 @@ class Connection:
         self._most_unacknowledged = settings.receive_maximum or MOST_IN_FLIGHT
         self._client: aiomqtt.Client
         self._wire: Wire
+        self._lacks = ""
         self.max_packet_bytes = MOST_PACKET_BYTES
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -101,6 +111,7 @@ class Connection:
 
         Raises:
             BrokerRefusedError: the broker said no.
+            BrokerUnfitError: it lacks what we need.
             ConnectionLostError: anything else.
         """
         try:
@@ -126,6 +137,9 @@ class Connection:
             raise ConnectionLostError(str(error)) from error
         if not self._wire.is_open:
             raise ConnectionLostError("the broker closed the connection at once")
+        if self._lacks:
+            self._wire.drop()
+            raise BrokerUnfitError(self._settings.address, self._lacks)
         self._wire.use_loop(asyncio.get_running_loop())
 
     async def close(self) -> None:
@@ -234,6 +248,8 @@ class Connection:
 
     def _got_connack(self, paho: Any, userdata: Any, flags: Any, reason: Any, said: Any = None) -> None:
         self.max_packet_bytes = getattr(said, "MaximumPacketSize", MOST_PACKET_BYTES)
+        # Without them nobody here would be given any message (`subscriptions.py`). Not mentioned means available.
+        self._lacks = "" if getattr(said, "SubscriptionIdentifierAvailable", 1) else "subscription identifiers"
         self._window = min(MOST_IN_FLIGHT, getattr(said, "ReceiveMaximum", MOST_IN_FLIGHT))
         self._client._on_connect(paho, userdata, flags, reason, said)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from broker.bus import (
     BrokerRefusedError,
+    BrokerUnfitError,
     BrokerUnreachableError,
     Bus,
     PublishRefusedError,
@@ -113,6 +115,32 @@ async def test_something_that_is_no_broker_is_told_within_the_time_given() -> No
         with pytest.raises(BrokerUnreachableError, match="no broker at"):
             async with Bus(f"127.0.0.1:{port}", name="a", connect_timeout_s=0.5):
                 pass
+
+
+@contextlib.asynccontextmanager
+async def a_broker_that_answers(connack: bytes) -> AsyncIterator[str]:
+    """Says that to whoever connects, and waits for them to go."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(connack)
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def test_a_broker_without_subscription_identifiers_is_refused_in_words() -> None:
+    """It would pass messages that carry no identifier, and nobody here would be given them."""
+    async with a_broker_that_answers(bytes([0x20, 5, 0, 0, 2, 0x29, 0])) as url:
+        with pytest.raises(BrokerUnfitError, match=r"offers no subscription identifiers; use .* mosquitto 2"):
+            async with Bus(url, name="a"):
+                pass
+    async with a_broker_that_answers(bytes([0x20, 5, 0, 0, 2, 0x29, 1])) as url, Bus(url, name="a") as bus:
+        assert bus.connected
 
 
 async def test_entering_can_be_cancelled_while_nobody_answers_and_leaves_no_socket_behind() -> None:
