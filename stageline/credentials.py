@@ -6,10 +6,13 @@ A hub's directory holds `passwords`, `acl` and `mosquitto.conf`. Nothing is open
 from __future__ import annotations
 
 import os
+import pwd
 import secrets
 import shutil
 import socket
+import stat
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -19,15 +22,28 @@ from urllib.parse import quote
 from broker.embedded import configure
 from schemas.base import check_name
 from schemas.topics import ROOT
+from stageline.settings import HUB_DIR_OF_ROOT
 
 PLANNER: Final = "hub"
 Role = Literal["device", "operator"]
+
+_BROKER_USER: Final = "mosquitto"
 
 _SBIN: Final = "/usr/sbin:/usr/local/sbin"
 
 
 class CredentialsError(Exception):
     """The hub's users could not be read or changed; the message says what to do."""
+
+
+class ClosedFolderError(CredentialsError):
+    """mosquitto could not reach the hub's files."""
+
+    def __init__(self, closed: Path) -> None:
+        super().__init__(
+            f"run by root, mosquitto becomes the user {_BROKER_USER!r}, who cannot enter {closed} and so could not "
+            f"read the hub's files. Keep them elsewhere: --hub-dir {HUB_DIR_OF_ROOT} (for hub --init, invite and hub)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +115,39 @@ def init_hub(hub: HubFiles, *, bind: str = "0.0.0.0", port: int = 1883, root: st
     _write(hub.conf, conf_text(hub, bind=bind, port=port, persistence=hub.data))
     _give_to_mosquitto(hub.directory, hub.data, hub.acl, hub.passwords, hub.conf)
     return planner
+
+
+def check_reachable(folder: Path) -> None:
+    """Whether mosquitto, run by us, can enter a folder that its files lie in.
+
+    Raises:
+        ClosedFolderError: we are root, whose rights mosquitto gives up, and it cannot.
+    """
+    if os.geteuid() != 0:
+        return
+    try:
+        user = pwd.getpwnam(_BROKER_USER)
+    except KeyError:
+        return  # No such user: mosquitto is not installed system-wide, and runs as whoever starts it.
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    if (closed := first_closed(folder, user.pw_uid, groups)) is not None:
+        raise ClosedFolderError(closed)
+
+
+def first_closed(folder: Path, uid: int, gids: Collection[int]) -> Path | None:
+    """The outermost folder on the way into that one, itself included, which a user may not enter; None: all are open.
+
+    What does not exist yet counts as open.
+    """
+    inside = folder.resolve()
+    for step in (*reversed(inside.parents), inside):
+        if not step.exists():
+            return None
+        status = step.stat()
+        others = stat.S_IXGRP if status.st_gid in gids else stat.S_IXOTH
+        if not status.st_mode & (stat.S_IXUSR if status.st_uid == uid else others):
+            return step
+    return None
 
 
 def invite(
@@ -207,6 +256,8 @@ def _give_to_mosquitto(*paths: Path) -> None:
         return
     try:
         for path in paths:
-            shutil.chown(path, group="mosquitto")
+            shutil.chown(path, group=_BROKER_USER)
+            readable = 0o050 if path.is_dir() else 0o040
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | readable)  # Whatever the umask.
     except LookupError:
         return  # No such group: mosquitto is not installed system-wide, and runs as whoever starts it.

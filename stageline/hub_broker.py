@@ -11,7 +11,7 @@ from typing import Final
 
 from broker.address import BrokerAddress
 from broker.embedded import TEMPLATE, configure, find_mosquitto
-from stageline.credentials import HubFiles, reachable_host
+from stageline.credentials import HubFiles, check_reachable, reachable_host
 from stageline.processes import Child
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -45,10 +45,12 @@ def hub_broker(directory: Path, *, port: int) -> HubBroker:
 
     Raises:
         broker.embedded.MosquittoMissingError: mosquitto is not installed.
+        stageline.credentials.ClosedFolderError: run by root, it could not reach its files.
     """
     files = HubFiles(directory)
     mosquitto = find_mosquitto()
     if files.exist():
+        check_reachable(directory)
         planner_url = files.planner_address.read_text(encoding="utf-8").strip()
         port = BrokerAddress.parse(planner_url).port
         return HubBroker(

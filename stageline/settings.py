@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from services.settings import ServiceSettings
+
+HUB_DIR_OF_ROOT: Final = Path("/var/lib/stageline-hub")
+"""Not in root's home, where mosquitto (which becomes a user of its own) may not look; not in /var/lib/stageline, which
+systemd gives to the services alone."""
 
 
 class CommandSettings(ServiceSettings):
@@ -18,7 +23,8 @@ class CommandSettings(ServiceSettings):
     library: Path | None = None
     """The model library; `library` under the state directory unless said otherwise, as for the planner."""
     hub_dir: Path | None = None
-    """The hub's users and broker configuration; `hub` under the state directory unless said otherwise."""
+    """The hub's users and broker configuration; `hub` under the state directory unless said otherwise, except
+    that root, whose home is closed to mosquitto, has it in `HUB_DIR_OF_ROOT`."""
 
     @property
     def library_dir(self) -> Path:
@@ -28,4 +34,6 @@ class CommandSettings(ServiceSettings):
     @property
     def hub_files_dir(self) -> Path:
         """The hub's own directory."""
+        if self.hub_dir is None and os.geteuid() == 0 and "state_dir" not in self.model_fields_set:
+            return HUB_DIR_OF_ROOT
         return self.hub_dir or self.state_dir / "hub"

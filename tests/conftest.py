@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import secrets
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -21,3 +23,11 @@ def broker() -> Iterator[EmbeddedBroker]:
 def root() -> str:
     """A topic root that no other test uses."""
     return f"test-{secrets.token_hex(3)}/v1"
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter: pytest's own are closed to the one that mosquitto, run by root, becomes."""
+    with tempfile.TemporaryDirectory(prefix="stageline-test-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)

@@ -12,7 +12,7 @@ from broker.embedded import MosquittoMissingError
 from services.lifecycle import OperatorError
 from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, conduct_service, settings_of
-from stageline.credentials import CredentialsError, HubFiles, init_hub
+from stageline.credentials import CredentialsError, HubFiles, check_reachable, init_hub
 from stageline.hub_broker import HubBroker, HubError, check_port, hub_broker, until_listening
 from stageline.processes import Child, python_module, running, until_one_ends
 from stageline.settings import CommandSettings
@@ -59,6 +59,7 @@ def hub(
 
 async def _init(report: Report, settings: CommandSettings, bind: str, port: int) -> int:
     files = HubFiles(settings.hub_files_dir)
+    check_reachable(files.directory.parent)
     init_hub(files, bind=bind, port=port, root=settings.root)
     report.out.print(f"Users and access rules are in {files.directory}. From now on nobody gets in without a password.")
     report.out.print("Let devices in with:  stageline invite NAME\nThen run it:          stageline hub")

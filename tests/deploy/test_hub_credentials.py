@@ -1,6 +1,7 @@
 """A hub with users, tried on a real mosquitto: nobody gets in without a password, and no device speaks as another."""
 
 import getpass
+import os
 import socket
 import stat
 import subprocess
@@ -12,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import find_mosquitto
-from stageline.credentials import CredentialsError, HubFiles, Invitation, conf_text, init_hub, invite, without_user
+from stageline.credentials import (
+    CredentialsError,
+    HubFiles,
+    Invitation,
+    conf_text,
+    first_closed,
+    init_hub,
+    invite,
+    without_user,
+)
+from stageline.settings import HUB_DIR_OF_ROOT, CommandSettings
 
 ROOT = "stageline/v1"
 
@@ -149,3 +160,43 @@ def test_an_operators_section_can_be_taken_out_again() -> None:
     both = "start\n" + operator_rights("ann", ROOT) + operator_rights("bob", ROOT)
     assert without_user(both, "ann") == "start\n" + operator_rights("bob", ROOT)
     assert without_user("start\n", "ann") == "start\n"
+
+
+def test_the_folder_that_keeps_a_user_out_is_found(open_folder: Path) -> None:
+    stranger, group = 65534, 65534
+    (outer := open_folder / "outer").mkdir(mode=0o700)
+    inner = outer / "inner"
+    assert first_closed(inner, stranger, [group]) == outer
+    assert first_closed(inner, outer.stat().st_uid, [group]) is None
+    outer.chmod(0o710)
+    assert first_closed(inner, stranger, [group]) == outer
+    assert first_closed(inner, stranger, [group, outer.stat().st_gid]) is None
+    outer.chmod(0o701)
+    assert first_closed(inner, stranger, [group]) is None
+    assert first_closed(inner, stranger, [outer.stat().st_gid]) == outer, "its group's rights count, not the others'"
+    inner.mkdir(mode=0o700)
+    assert first_closed(inner, stranger, [group]) == inner
+
+
+def test_root_keeps_a_hub_where_mosquitto_can_reach_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("STAGELINE_STATE_DIR", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert CommandSettings().hub_files_dir == HUB_DIR_OF_ROOT
+    assert CommandSettings(state_dir=tmp_path).hub_files_dir == tmp_path / "hub"
+    assert CommandSettings(hub_dir=tmp_path).hub_files_dir == tmp_path
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert CommandSettings().hub_files_dir == CommandSettings().state_dir / "hub"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's mosquitto becomes another user")
+def test_roots_broker_reads_its_files_whatever_the_umask(open_folder: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        hub = HubFiles(open_folder / "hub")
+        port = free_port()
+        init_hub(hub, bind="127.0.0.1", port=port)
+        invite(hub, "pi4", host="127.0.0.1", port=port)
+    finally:
+        os.umask(before)
+    with running(hub.conf, port):
+        pass

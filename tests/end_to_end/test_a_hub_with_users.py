@@ -72,12 +72,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    # mosquitto run by root becomes a user of its own, who must be able to reach its files.
-    for folder in (tmp_path, *tmp_path.parents):
-        if folder.is_relative_to("/tmp/pytest-of-root") or folder.name.startswith("pytest-"):
-            folder.chmod(0o755)
-    opened = Terminal(tmp_path)
+def terminal(open_folder: Path) -> Iterator[Terminal]:
+    opened = Terminal(open_folder)
     yield opened
     opened.end()
 

@@ -521,8 +521,8 @@ def test_import_refuses_in_one_line(arguments: list[str], says: str, tmp_path: P
     assert "Traceback" not in result.output
 
 
-def test_a_hub_with_users_invites_devices_and_operators(tmp_path: Path) -> None:
-    hub = ["--hub-dir", str(tmp_path / "hub")]
+def test_a_hub_with_users_invites_devices_and_operators(open_folder: Path) -> None:
+    hub = ["--hub-dir", str(open_folder / "hub")]
     assert runner.invoke(app, ["invite", "pi4", *hub]).exit_code == 2
     assert runner.invoke(app, ["hub", "--init", "--port", "18999", *hub]).exit_code == 0
     again = runner.invoke(app, ["hub", "--init", *hub])
@@ -535,6 +535,22 @@ def test_a_hub_with_users_invites_devices_and_operators(tmp_path: Path) -> None:
     person = runner.invoke(app, ["invite", "--operator", "ann", *hub])
     assert "STAGELINE_BROKER='mqtt://ann:" in person.stdout
     assert runner.invoke(app, ["invite", "no/slash", *hub]).exit_code == 2
+
+
+def test_a_hub_refuses_a_folder_that_its_broker_could_not_enter(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import pwd
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(pwd, "getpwnam", lambda _name: pwd.struct_passwd(("nobody", "", 65534, 65534, "", "", "")))
+    (home := open_folder / "home").mkdir(mode=0o700)
+    result = runner.invoke(app, ["hub", "--init", "--hub-dir", str(home / "state" / "hub")])
+    assert result.exit_code == 2
+    assert f"cannot enter {home} " in result.stderr
+    assert "--hub-dir /var/lib/stageline-hub" in result.stderr
+    assert list(home.iterdir()) == []
 
 
 def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> None:
