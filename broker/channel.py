@@ -269,6 +269,7 @@ class Channel:
     async def _reconnect(self) -> None:
         if time.monotonic() - self._up_since > LONGEST_S:
             self._delays = delays(self._rng)
+        refusals: set[str] = set()
         for delay in self._delays:
             await asyncio.sleep(delay)
             try:
@@ -278,8 +279,13 @@ class Channel:
                 except BaseException:
                     await connection.close()
                     raise
-            except (ConnectionLostError, BrokerRefusedError, BrokerUnfitError) as error:
+            except ConnectionLostError as error:
                 _LOG.info("no broker at %s yet: %s", self._settings.address, error)
+            except (BrokerRefusedError, BrokerUnfitError) as error:
+                # Trying on may help: somebody may be changing its users. Without this line nobody would know to.
+                if str(error) not in refusals:
+                    _LOG.warning("%s. Trying on", error)
+                refusals.add(str(error))
             else:
                 self._is_up(connection)
                 return

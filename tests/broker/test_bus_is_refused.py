@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -141,6 +142,36 @@ async def test_a_broker_without_subscription_identifiers_is_refused_in_words() -
                 pass
     async with a_broker_that_answers(bytes([0x20, 5, 0, 0, 2, 0x29, 1])) as url, Bus(url, name="a") as bus:
         assert bus.connected
+
+
+async def test_a_refusal_after_a_loss_is_a_warning_once_for_each_reason(caplog: pytest.LogCaptureFixture) -> None:
+    """As when the hub's users were changed and it was started again."""
+    accepted, wrong_password, forbidden = (bytes([0x20, 3, 0, reason, 0]) for reason in (0, 0x86, 0x87))
+    script = iter([accepted, wrong_password, wrong_password, forbidden, wrong_password, accepted])
+    lose, back = asyncio.Event(), asyncio.Event()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        connack = next(script)
+        writer.write(connack)
+        if connack == accepted:
+            await lose.wait()
+            lose.clear()
+        writer.close()
+
+    async def tell() -> None:
+        back.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, asyncio.timeout(20):
+        with caplog.at_level(logging.WARNING, "broker.channel"):
+            async with Bus(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", name="a") as bus:
+                bus.on_reconnect(tell)
+                lose.set()
+                await back.wait()
+                lose.set()
+    refusals = [record.getMessage() for record in caplog.records if "refused the connection" in record.getMessage()]
+    assert ["Bad user name" in refusals[0], "Not authorized" in refusals[1], len(refusals)] == [True, True, 2]
 
 
 async def test_entering_can_be_cancelled_while_nobody_answers_and_leaves_no_socket_behind() -> None:
