@@ -28,6 +28,8 @@ from broker.wire import Wire
 
 _CLOSE_TIMEOUT_S: Final = 2.0
 _UNSPECIFIED: Final = 0x80
+_LASTING_REFUSALS: Final = frozenset({0x85, 0x86, 0x87})
+"""CONNACK reasons that stay until a person mends something: client id, user name or password, authorisation."""
 
 
 class BusError(Exception):
@@ -45,12 +47,21 @@ class BrokerUnreachableError(BusError):
 
 
 class BrokerRefusedError(BusError):
-    """The broker answered and did not let us in."""
+    """The broker answered and did not let us in; `temporary` when trying again later may help.
 
-    def __init__(self, address: BrokerAddress, reason: str) -> None:
+    Args:
+        reason: of CONNACK (MQTT 5, section 3.2.2.2).
+    """
+
+    def __init__(self, address: BrokerAddress, reason: int) -> None:
+        self.temporary = reason not in _LASTING_REFUSALS
         super().__init__(
-            f"the broker at {address} refused the connection: {reason}. Check user name and password in the address; "
-            "`stageline invite DEVICE` on the hub makes new ones"
+            f"the broker at {address} refused the connection: {reason_name(PacketTypes.CONNACK, reason)}. "
+            + (
+                "It may let us in later; its log says more"
+                if self.temporary
+                else "Check user name and password in the address; `stageline invite DEVICE` on the hub makes new ones"
+            )
         )
 
 
@@ -131,7 +142,7 @@ class Connection:
             raise
         except MqttConnectError as error:
             self._wire.drop()
-            raise BrokerRefusedError(self._settings.address, str(error.rc)) from error
+            raise BrokerRefusedError(self._settings.address, getattr(error.rc, "value", _UNSPECIFIED)) from error
         except (aiomqtt.MqttError, OSError) as error:
             self._wire.drop()
             raise ConnectionLostError(str(error)) from error

@@ -1,7 +1,7 @@
 """How every service starts, logs and stops: the one place that knows about signals and exit codes.
 
-Exit codes: 0 it was asked to stop; 1 it crashed, and a supervisor should start it again; 2 something that a person
-must mend (a setting, a name, an unreachable broker), said in one line.
+Exit codes: 0 it was asked to stop; 1 it crashed or the broker is too busy for it, and a supervisor should start it
+again; 2 something that a person must mend (a setting, a name, an unreachable broker), said in one line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from broker.address import BadAddressError
-from broker.connection import BrokerUnreachableError, BusError
+from broker.connection import BrokerRefusedError, BrokerUnreachableError, BusError
 from schemas.base import InvalidNameError
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO
             logger.critical("crashed: %s", error, exc_info=error)
             return EXIT_CRASHED
         logger.error("%s", known)  # noqa: TRY400  as above
-        return EXIT_CRASHED if never_give_up and isinstance(known, BrokerUnreachableError) else EXIT_MEND
+        return EXIT_CRASHED if _passes(known, never_give_up=never_give_up) else EXIT_MEND
     return EXIT_STOPPED
 
 
@@ -116,6 +116,13 @@ def _known(error: BaseException) -> BaseException | None:
         known = [_known(inner) for inner in error.exceptions]
         return known[0] if all(known) else None
     return error if isinstance(error, KNOWN_ERRORS) else None
+
+
+def _passes(error: BaseException, *, never_give_up: bool) -> bool:
+    """Starting again may help, and nobody need do anything."""
+    if isinstance(error, BrokerRefusedError):
+        return error.temporary
+    return never_give_up and isinstance(error, BrokerUnreachableError)
 
 
 def configure_logging(level: str) -> None:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from broker.address import BadAddressError, BrokerAddress
-from broker.connection import BrokerUnreachableError
+from broker.connection import BrokerRefusedError, BrokerUnreachableError
 from services.lifecycle import JsonLines, OperatorError, PlainLines, launch, run
 from services.settings import DeviceSettings, load
 
@@ -124,6 +124,27 @@ def test_an_unreachable_broker_is_for_the_supervisor_unless_somebody_set_a_time(
         raise BrokerUnreachableError(BrokerAddress("hub"), 5.0, "refused")
 
     assert launch(lambda: load(DeviceSettings, connect_timeout_s=timeout_s), serve) == code
+
+
+@pytest.mark.parametrize("reason", [0x80, 0x88, 0x89, 0x97, 0x9F], ids=hex)
+def test_a_broker_that_is_too_busy_now_is_for_the_supervisor(reason, capsys):
+    async def main() -> None:
+        raise BrokerRefusedError(BrokerAddress("hub"), reason)
+
+    assert run(main) == 1
+    (line,) = lines_of(capsys.readouterr().err)
+    assert "later" in str(line["message"])
+    assert "password" not in str(line["message"])
+
+
+@pytest.mark.parametrize("reason", [0x85, 0x86, 0x87], ids=hex)
+def test_a_broker_that_does_not_want_us_is_for_a_person_to_mend(reason, capsys):
+    async def main() -> None:
+        raise BrokerRefusedError(BrokerAddress("hub"), reason)
+
+    assert run(main) == 2
+    (line,) = lines_of(capsys.readouterr().err)
+    assert "stageline invite" in str(line["message"])
 
 
 def test_bad_settings_are_exit_code_2_before_anything_runs(capsys):
