@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from broker.bus import Bus, BusError
-from models.library import BlobStore, WrongHashError
+from models.library import BlobStore, MissingBlobError, WrongHashError
 from models.profiling import ProfiledBlocks, profile_blocks
 from models.runtime import Backend
 from models.runtime.checks import BackendError
@@ -29,7 +29,16 @@ from services.worker.line import Line
 logger = logging.getLogger(__name__)
 
 _FETCH_WITHIN_S: Final = 60.0
-FAILURES: Final = (FetchError, BackendError, BadGraphError, WrongHashError, BusError, TimeoutError, OSError)
+FAILURES: Final = (
+    FetchError,
+    BackendError,
+    BadGraphError,
+    MissingBlobError,
+    WrongHashError,
+    BusError,
+    TimeoutError,
+    OSError,
+)
 """What leaves one command without an answer; anything else is a bug and ends the worker."""
 
 
@@ -83,13 +92,19 @@ class Profiler:
                     logger.warning("no profile of %s: %s", model, why)
 
     async def _answer(self, model: str) -> None:
-        async with asyncio.timeout(_FETCH_WITHIN_S):
+        deadline = asyncio.get_running_loop().time() + _FETCH_WITHIN_S
+        async with asyncio.timeout_at(deadline):
             card = await self._cards.newest(model)
-            await self._fetcher.fetch(model, [card.graph], lambda _share: None)
         cores = self._machine.capacity_cores()
         profile = self._known.get(model)
         if profile is None or profile.card_sha != card.sha256 or not _same(profile.capacity_cores, cores):
-            profile = self._known[model] = await self._measure(card, cores)
+            self._store.pin([card.graph.sha256])
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._fetcher.fetch(model, [card.graph], lambda _share: None)
+                profile = self._known[model] = await self._measure(card, cores)
+            finally:
+                self._store.unpin([card.graph.sha256])
         await self._bus.publish(DEVICE_PROFILE, profile, device=self._machine.device, model=model)
 
     async def _measure(self, card: ModelCard, cores: float) -> Profile:
