@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
@@ -32,9 +33,19 @@ class Traffic:
     """What passes through one stage now; tells when it has fallen quiet."""
 
     def __init__(self) -> None:
+        self.frames = 0
+        """Taken in so far."""
         self.in_flight = 0
         self.last_frame_s = 0.0
         """`time.monotonic()` of the latest frame taken in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Frames of other stages: taken in so far, and of these not yet handed on."""
+
+    frames: int
+    in_flight: int
 
 
 class Line:
@@ -61,6 +72,10 @@ class Line:
     def queue_depth(self) -> int:
         """Frames taken in and not yet handed on."""
         return self._total.in_flight
+
+    def beside(self, own: Traffic) -> Beside:
+        """What all stages but that one have moved so far, and move now."""
+        return Beside(self._total.frames - own.frames, self._total.in_flight - own.in_flight)
 
     def charge(self, watts: Watts) -> None:
         """From now on, energy in traces is computed from this."""
@@ -105,6 +120,7 @@ class Line:
 
     async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
         for counts in (traffic, self._total):
+            counts.frames += 1
             counts.in_flight += 1
             counts.last_frame_s = delivery.received_at
         header = delivery.frame.header
@@ -137,6 +153,7 @@ class Line:
                 done.payload,
                 expiry_s=expiry_s(done.header.budget_ms),
                 correlation=done.header.request,
+                response_address=self._bus.full_address(ANSWER, submitter=done.header.submitter),
                 traceparent=done.header.traceparent or None,
                 deployment=here.key.deployment,
                 generation=here.key.generation,

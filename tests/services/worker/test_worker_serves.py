@@ -5,15 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
 
+import aiomqtt
 import numpy as np
 import pytest
 
+from broker.address import BrokerAddress
 from schemas.codec import Array
 from schemas.device import DeviceInfo, PowerModel
 from schemas.frame import Frame, encode_frame
 from schemas.plan import Plan
 from schemas.stages import Timing
-from schemas.topics import DEVICE_INFO, DEVICE_TIMING
+from schemas.topics import ANSWER, DEVICE_INFO, DEVICE_TIMING, STAGE
 
 Plans = Callable[..., Plan]
 
@@ -59,6 +61,26 @@ async def test_two_workers_in_a_row_equal_the_unsplit_model(lab: Any) -> None:
         assert {path.name for path in lab.cache(device).iterdir() if path.is_file()} == {
             blob.sha256 for blob in (lab.card.graph, *blobs)
         }
+
+
+async def test_a_frame_on_its_way_through_the_line_says_where_its_answer_belongs(lab: Any) -> None:
+    """In MQTT's own words, so that any tool can follow a request: response topic and correlation data."""
+    lab.start("pi4")
+    plan = lab.plan("pi4[0:1) -> listener[1:)")
+    await lab.hub.next(plan)
+    await lab.hub.ready("pi4", plan)
+    broker = BrokerAddress.parse(lab.url)
+    async with (
+        asyncio.timeout(20),
+        aiomqtt.Client(broker.host, broker.port, protocol=aiomqtt.ProtocolVersion.V5) as listener,
+    ):
+        await listener.subscribe(f"{lab.root}/{STAGE.filter(deployment='cats', device='listener')}", qos=1)
+        header = lab.submitter.header(plan)
+        await lab.submitter.send(plan, encode_frame(header, {"x": lab.input()}), request=header.request)
+        properties = (await anext(listener.messages)).properties
+    assert properties is not None
+    assert properties.ResponseTopic == f"{lab.root}/{ANSWER.address(submitter=lab.submitter.name)}"
+    assert properties.CorrelationData == header.request.encode()
 
 
 async def test_bad_frames_of_every_kind_are_answered_or_counted_and_the_next_good_one_is_served(lab: Any) -> None:
