@@ -7,6 +7,7 @@ range: x is about `scale * q + offset`, q in 0..255. "As it is" is a codec like 
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -117,7 +118,7 @@ def encode_tensor(name: str, array: Array, codec: CodecName) -> EncodedTensor:
                 stored, scale, offset = quantised
     data = stored.reshape(-1).view(np.uint8).data if stored.size else memoryview(b"")
     if packing:
-        data = memoryview(_compressor().compress(data))
+        data = memoryview(_own.compressor.compress(data))
     describe = TensorHeader if scale or packing else _describe
     header = describe(
         name=name,
@@ -213,6 +214,11 @@ def _decompress(header: TensorHeader, data: memoryview) -> memoryview:
     return memoryview(plain)
 
 
-@lru_cache(maxsize=1)
-def _compressor() -> zstandard.ZstdCompressor:
-    return zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+class _Own(threading.local):
+    """What each thread has for itself: zstandard's objects must not be used by two at once."""
+
+    def __init__(self) -> None:
+        self.compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
+
+
+_own: Final = _Own()

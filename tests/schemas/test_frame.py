@@ -2,7 +2,9 @@
 
 import math
 import struct
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import msgpack
 import numpy as np
@@ -228,6 +230,22 @@ def test_zstd_data_that_unpacks_to_another_size_is_refused() -> None:
     )
     with pytest.raises(FrameError, match="40 bytes expected"):
         lying.arrays()
+
+
+def test_threads_that_compress_at_once_do_not_disturb_each_other() -> None:
+    """zstandard lets go of the interpreter's lock while it works, and its objects keep state."""
+    rng = np.random.default_rng(3)
+    tensors = [rng.integers(0, 4, 400_000).astype(np.float32) for _ in range(4)]
+    start = threading.Barrier(len(tensors))
+
+    def go(tensor: np.ndarray) -> list[bytes]:
+        start.wait(10)
+        return [encode_frame(HEADER, {"x": tensor}, "fp32+zstd") for _ in range(10)]
+
+    with ThreadPoolExecutor(len(tensors)) as pool:
+        for tensor, payloads in zip(tensors, pool.map(go, tensors), strict=True):
+            for payload in payloads:
+                np.testing.assert_array_equal(open_frame(payload).arrays()["x"], tensor)
 
 
 def test_zstd_data_that_is_not_zstd_is_refused() -> None:
