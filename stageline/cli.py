@@ -14,6 +14,8 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
+from stageline.watch_line import watch_line
+
 _HELP: Final = (
     "One neural network, spread over every computer in the drawer.\n\n"
     "Stageline measures each device and each link, decides how a model is best spread over them, runs it over MQTT, "
@@ -28,7 +30,8 @@ _HELP: Final = (
 _EPILOG: Final = (
     "The broker is --broker, else $STAGELINE_BROKER, else mqtt://127.0.0.1:1883. Results are tables, or JSON with "
     "--json FILE ('-' is standard output). Exit codes: 0 done; 1 some of the work failed; 2 something for you to mend, "
-    "said in one line (an option, no broker, an unknown model). Watch everything: mosquitto_sub -v -t 'stageline/#'"
+    "said in one line (an option, no broker, an unknown model). Watch everything but tensors and weights: "
+    f"{watch_line()}"
 )
 
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Final
 
 from broker.address import BrokerAddress
-from broker.embedded import TEMPLATE, configure, find_mosquitto
+from broker.embedded import HEAP_ENVIRONMENT, TEMPLATE, configure, find_mosquitto
+from schemas.topics import ROOT
 from stageline.credentials import HubFiles, check_reachable, reachable_host
 from stageline.processes import Child
+from stageline.watch_line import watch_line
 
 _LOOPBACK: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
@@ -36,12 +38,13 @@ class HubBroker:
     """Deployments are not kept over a restart."""
 
 
-def hub_broker(directory: Path, *, port: int) -> HubBroker:
+def hub_broker(directory: Path, *, port: int, root: str = ROOT) -> HubBroker:
     """Configure the hub's broker: with users where there are some, for this machine only where there are none.
 
     Args:
         directory: the hub's own; a configuration is written there.
         port: for a hub without users; one with users has its port in its configuration.
+        root: the topic root, for the line that people are shown.
 
     Raises:
         broker.embedded.MosquittoMissingError: mosquitto is not installed.
@@ -54,11 +57,11 @@ def hub_broker(directory: Path, *, port: int) -> HubBroker:
         planner_url = files.planner_address.read_text(encoding="utf-8").strip()
         port = BrokerAddress.parse(planner_url).port
         return HubBroker(
-            child=Child("mosquitto", [mosquitto, "-c", str(files.conf)]),
+            child=Child("mosquitto", [mosquitto, "-c", str(files.conf)], HEAP_ENVIRONMENT),
             planner_url=planner_url,
             port=port,
             join_line="stageline invite NAME     (here, for each device; prints the line to run there)",
-            watch_line=f"mosquitto_sub -h {reachable_host()} -p {port} -u USER -P PASSWORD -v -t 'stageline/#'",
+            watch_line=watch_line(root, options=f"-h {reachable_host()} -p {port} -u USER -P PASSWORD"),
             open_to_others=True,
         )
     url = f"mqtt://{_LOOPBACK}:{port}"
@@ -72,11 +75,11 @@ def hub_broker(directory: Path, *, port: int) -> HubBroker:
     }
     conf.write_text(configure(TEMPLATE.read_text(encoding="utf-8"), listen), encoding="utf-8")
     return HubBroker(
-        child=Child("mosquitto", [mosquitto, "-c", str(conf)]),
+        child=Child("mosquitto", [mosquitto, "-c", str(conf)], HEAP_ENVIRONMENT),
         planner_url=url,
         port=port,
         join_line=f"stageline join {url} --name NAME     (on this machine)",
-        watch_line=f"mosquitto_sub -h {_LOOPBACK} -p {port} -v -t 'stageline/#'",
+        watch_line=watch_line(root, options=f"-h {_LOOPBACK} -p {port}"),
         open_to_others=False,
         forgetful=os.geteuid() == 0,
     )

@@ -50,7 +50,7 @@ def hub(
     async def serve(report: Report) -> int:
         settings = settings_of(library=library, hub_dir=hub_dir, root=root)
         try:
-            return await _serve(report, settings, hub_broker(settings.hub_files_dir, port=port))
+            return await _serve(report, settings, hub_broker(settings.hub_files_dir, port=port, root=settings.root))
         except known as error:
             raise OperatorError(str(error)) from error
 

@@ -19,7 +19,6 @@ from models.library import Library
 from models.runtime import load_stage, stage_memory_bytes
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
-from schemas.topics import ROOT
 from services.planner.fleet import Fleet, read_fleet
 from stageline.demo.fleet import DEVICES, House, house
 from stageline.demo.memory import forcing_budget_bytes
@@ -27,6 +26,7 @@ from stageline.demo.phases import Amount, Phase, run_phase
 from stageline.demo.progress import PhaseBars, bars
 from stageline.demo.tables import answers_table, checks_table, devices_table, off
 from stageline.packaged_pictures import packaged_pictures
+from stageline.watch_line import watch_line
 
 MODEL: Final = "efficientnet-lite0"
 _BOOT_TIMEOUT_S: Final = 60.0
@@ -137,8 +137,7 @@ def _introduce(out: Console, running: House) -> None:
         f"worker process; a planner; and a private mosquitto.\nThe devices are made unequal by: {methods}."
     )
     out.print(
-        f"Watch everything that happens:  [bold]mosquitto_sub -p {running.broker.port} -v -t 'stageline/#' "
-        f"-T '{ROOT}/stage/#' -T '{ROOT}/answer/#'[/bold]\n",
+        f"Watch everything that happens:  [bold]{watch_line(options=f'-p {running.broker.port}')}[/bold]\n",
         soft_wrap=True,
     )
 
