@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +24,19 @@ class Served:
 
     plan: Plan
     card: ModelCard
+
+
+def after_report(
+    held: Mapping[str, StagesHeld], device: str, report: StagesHeld | None, plans: Iterable[Plan]
+) -> dict[str, StagesHeld]:
+    """What devices hold after one more report (None: it was removed).
+
+    A device that is offline is remembered while one of the plans that are known names it, or while none is known.
+    """
+    others = {name: kept for name, kept in held.items() if name != device}
+    after = others if report is None else {**others, device: report}
+    named = [set(plan.devices) for plan in plans]
+    return {name: kept for name, kept in after.items() if kept.online or not named or name in set().union(*named)}
 
 
 class PlanWatch:
@@ -53,7 +66,7 @@ class PlanWatch:
     async def __aenter__(self) -> Self:
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            self._devices = await enter(self._bus.subscribe(DEVICE_STAGES))
+            self._devices = await enter(self._bus.watch(DEVICE_STAGES))
             self._decisions = await enter(self._bus.subscribe(PLAN_DECISION, deployment=self._deployment))
             self._plans = await enter(self._bus.watch(PLAN_CURRENT, deployment=self._deployment))
             self._stack = stack.pop_all()
@@ -93,9 +106,11 @@ class PlanWatch:
             return f"the card of model {self._plan.model!r} has not come (is the planner running? `stageline doctor`)"
         return f"{name!r} is not served yet: the planner is {decision.state}"
 
-    async def _follow_devices(self, devices: AsyncIterator[Delivery[StagesHeld]]) -> None:
-        async for delivery in devices:
-            self.held[delivery.message.device] = delivery.message
+    async def _follow_devices(self, devices: AsyncIterator[Change[StagesHeld]]) -> None:
+        async for change in devices:
+            served = self.served.plan if self.served is not None else None
+            plans = [plan for plan in (self._plan, served) if plan is not None]
+            self.held = after_report(self.held, change.parameters["device"], change.message, plans)
             self._devices_changed()
 
     async def _follow_decisions(self, decisions: AsyncIterator[Delivery[Decision]]) -> None:

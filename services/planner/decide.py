@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
@@ -156,7 +156,8 @@ class Decider:
             return
         while True:
             if await self._heard(name, Command(kind="profile", model=card.name)):
-                self._asked[key] = time.monotonic()
+                now_s = time.monotonic()
+                self._asked = {**awaited(self._asked, now_s, self._profile_timeout_s), key: now_s}
                 return
             await asyncio.sleep(ASK_AGAIN_S)
 
@@ -169,6 +170,14 @@ class Decider:
         if not heard:
             logger.info("%s does not listen to commands now", name)
         return heard
+
+
+K = TypeVar("K")
+
+
+def awaited(asked_s: Mapping[K, float], now_s: float, within_s: float) -> dict[K, float]:
+    """Of the questions asked at some time, those that may still be answered."""
+    return {key: at_s for key, at_s in asked_s.items() if now_s - at_s < within_s}
 
 
 def by_machine(devices: Mapping[str, Device], names: Sequence[str]) -> list[list[str]]:

@@ -67,6 +67,7 @@ class Deployments:
         self._happened: asyncio.Queue[tuple[str | None, Event]] = asyncio.Queue()
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._owed: list[tuple[str, tuple[Action, ...]]] = []
+        self._tick_waits = False
 
     @property
     def wishes(self) -> Mapping[str, Deployment]:
@@ -93,6 +94,12 @@ class Deployments:
     def improved(self, device: str | None = None) -> None:
         """A device became usable or measured a model, or the library has changed."""
         self._happened.put_nowait((None, Improved(device)))
+
+    def tick(self) -> None:
+        """Time passed. One tick waits at most: while the broker is away, nothing works through them."""
+        if not self._tick_waits:
+            self._tick_waits = True
+            self._happened.put_nowait((None, Tick()))
 
     async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:
         """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
@@ -127,11 +134,13 @@ class Deployments:
     async def run(self) -> None:
         """Work through what happens, until cancelled. Decisions under way end with it."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tick(), name="tick")
+            tasks.create_task(self._keep_ticking(), name="tick")
             for deployment, owed in self._owed:
                 await self._perform(deployment, owed, tasks)
             while True:
                 name, event = await self._happened.get()
+                if isinstance(event, Tick):
+                    self._tick_waits = False
                 if name is not None and name not in self._rollouts:
                     self._rollouts[name] = Rollout(name)
                 for deployment in [name] if name is not None else list(self._rollouts):
@@ -141,10 +150,10 @@ class Deployments:
                     self._rollouts[deployment] = rollout
                     await self._perform(deployment, actions, tasks)
 
-    async def _tick(self) -> None:
+    async def _keep_ticking(self) -> None:
         while True:
             await asyncio.sleep(TICK_S)
-            self._happened.put_nowait((None, Tick()))
+            self.tick()
 
     async def _perform(self, name: str, actions: Iterable[Action], tasks: asyncio.TaskGroup) -> None:
         for action in actions:

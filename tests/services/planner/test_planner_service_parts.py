@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from unittest.mock import Mock
+
 import pytest
 
 from schemas.device import DeviceInfo, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.plan import Plan, StagePrediction, parse_route
 from schemas.stages import HeldStage, StagesHeld, StageState, StageTiming, Timing
+from services.planner import deployments
 from services.planner.accuracy import FRAMES_ENOUGH, Accuracy
 from services.planner.cost import NoDeviceError
-from services.planner.decide import clip, facts_of, left_out_text
+from services.planner.decide import awaited, clip, facts_of, left_out_text
+from services.planner.events import Event, Improved, Tick, Wanted
 from services.planner.fleet import Device
+from services.planner.rollout import Patience, Rollout, Step
 
 SHA = "a" * 64
 PROFILE = Profile(
@@ -62,6 +68,39 @@ def test_stages_of_other_deployments_keep_their_memory_and_shared_ones_count_onc
 def test_a_device_that_is_not_fully_known_has_no_facts() -> None:
     with pytest.raises(NoDeviceError, match="no worker has joined"):
         facts_of(Device("pi"), PROFILE, "cats")
+
+
+def test_questions_that_nobody_will_answer_any_more_are_forgotten() -> None:
+    assert awaited({"pi": 10.0, "nano": 20.0}, now_s=40.0, within_s=30.0) == {"nano": 20.0}
+
+
+async def test_ticks_do_not_pile_up_while_nobody_works_through_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked_through: list[Event] = []
+    everything = asyncio.Event()
+
+    def advance(rollout: Rollout, event: Event, **_: object) -> Step:
+        worked_through.append(event)
+        if event == Improved("last"):
+            everything.set()
+        return rollout, ()
+
+    monkeypatch.setattr(deployments, "advance", advance)
+    waiting = deployments.Deployments(Mock(), Mock(), Patience())
+    waiting.wanted("cats", None)
+    for _ in range(1000):
+        waiting.tick()
+    waiting.improved("last")
+    running = asyncio.create_task(waiting.run())
+    async with asyncio.timeout(15):
+        await everything.wait()
+        assert worked_through == [Wanted(None), Tick(), Improved("last")]
+        everything.clear()
+        waiting.tick()
+        waiting.improved("last")
+        await everything.wait()
+    assert worked_through[3:] == [Tick(), Improved("last")]
+    running.cancel()
+    await asyncio.wait([running])
 
 
 def test_who_was_left_out_reads_well() -> None:
