@@ -18,7 +18,6 @@ from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT, DEVICE_TIMING
 from services.lifecycle import launch
 from services.planner.accuracy import Accuracy
-from services.planner.cost import HubFacts
 from services.planner.decide import Decider
 from services.planner.deployments import Deployments
 from services.planner.hub_presence import announced, guard, hub_will
@@ -43,8 +42,7 @@ async def serve(settings: PlannerSettings) -> None:
     ) as bus:
         watch = FleetWatch(bus, boot_id=boot_id, answer_within_s=settings.answer_within_s)
         library = LibraryServer(bus, Library(settings.library_dir))
-        hub = HubFacts(settings.submitter_mbps, settings.submitter_mbps, hub_mbps=settings.hub_mbps)
-        decider = Decider(bus, watch, library, hub, profile_timeout_s=settings.profile_timeout_s)
+        decider = Decider(bus, watch, library, settings.hub_facts, profile_timeout_s=settings.profile_timeout_s)
         deployments = Deployments(bus, decider, settings.patience)
         bus.on_reconnect(deployments.remind)
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
@@ -106,6 +104,9 @@ def planner(
         float | None, typer.Option(help="How long workers have to answer when the planner (re)connects.")
     ] = None,
     submitter_mbps: Annotated[float | None, typer.Option(help="Link of those who ask, to the broker, Mbit/s.")] = None,
+    submitter_hop_ms: Annotated[
+        float | None, typer.Option(help="Round trip of those who ask to the broker and back, ms; it is not measured.")
+    ] = None,
     hub_mbps: Annotated[float | None, typer.Option(help="Link of the hub itself, Mbit/s, if that is a limit.")] = None,
 ) -> None:
     """Plan for a fleet: which blocks of a model run on which device, and why.

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from services.planner.cost import HubFacts
 from services.planner.rollout import Patience
 from services.settings import ServiceSettings
 
@@ -31,6 +32,8 @@ class PlannerSettings(ServiceSettings):
     the longest pause between two attempts to reconnect: after a broker's restart, they may come back after us."""
     submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
     """Link of the submitters to the broker, each way; they are not measured."""
+    submitter_hop_ms: Annotated[float, Field(ge=0, le=60_000)] = 1.0
+    """Round trip of a small message submitter -> broker -> submitter; not measured either."""
     hub_mbps: Annotated[float, Field(gt=0)] | None = None
     """Link of the hub, each way, which all routes share; unset: no limit."""
 
@@ -38,6 +41,11 @@ class PlannerSettings(ServiceSettings):
     def library_dir(self) -> Path:
         """The model library's directory."""
         return self.library or self.state_dir / "library"
+
+    @property
+    def hub_facts(self) -> HubFacts:
+        """What all routes share, as the cost model wants it."""
+        return HubFacts(self.submitter_mbps, self.submitter_mbps, self.submitter_hop_ms, self.hub_mbps)
 
     @property
     def patience(self) -> Patience:

@@ -13,7 +13,6 @@ from broker.bus import Bus
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from schemas.topics import MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
-from services.planner.cost import HubFacts
 from services.planner.decide import Ground, make_plan, no_device
 from services.planner.errors import PlanningError
 from services.planner.events import Decide
@@ -119,8 +118,7 @@ async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
         elif name not in left_out:
             left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
     # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
-    hub = load(PlannerSettings)
-    facts = HubFacts(hub.submitter_mbps, hub.submitter_mbps, hub_mbps=hub.hub_mbps)
+    facts = load(PlannerSettings).hub_facts
     if not devices:
         return _no_plan(report, wish, no_device(wish, left_out))
     try:

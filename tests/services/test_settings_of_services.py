@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from services.monitor.settings import MonitorSettings
+from services.planner.cost import HubFacts
+from services.planner.settings import PlannerSettings
 from services.settings import BadSettingsError, DeviceSettings, default_device_name, load
 
 
@@ -47,6 +49,12 @@ def test_a_bad_value_does_not_print_the_password(monkeypatch):
         load(MonitorSettings, telemetry_period_s=0.0)
     assert "secret" not in str(caught.value)
     assert "secret" not in repr(load(MonitorSettings))
+
+
+def test_the_planner_counts_the_submitters_hop(monkeypatch):
+    assert load(PlannerSettings).hub_facts == HubFacts(1000.0, 1000.0, hop_ms=1.0, hub_mbps=None)
+    monkeypatch.setenv("STAGELINE_SUBMITTER_HOP_MS", "4.5")
+    assert load(PlannerSettings, hub_mbps=100.0).hub_facts == HubFacts(1000.0, 1000.0, hop_ms=4.5, hub_mbps=100.0)
 
 
 def test_settings_do_not_change():
