@@ -9,8 +9,9 @@ so a route's latency is a sum over its stages and its pace is set by the slowest
 subset dynamic programming possible (`services.planner.policies.exact`).
 
 Terms, and where they come from:
-    compute  measured block times (Profile) divided by the share of the device that is free now; a request that
-             finds a device with a CPU quota idle is not slowed down as much (`services.planner.quota`)
+    compute  measured block times (Profile) divided by the device's free share, which is 1.0 until telemetry can
+             tell other work from our own; a request that finds a device with a CPU quota idle is not slowed down
+             as much (`services.planner.quota`)
     frame    Profile.frame_ms, and frame_ms_per_mb for every megabyte in and out
     codec    a coded inner cut costs frame_ms_per_mb once more per raw megabyte, at both of its ends
     service  how long a request keeps the device from the next one: compute and codec, and frames too where they
@@ -76,7 +77,8 @@ class DeviceFacts:
     memory_budget_bytes: int
     """What its worker will give to stages of this deployment."""
     free_share: float = 1.0
-    """Share of the profiled capacity that other work leaves free, 0..1."""
+    """Share of the profiled capacity that other work leaves free, 0..1; 1.0 until telemetry can tell other work from
+    our own (docs/decisions/0006-plans-do-not-follow-load-yet.md)."""
     stage_overhead_ms: float = 0.0
     """Fixed compute cost of any stage that block times do not show."""
     max_packet_bytes: int = 0
