@@ -156,7 +156,8 @@ class Presence(Generic[S]):
         async for delivery in claims:
             claim = delivery.message
             if claim.role == self._role and claim.boot_id != self._boot_id:
-                logger.warning("another host asked for this name", extra={"hostname": claim.hostname})
+                # A newcomer, which is refused and says so itself, or the planner that calls the roll.
+                logger.info("asked who holds this name", extra={"hostname": claim.hostname})
                 await self.announce()
 
     async def _defend(self, states: AsyncIterator[Delivery[S]]) -> None:

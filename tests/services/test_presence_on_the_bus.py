@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 
 import pytest
 
@@ -85,6 +86,15 @@ async def test_a_dead_holders_name_can_be_taken_though_its_will_has_not_come(hol
     monkeypatch.setattr(presence_module, "ANSWER_WITHIN_S", 0.2)
     await holder.publish(DEVICE_STATUS, status("a"), device="pi4")
     await claim(newcomer, "b")
+
+
+async def test_being_asked_who_holds_the_name_is_no_warning(holder, newcomer, caplog):
+    async with guarding(holder, "a") as (states, _):
+        asked = Claim(device="pi4", boot_id="p", role="monitor", hostname="hub")
+        with caplog.at_level(logging.INFO, logger="services.presence"):
+            await newcomer.publish(DEVICE_CLAIM, asked, device="pi4")
+            await until(states, lambda state: state.online)
+    assert [record.levelname for record in caplog.records if "asked" in record.message] == ["INFO"]
 
 
 async def test_a_late_will_does_not_bury_who_came_back(holder, newcomer):
