@@ -64,6 +64,18 @@ class ServiceSettings(BaseSettings):
     """Give up (exit 2) when the broker was not reached in this time; unset: keep trying, the hub may boot later."""
 
 
+class HubSettings(ServiceSettings):
+    """What the planner and the command line must agree on where both run on the hub."""
+
+    library: Path | None = None
+    """Where models are kept; `library` under the state directory unless said otherwise."""
+
+    @property
+    def library_dir(self) -> Path:
+        """The model library's directory."""
+        return self.library or self.state_dir / "library"
+
+
 class DeviceSettings(ServiceSettings):
     """Settings of the services that run on a device (monitor and worker)."""
 

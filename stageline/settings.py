@@ -8,28 +8,21 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from services.settings import ServiceSettings
+from services.settings import HubSettings
 
 HUB_DIR_OF_ROOT: Final = Path("/var/lib/stageline-hub")
 """Not in root's home, where mosquitto (which becomes a user of its own) may not look; not in /var/lib/stageline, which
 systemd gives to the services alone."""
 
 
-class CommandSettings(ServiceSettings):
+class CommandSettings(HubSettings):
     """Settings that commands share."""
 
     connect_timeout_s: Annotated[float, Field(gt=0)] | None = 5.0
     """A person waits: give up soon, and say what to do."""
-    library: Path | None = None
-    """The model library; `library` under the state directory unless said otherwise, as for the planner."""
     hub_dir: Path | None = None
     """The hub's users and broker configuration; `hub` under the state directory unless said otherwise, except
     that root, whose home is closed to mosquitto, has it in `HUB_DIR_OF_ROOT`."""
-
-    @property
-    def library_dir(self) -> Path:
-        """The model library's directory."""
-        return self.library or self.state_dir / "library"
 
     @property
     def hub_files_dir(self) -> Path:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from services.planner.cost import HubFacts
 from services.planner.rollout import Patience
-from services.settings import ServiceSettings
+from services.settings import HubSettings
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
 
-class PlannerSettings(ServiceSettings):
+class PlannerSettings(HubSettings):
     """Settings of the hub's planner; frozen."""
 
-    library: Path | None = None
-    """Where models are kept; `library` under the state directory unless said otherwise."""
     profile_timeout_s: Seconds = 120.0
     """A device that has not measured a model by then is left out of the plan."""
     ready_timeout_s: Seconds = 60.0
@@ -36,11 +33,6 @@ class PlannerSettings(ServiceSettings):
     """Round trip of a small message submitter -> broker -> submitter; not measured either."""
     hub_mbps: Annotated[float, Field(gt=0)] | None = None
     """Link of the hub, each way, which all routes share; unset: no limit."""
-
-    @property
-    def library_dir(self) -> Path:
-        """The model library's directory."""
-        return self.library or self.state_dir / "library"
 
     @property
     def hub_facts(self) -> HubFacts:

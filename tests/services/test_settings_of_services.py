@@ -9,6 +9,7 @@ from services.monitor.settings import MonitorSettings
 from services.planner.cost import HubFacts
 from services.planner.settings import PlannerSettings
 from services.settings import BadSettingsError, DeviceSettings, default_device_name, load
+from stageline.settings import CommandSettings
 
 
 def test_flags_win_over_the_environment(monkeypatch):
@@ -55,6 +56,11 @@ def test_the_planner_counts_the_submitters_hop(monkeypatch):
     assert load(PlannerSettings).hub_facts == HubFacts(1000.0, 1000.0, hop_ms=1.0, hub_mbps=None)
     monkeypatch.setenv("STAGELINE_SUBMITTER_HOP_MS", "4.5")
     assert load(PlannerSettings, hub_mbps=100.0).hub_facts == HubFacts(1000.0, 1000.0, hop_ms=4.5, hub_mbps=100.0)
+
+
+@pytest.mark.parametrize("given", [{}, {"state_dir": "/srv/stageline"}, {"library": "/srv/models"}])
+def test_planner_and_command_line_mean_the_same_library(given):
+    assert load(PlannerSettings, **given).library_dir == load(CommandSettings, **given).library_dir
 
 
 def test_settings_do_not_change():
