@@ -6,7 +6,8 @@ from models.library import Library
 from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from services.planner.cost import DeviceFacts, HubFacts, problem_from
-from services.worker.frame_cost import FrameCost, Visit, frame_cost
+from services.worker.frame_cost import FrameCost, Visit, frame_cost, undisturbed
+from services.worker.line import Beside
 
 CORES = 0.5
 SMALL, LARGE = 1_000, 1_000_000
@@ -49,3 +50,33 @@ def test_a_larger_frame_that_seemed_cheaper_makes_no_cost_negative() -> None:
     cost = frame_cost(Visit(SMALL, SMALL, 2e-3), Visit(LARGE, LARGE, 1e-3), 4.0)
     assert cost.frame_ms_per_mb == 0.0
     assert cost.frame_ms == pytest.approx(2.0)
+
+
+class Batches:
+    """Batches of known cost; during each so many frames of other stages come, and so many are left under way."""
+
+    def __init__(self, *batches: tuple[float, int, int]) -> None:
+        self.measured: list[float] = []
+        self._batches = iter(batches)
+        self._beside = Beside(7, 0)
+
+    async def batch(self) -> float:
+        cost, came, left = next(self._batches)
+        self._beside = Beside(self._beside.frames + came, left)
+        self.measured.append(cost)
+        return cost
+
+    def beside(self) -> Beside:
+        return self._beside
+
+
+async def test_a_batch_that_other_frames_passed_during_is_measured_again() -> None:
+    busy = Batches((5.0, 3, 1), (3.0, 0, 0), (2.0, 0, 0), (1.0, 0, 0))
+    assert await undisturbed(busy.batch, busy.beside) == 2.0
+    assert busy.measured == [5.0, 3.0, 2.0], "a frame left under way weighs on the next batch too"
+
+
+async def test_where_frames_never_stop_the_least_of_a_few_batches_is_taken() -> None:
+    busy = Batches(*((float(9 - i % 3), 1, 0) for i in range(100)))
+    assert await undisturbed(busy.batch, busy.beside) == 7.0
+    assert len(busy.measured) < 10
