@@ -19,14 +19,18 @@ from typing import Final, Self
 _LOG = logging.getLogger(__name__)
 _HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
-# glibc: keep freed message buffers instead of fetching fresh, zeroed pages for each (see heap.py).
-_ENVIRONMENT: Final = (f"MALLOC_TRIM_THRESHOLD_={64 << 20}", f"MALLOC_MMAP_THRESHOLD_={32 << 20}")
 _STOP_TIMEOUT_S: Final = 5.0
 _ATTEMPTS: Final = 5
 _NOBODY: Final = 65534
 _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 TEMPLATE: Final = Path(__file__).with_name("mosquitto.conf")
+
+HEAP_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+    "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+}
+"""For every mosquitto of ours. glibc: keep freed buffers, fetch no fresh zeroed pages for each (see heap.py)."""
 
 
 class MosquittoMissingError(RuntimeError):
@@ -188,7 +192,8 @@ class EmbeddedBroker:
         configuration.chmod(0o644)
         with (folder / "log").open("wb") as log, configuration.open("rb") as source:
             self._process = subprocess.Popen(
-                [*_wrapper(), "env", *_ENVIRONMENT, find_mosquitto(), "-c", "/dev/stdin"],
+                [*_wrapper(), find_mosquitto(), "-c", "/dev/stdin"],
+                env={**os.environ, **HEAP_ENVIRONMENT},
                 stdin=source,
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.embedded import find_mosquitto
+from broker.embedded import HEAP_ENVIRONMENT, find_mosquitto
 from stageline.credentials import (
     CredentialsError,
     HubFiles,
@@ -23,6 +23,7 @@ from stageline.credentials import (
     invite,
     without_user,
 )
+from stageline.hub_broker import hub_broker
 from stageline.settings import HUB_DIR_OF_ROOT, CommandSettings
 
 ROOT = "stageline/v1"
@@ -200,3 +201,9 @@ def test_roots_broker_reads_its_files_whatever_the_umask(open_folder: Path) -> N
         os.umask(before)
     with running(hub.conf, port):
         pass
+
+
+def test_a_hubs_broker_keeps_freed_memory_as_the_private_one_does(open_folder: Path) -> None:
+    assert hub_broker(open_folder, port=1883).child.environment == HEAP_ENVIRONMENT
+    init_hub(HubFiles(open_folder))
+    assert hub_broker(open_folder, port=1883).child.environment == HEAP_ENVIRONMENT
