@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ async def bounded(
     """Results of `work(index, item)` for every item, in the order of the source or as they finish.
 
     Args:
-        source: read only as places become free.
+        source: read only as places become free; one that is not asynchronous is read in a thread (it may open files).
         work: its exceptions end everything; what may fail should return its failure.
         places: how much may be under way at once; asked again each time, so that it may change.
         in_order: yield in the order of the source.
@@ -74,5 +75,6 @@ async def _each(source: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
         async for item in source:
             yield item
     else:
-        for item in source:
-            yield item
+        left = iter(source)
+        while one := await asyncio.to_thread(lambda: tuple(islice(left, 1))):
+            yield one[0]

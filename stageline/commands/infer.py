@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
@@ -15,12 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from broker.bus import Bus
 from models.pictures import is_picture
+from schemas.codec import Array
 from schemas.topics import PLAN_CURRENT
 from stageline.client import Client
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
 from stageline.inputs import is_array_file
-from stageline.receipts import RequestFailedError, Result
+from stageline.receipts import Receipt, RequestFailedError, Result
 from stageline.tables import new_table
 
 
@@ -68,7 +71,7 @@ def infer(
             with _bar(report) as bar:
                 task = bar.add_task("inferring", total=len(files))
                 async for result in client.submit_many(files, deadline_s=deadline_s):
-                    outcome.add(files[result.index], result)
+                    await outcome.add(files[result.index], result)
                     bar.advance(task)
             outcome.wall_s = perf_counter() - started
         outcome.audit = client.audit.as_dict()
@@ -116,12 +119,13 @@ class _Outcome:
     top: int
     save: Path | None
     rows: list[dict[str, Any]] = field(default_factory=list)
-    results: list[Result] = field(default_factory=list)
+    receipts: list[Receipt | None] = field(default_factory=list)
+    """Of each row; None where it failed. Answers are not kept: a bulk run has more of them than memory."""
     failures: int = 0
     wall_s: float = 0.0
     audit: dict[str, int] = field(default_factory=dict)
 
-    def add(self, path: Path, result: Result) -> None:
+    async def add(self, path: Path, result: Result) -> None:
         row: dict[str, Any] = {"file": str(path)}
         if result.answer is None:
             self.failures += 1
@@ -136,20 +140,18 @@ class _Outcome:
                 "receipt": result.answer.receipt.as_dict(),
             }
             if self.save is not None:
-                self.save.mkdir(parents=True, exist_ok=True)
                 target = self.save / f"{result.index:05d}-{path.stem}.npz"
-                np.savez(target, allow_pickle=False, **dict(result.answer.outputs))
+                await asyncio.to_thread(_save, target, result.answer.outputs)
                 row["saved"] = str(target)
         self.rows.append(row)
-        self.results.append(result)
+        self.receipts.append(result.answer.receipt if result.answer else None)
 
     def show(self, report: Report, *, receipts: bool) -> None:
         table = new_table(None, "~file", "~label", ">probability", ">ms on the line", "~route")
-        for row, result in zip(self.rows, self.results, strict=True):
-            if result.answer is None:
+        for row, receipt in zip(self.rows, self.receipts, strict=True):
+            if receipt is None:
                 table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")
                 continue
-            receipt = result.answer.receipt
             table.add_row(
                 escape(row["file"]),
                 "\n".join(escape(one["label"]) for one in row["top"]),
@@ -159,10 +161,10 @@ class _Outcome:
             )
         report.out.print(table)
         if receipts:
-            for row, result in zip(self.rows, self.results, strict=True):
-                if result.answer is not None:
+            for row, receipt in zip(self.rows, self.receipts, strict=True):
+                if receipt is not None:
                     report.out.print(f"\n[bold]{escape(row['file'])}[/bold]")
-                    report.out.print(result.answer.receipt.table())
+                    report.out.print(receipt.table())
         summary = self.summary()
         text = f"{summary['answered']} answered, {summary['failed']} failed in {self.wall_s:.2f} s"
         if summary["answered"]:
@@ -186,6 +188,11 @@ class _Outcome:
 
     def document(self) -> dict[str, Any]:
         return {"deployment": self.deployment, "results": self.rows, "summary": self.summary(), "audit": self.audit}
+
+
+def _save(target: Path, outputs: Mapping[str, Array]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(target, allow_pickle=False, **outputs)
 
 
 def percentiles(values: list[float]) -> tuple[float, float]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -92,3 +93,30 @@ async def test_an_error_of_the_work_ends_it_all() -> None:
 
     with pytest.raises(ZeroDivisionError):
         [one async for one in bounded([1, 0, 1], work, lambda: 1)]
+
+
+async def test_a_source_that_may_block_is_read_off_the_loop() -> None:
+    readers = set()
+
+    def source() -> Iterator[int]:
+        for number in range(3):
+            readers.add(threading.current_thread())
+            yield number
+
+    async def work(_: int, item: int) -> int:
+        return item
+
+    assert [one async for one in bounded(source(), work, lambda: 1)] == [0, 1, 2]
+    assert threading.current_thread() not in readers
+
+
+async def test_an_error_of_the_source_ends_it_all() -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        raise OSError("the folder is gone")
+
+    async def work(_: int, item: int) -> int:
+        return item
+
+    with pytest.raises(OSError, match="folder is gone"):
+        [one async for one in bounded(source(), work, lambda: 1)]

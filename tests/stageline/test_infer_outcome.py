@@ -1,0 +1,55 @@
+"""What `stageline infer` keeps of a bulk run, and where it writes outputs."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stageline.commands.infer import _Outcome
+from stageline.receipts import Answer, Receipt, RequestFailedError, Result
+
+
+def answered(index: int) -> Result:
+    receipt = Receipt(
+        request=f"q-{index}", deployment="d", generation=1, route="r0: a[0:1)", attempts=1, latency_ms=1.0, held_ms=0.0,
+        stages=(),
+    )  # fmt: skip
+    return Result(index, "x.npy", Answer(f"q-{index}", {"y": np.arange(4.0)}, receipt), None)
+
+
+async def test_outputs_are_not_kept_once_their_row_is_written() -> None:
+    outcome = _Outcome("d", top=1, save=None)
+    result = answered(0)
+    assert result.answer is not None
+    outputs = weakref.ref(result.answer.outputs["y"])
+    await outcome.add(Path("x.npy"), result)
+    await outcome.add(Path("y.npy"), Result(1, "y.npy", None, RequestFailedError("late", "no answer")))
+    receipt = result.answer.receipt
+    del result
+    gc.collect()
+    assert outputs() is None
+    assert outcome.receipts == [receipt, None]
+    assert [row.get("label") for row in outcome.rows] == ["class 3", None]
+
+
+async def test_outputs_are_saved_off_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers = []
+    savez = np.savez
+
+    def spy(*arguments: Any, **options: Any) -> None:
+        writers.append(threading.current_thread())
+        savez(*arguments, **options)
+
+    monkeypatch.setattr(np, "savez", spy)
+    outcome = _Outcome("d", top=1, save=tmp_path / "out")
+    await outcome.add(Path("x.npy"), answered(7))
+    assert len(writers) == 1
+    assert threading.current_thread() not in writers
+    with np.load(outcome.rows[0]["saved"]) as saved:
+        assert saved["y"].tolist() == [0.0, 1.0, 2.0, 3.0]
