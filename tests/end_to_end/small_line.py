@@ -13,8 +13,11 @@ from broker.bus import Bus
 from schemas.codec import Array
 from schemas.deployment import Deployment, Pin
 from schemas.model import ModelCard
+from schemas.plan import Plan
+from schemas.topics import PLAN_CURRENT
 from services.planner.fleet import read_fleet
 from stageline.demo.fleet import House
+from stageline.demo.memory import forcing_budget_bytes
 from stageline.deploying import deploy
 
 DEVICES = {"ant": 0.6, "bee": 0.6, "cat": 0.6}
@@ -65,6 +68,22 @@ async def pipeline_over(bus: Bus, card: ModelCard, first: str, last: str) -> int
         requested=time.time(),
     )
     return (await deploy(bus, wish, timeout_s=TIMEOUT_S)).generation
+
+
+async def pipeline_by_memory(bus: Bus, card: ModelCard) -> Plan:
+    """Deploy so that no device has the memory for all blocks but any two have: nothing is pinned to any of them."""
+    limit = forcing_budget_bytes(card, 2)
+    wish = Deployment(
+        deployment="line", model=card.name, memory_limit_bytes=dict.fromkeys(DEVICES, limit), requested=time.time()
+    )
+    await deploy(bus, wish, timeout_s=TIMEOUT_S)
+    return await served(bus)
+
+
+async def served(bus: Bus) -> Plan:
+    """The plan that submitters follow now."""
+    (kept,) = await bus.snapshot(PLAN_CURRENT, deployment="line")
+    return kept.message
 
 
 async def replicas(bus: Bus, card: ModelCard) -> int:

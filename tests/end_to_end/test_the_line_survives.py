@@ -5,12 +5,21 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from end_to_end.small_line import TIMEOUT_S, everybody, pipeline_over, replicas, some_input
+import pytest
+from end_to_end.small_line import (
+    DEVICES,
+    TIMEOUT_S,
+    everybody,
+    pipeline_by_memory,
+    pipeline_over,
+    replicas,
+    served,
+    some_input,
+)
 
 from broker.bus import Bus
 from models.runtime import StageRunner
 from schemas.model import ModelCard
-from schemas.topics import PLAN_CURRENT
 from stageline.client import Client
 from stageline.demo.fleet import House
 
@@ -51,16 +60,33 @@ async def test_a_pipeline_over_two_devices_answers_like_the_unsplit_model(
     assert answer.receipt.energy_method in ("measured", "modelled")
 
 
-async def test_a_worker_killed_in_a_pipeline_costs_no_answer(
+async def test_a_worker_killed_among_replicas_costs_no_answer(
     running: House, bus: Bus, card: ModelCard, reference: StageRunner
 ) -> None:
     # Nothing is pinned to the one that dies, so the planner may do without it.
     generation = await replicas(bus, card)
     victim = running.device("cat")
     await answered(running, card, reference, at=50, happens=lambda: victim.kill("worker"))
-    current = [delivery.message for delivery in await bus.snapshot(PLAN_CURRENT)]
-    assert current[0].generation > generation
-    assert "cat" not in current[0].devices
+    after = await served(bus)
+    assert after.generation > generation
+    assert "cat" not in after.devices
+    victim.start()
+    await everybody(running, bus)
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["first stage", "last stage"])
+async def test_a_worker_killed_in_a_pipeline_costs_no_answer(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner, place: int
+) -> None:
+    before = await pipeline_by_memory(bus, card)
+    (route,) = before.routes
+    assert len(route.stages) == len(before.devices) == 2
+    victim = running.device(route.stages[place].device)
+    await answered(running, card, reference, at=50, happens=lambda: victim.kill("worker"))
+    after = await served(bus)
+    assert after.generation > before.generation
+    assert set(after.devices) == set(DEVICES) - {victim.name}
+    assert len(after.routes[0].stages) == 2
     victim.start()
     await everybody(running, bus)
 
