@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -26,16 +27,17 @@ from broker.delivery import FrameDelivery
 from models.pictures import UnreadablePictureError
 from schemas.base import check_name
 from schemas.codec import Array
-from schemas.frame import Frame
+from schemas.frame import FrameHeader
 from schemas.model import ModelCard
 from schemas.topics import ANSWER, ROOT
 from stageline.alarm import Alarm
-from stageline.inputs import LARGE_BYTES, Inputs, WrongInputError, check_tensors, must_be_read, to_tensors
+from stageline.answers import Answers, Attempt, AttemptKey, Listener
+from stageline.inputs import Inputs, WrongInputError, check_tensors, must_be_read, to_tensors
 from stageline.many import bounded
 from stageline.plan_watch import PlanWatch
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 from stageline.requests_in_flight import Audit, GiveUp, Patience, RequestsInFlight, Send
-from stageline.wire import decode_answer, send_request
+from stageline.wire import send_request
 
 __all__ = ["Answer", "Client", "RequestFailedError", "Result"]
 
@@ -55,8 +57,7 @@ class _Pending:
     deadline: float
     traceparent: str
     result: asyncio.Future[Answer]
-    attempts: dict[int, tuple[Send, float, ModelCard]] = field(default_factory=dict)
-    """What was sent, when, and the card of the model that it was sent to."""
+    attempts: dict[AttemptKey, Attempt] = field(default_factory=dict)
     sending: asyncio.Task[None] | None = None
 
 
@@ -77,12 +78,14 @@ class Client:
         self.deployment = check_name("deployment", deployment)
         self.name = check_name("submitter", name or f"client-{secrets.token_hex(6)}")
         self.deadline_s = deadline_s
-        self.rejected = 0  # malformed answers
         self._bus = Bus(
             broker, name=self.name, root=root, receive_maximum=_RECEIVE_MAXIMUM, connect_timeout_s=connect_timeout_s
         )
         self._flight = RequestsInFlight(patience)
         self._watch = PlanWatch(self._bus, self.deployment, self._plan_changed, self._devices_changed)
+        self._answers = Answers(
+            self.name, self.deployment, Listener(self._attempts, self._answered, self._faulted, self._stray)
+        )
         self._pending: dict[str, _Pending] = {}
         self._token = secrets.token_hex(6)
         self._count = 0
@@ -120,6 +123,11 @@ class Client:
     def audit(self) -> Audit:
         """Counts of what was submitted and what became of it."""
         return self._flight.audit
+
+    @property
+    def rejected(self) -> Counter[str]:
+        """What came as an answer and was none, by reason: kind, deployment, attempt, outputs, tensor, memory."""
+        return self._answers.rejections.counts
 
     @property
     def watch(self) -> PlanWatch:
@@ -232,14 +240,15 @@ class Client:
             pending.sending.cancel()  # still held up by an outage: this attempt takes its place
         served = self._watch.served
         if self._group is not None and served is not None:
-            pending.attempts[send.attempt] = (send, now, served.card)
-            pending.sending = self._group.create_task(self._send(send, pending))
+            attempt = Attempt(send, now, served.card)
+            pending.attempts[attempt.key] = attempt
+            pending.sending = self._group.create_task(self._send(send, served.card, pending))
 
-    async def _send(self, send: Send, pending: _Pending) -> None:
+    async def _send(self, send: Send, card: ModelCard, pending: _Pending) -> None:
         now = asyncio.get_running_loop().time
         try:
             if send.plan.card_sha != pending.card_sha:  # another model under the same deployment
-                check_tensors(pending.attempts[send.attempt][2], pending.tensors)
+                check_tensors(card, pending.tensors)
             heard = await send_request(
                 self._bus,
                 send,
@@ -269,49 +278,36 @@ class Client:
             pending.result.set_exception(RequestFailedError(gone.reason, detail, gone.device))
 
     # --- answers -----------------------------------------------------------------------------------------------------
-    async def _receive(self, answers: AsyncIterator[FrameDelivery], group: asyncio.TaskGroup) -> None:
-        async for delivery in answers:
-            delivery.ack()
-            frame = delivery.frame
-            header = frame.header
-            now = asyncio.get_running_loop().time()
-            if header.kind == "error" and header.fault is not None:
-                gone = self._flight.faulted(header.request, header.attempt, header.fault, now=now)
-                if gone is not None:
-                    self._fail(gone)
-                self._act()
-            elif header.kind == "answer" and frame.nbytes <= LARGE_BYTES:
-                self._answered(frame, now, decode_answer(frame))
-            elif header.kind == "answer":
-                group.create_task(self._decode_aside(frame, now))
+    def _attempts(self, request: str) -> dict[AttemptKey, Attempt] | None:
+        pending = self._pending.get(request)
+        return None if pending is None else pending.attempts
 
-    async def _decode_aside(self, frame: Frame, now: float) -> None:
-        self._answered(frame, now, await asyncio.to_thread(decode_answer, frame))
+    def _stray(self, header: FrameHeader, now: float) -> None:
+        self._flight.answered(header.request, header.attempt, now=now)  # counted there
 
-    def _answered(self, frame: Frame, now: float, outputs: dict[str, Array] | None) -> None:
-        header = frame.header
-        pending = self._pending.get(header.request)
-        if pending is None:
-            self._flight.answered(header.request, header.attempt, now=now)  # late or double: counted
-            return
-        send, sent_at, card = pending.attempts.get(header.attempt, (None, 0.0, None))
-        if send is None or card is None or outputs is None or not outputs.keys() >= {one.name for one in card.outputs}:
-            self.rejected += 1
-            return
+    def _faulted(self, header: FrameHeader, now: float) -> None:
+        if header.fault is not None:
+            gone = self._flight.faulted(header.request, header.attempt, header.fault, now=now)
+            if gone is not None:
+                self._fail(gone)
+            self._act()
+
+    def _answered(self, header: FrameHeader, outputs: dict[str, Array], attempt: Attempt, now: float) -> None:
         if self._flight.answered(header.request, header.attempt, now=now):
-            del self._pending[header.request]
+            pending = self._pending.pop(header.request)
+            send = attempt.send
             receipt = Receipt(
                 request=header.request,
                 deployment=self.deployment,
                 generation=header.generation,
                 route=f"r{send.route}: {send.plan.routes[send.route]}",
-                attempts=len(pending.attempts),
+                attempts=len({one.send.attempt for one in pending.attempts.values()}),
                 latency_ms=(now - pending.accepted_at) * 1000,
-                held_ms=(sent_at - pending.accepted_at) * 1000,
+                held_ms=(attempt.at - pending.accepted_at) * 1000,
                 stages=header.trace,
             )
             if not pending.result.done():
-                pending.result.set_result(Answer(header.request, outputs, receipt, card.labels))
+                pending.result.set_result(Answer(header.request, outputs, receipt, attempt.card.labels))
         self._act()
 
     # --- running -----------------------------------------------------------------------------------------------------
@@ -319,7 +315,7 @@ class Client:
         try:
             async with asyncio.TaskGroup() as group:
                 self._group = group
-                group.create_task(self._receive(answers, group), name="answers")
+                group.create_task(self._answers.run(answers), name="answers")
                 group.create_task(self._watch.run(), name="plan")
                 group.create_task(self._alarm.run(), name="timers")
                 started.set()

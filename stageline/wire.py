@@ -1,22 +1,19 @@
-"""Requests as frames on a first stage's topic, and answers as arrays; large ones are coded off the event loop."""
+"""Requests as frames on a first stage's topic; large ones are encoded off the event loop."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Mapping
 from functools import partial
 
 from broker.bus import Bus
 from schemas.codec import Array
-from schemas.frame import Frame, FrameError, FrameHeader, encode_frame
+from schemas.frame import FrameHeader, encode_frame
 from schemas.plan import stage_id
 from schemas.topics import ANSWER, STAGE
 from stageline.inputs import LARGE_BYTES
 from stageline.requests_in_flight import Send
-
-_LOG = logging.getLogger(__name__)
 
 
 async def send_request(
@@ -55,12 +52,3 @@ async def send_request(
         device=plan.routes[send.route].stages[0].device,
         stage=stage_id(send.route, 0),
     )
-
-
-def decode_answer(frame: Frame) -> dict[str, Array] | None:
-    """The arrays of an answer; None, logged, when its bytes are not what they claim."""
-    try:
-        return frame.arrays()
-    except FrameError as error:
-        _LOG.warning("dropped an answer to %s: %s", frame.header.request, error)
-        return None

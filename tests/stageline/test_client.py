@@ -290,7 +290,7 @@ async def test_answers_that_nobody_asked_for_or_that_lack_outputs_are_dropped(li
     await line.serve("a")
     async with client_of() as client:
         assert np.array_equal((await client.submit(X)).output, 2 * X)
-        assert client.rejected == 2
+        assert client.rejected == {"attempt": 1, "outputs": 1}
         assert (client.audit.answered, client.audit.late_dropped, client.audit.lost) == (1, 1, 0)
 
 
