@@ -39,10 +39,10 @@ S = TypeVar("S", DeviceStatus, StagesHeld)
 class DuplicateNameError(OperatorError):
     """Another living service holds this name; says where, and what to do."""
 
-    def __init__(self, device: str, role: Role, where: str) -> None:
+    def __init__(self, device: str, role: Role, where: str, option: str = "--device") -> None:
         super().__init__(
             f"another {role} named {device!r} is already on this broker{where}: give this device another name "
-            f"(--device NAME or STAGELINE_DEVICE=NAME), or stop the other one"
+            f"({option} NAME or STAGELINE_DEVICE=NAME), or stop the other one"
         )
 
 
@@ -51,11 +51,21 @@ def new_boot_id() -> str:
     return f"{int(time.time()):010x}-{secrets.token_hex(4)}"
 
 
-async def claim_name(bus: Bus, *, device: str, boot_id: str, role: Role, hostname: str) -> None:
+async def claim_name(
+    bus: Bus, *, device: str, boot_id: str, role: Role, hostname: str, option: str = "--device"
+) -> None:
     """Make sure that no living service of this role holds `device`; call it before publishing any state.
 
     Returns at once when the broker remembers nobody online under that name, else after `ANSWER_WITHIN_S` without
     an answer (the holder died and its will is still on its way).
+
+    Args:
+        bus: connected.
+        device: the name.
+        boot_id: ours, of this life.
+        role: which of the device's services we are.
+        hostname: ours, for the holder's log.
+        option: which option of the caller's command gives another name.
 
     Raises:
         DuplicateNameError: the holder answered.
@@ -66,7 +76,7 @@ async def claim_name(bus: Bus, *, device: str, boot_id: str, role: Role, hostnam
     else:
         answered = await _holder_answers(bus, DEVICE_STAGES, claim)
     if answered:
-        raise DuplicateNameError(device, role, await _where(bus, device))
+        raise DuplicateNameError(device, role, await _where(bus, device), option)
 
 
 async def _holder_answers(bus: Bus, topic: Topic[S], claim: Claim) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import socket
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -21,14 +23,14 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 class BadSettingsError(OperatorError):
     """A setting that cannot be used; the message names its variable, its flag and what is wrong with it."""
 
-    def __init__(self, error: ValidationError) -> None:
-        super().__init__("; ".join(_describe(one) for one in error.errors(include_url=False)))
+    def __init__(self, error: ValidationError, options: Mapping[str, str]) -> None:
+        super().__init__("; ".join(_describe(one, options) for one in error.errors(include_url=False)))
 
 
-def _describe(error: Any) -> str:
+def _describe(error: Any, options: Mapping[str, str]) -> str:
     name = str(error["loc"][0]) if error["loc"] else "settings"
     reason = str(error["msg"]).removeprefix("Value error, ")
-    return f"{ENV_PREFIX}{name.upper()} (--{name.replace('_', '-')}): {reason}"
+    return f"{ENV_PREFIX}{name.upper()} ({options.get(name) or '--' + name.replace('_', '-')}): {reason}"
 
 
 def _check_root(root: str) -> str:
@@ -87,8 +89,13 @@ class DeviceSettings(ServiceSettings):
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def load(kind: type[S], **flags: object) -> S:
+def load(kind: type[S], *, option_names: Mapping[str, str] = MappingProxyType({}), **flags: object) -> S:
     """Settings from the environment and the flags that were given (`None` means not given).
+
+    Args:
+        kind: whose settings.
+        option_names: what the caller's options are called where that is not the setting's own name.
+        flags: what was given.
 
     Raises:
         BadSettingsError: a value that cannot be used.
@@ -97,4 +104,4 @@ def load(kind: type[S], **flags: object) -> S:
     try:
         return kind(**given)
     except ValidationError as error:
-        raise BadSettingsError(error) from None
+        raise BadSettingsError(error, option_names) from None

@@ -212,7 +212,10 @@ def conf_text(hub: HubFiles, *, bind: str, port: int, persistence: Path | None =
     if persistence is not None:
         elsewhere |= {"persistence": "true", "persistence_location": f"{persistence}/", "autosave_interval": "60"}
     limits = configure((files("broker") / "mosquitto.conf").read_text(encoding="utf-8"), elsewhere)
-    return access + limits
+    if persistence is None:
+        return access + limits
+    # `stageline hub` runs it on somebody's terminal: who comes and goes is no news there.
+    return access + configure(limits, {"connection_messages": "false"}).replace("log_type notice\n", "")
 
 
 def reachable_host() -> str:

@@ -73,7 +73,8 @@ def hub_broker(directory: Path, *, port: int, root: str = ROOT) -> HubBroker:
         "connection_messages": "false",
         **_memory(directory),
     }
-    conf.write_text(configure(TEMPLATE.read_text(encoding="utf-8"), listen), encoding="utf-8")
+    template = TEMPLATE.read_text(encoding="utf-8").replace("log_type notice\n", "")
+    conf.write_text(configure(template, listen), encoding="utf-8")
     return HubBroker(
         child=Child("mosquitto", [mosquitto, "-c", str(conf)], HEAP_ENVIRONMENT),
         planner_url=url,

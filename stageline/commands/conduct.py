@@ -100,9 +100,12 @@ def conduct_service(serve: Callable[[Report], Coroutine[Any, Any, int]], json_ta
 
     async def main() -> None:
         nonlocal code
-        code = await serve(report)
+        try:
+            code = await serve(report)
+        except KNOWN_ERRORS as error:
+            code = _mend(report, error)
 
-    failed = run(main)
+    failed = run(main, log_level="WARNING")
     raise typer.Exit(failed or code)
 
 
@@ -120,7 +123,7 @@ def _first(group: BaseException) -> BaseException:
 
 def settings_of(**flags: object) -> CommandSettings:
     """Settings from the environment and the flags that were given."""
-    return load(CommandSettings, **flags)
+    return load(CommandSettings, option_names={}, **flags)
 
 
 def open_bus(settings: CommandSettings, name: str) -> Bus:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+import socket
+from typing import Annotated, Final
 
 import typer
 
-from services.settings import DeviceSettings, load
+from broker.bus import Bus
+from services.presence import Role, claim_name, new_boot_id
+from services.settings import load
+from services.worker.settings import WorkerSettings
 from stageline.commands import options
 from stageline.commands.conduct import Report, conduct_service, open_bus, settings_of
 from stageline.processes import Child, python_module, running, until_one_ends
+
+_OPTIONS: Final = {"device": "--name", "capacity_cores": "--cores", "memory_budget_mb": "--memory-mb"}
+_ROLES: Final[tuple[Role, ...]] = ("monitor", "worker")
 
 
 def join(
@@ -37,19 +45,32 @@ def join(
 
     async def serve(report: Report) -> int:
         settings = settings_of(broker=broker, root=root)
-        device = load(DeviceSettings, device=name, capacity_cores=capacity_cores).device
-        async with open_bus(settings, f"join-{device}"[:64]):
-            pass  # say now that the broker cannot be reached: once they run, the services keep trying for ever
+        device = load(
+            WorkerSettings, option_names=_OPTIONS, device=name, capacity_cores=capacity_cores,
+            memory_budget_mb=memory_budget_mb, backend=backend,
+        ).device  # fmt: skip
+        # What a person must mend is said now and once: each service would say it, or keep trying for ever.
+        async with open_bus(settings, f"join-{device}"[:64]) as bus:
+            await _check_name_is_free(bus, device)
         given = {
             "STAGELINE_BROKER": settings.broker, "STAGELINE_ROOT": settings.root, "STAGELINE_DEVICE": device,
             "STAGELINE_CAPACITY_CORES": capacity_cores, "STAGELINE_MEMORY_BUDGET_MB": memory_budget_mb,
             "STAGELINE_BACKEND": backend,
         }  # fmt: skip
         environment = {variable: str(value) for variable, value in given.items() if value is not None}
-        children = [Child(part, python_module(f"services.{part}.main"), environment) for part in ("monitor", "worker")]
+        children = [Child(part, python_module(f"services.{part}.main"), environment) for part in _ROLES]
         async with running(*children) as processes:
             report.err.print(f"[bold]{device}[/bold] joins; Ctrl-C to leave")
             report.write_json({"device": device, "pids": {part: one.pid for part, one in processes.items()}})
             return await until_one_ends(processes)
 
     conduct_service(serve, json)
+
+
+async def _check_name_is_free(bus: Bus, device: str) -> None:
+    boot_id, hostname = new_boot_id(), socket.gethostname()
+    claims = (
+        claim_name(bus, device=device, boot_id=boot_id, role=role, hostname=hostname, option="--name")
+        for role in _ROLES
+    )
+    await asyncio.gather(*claims)

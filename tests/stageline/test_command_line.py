@@ -248,7 +248,18 @@ def test_join_says_at_once_that_the_broker_cannot_be_reached() -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "127.0.0.1:9" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "given"), [("--name", "kitchen/pi"), ("--cores", "0"), ("--memory-mb", "-1"), ("--backend", "none")]
+)
+def test_join_names_its_own_option_when_it_cannot_be_used(option: str, given: str) -> None:
+    result = runner.invoke(app, ["join", "mqtt://127.0.0.1:9", option, given])
+    assert result.exit_code == 2
+    [line] = result.stderr.splitlines()
+    assert line.startswith("stageline: STAGELINE_")
+    assert f"({option})" in line
 
 
 def test_errors_are_json_too_where_json_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -594,6 +605,14 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
         )
         assert second.returncode == 2
         assert f"port {port} already" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+        double = subprocess.run(
+            [*command, "join", url, "--name", "pi4"], env=environment, capture_output=True, text=True, check=False
+        )
+        assert double.returncode == 2
+        [said_once] = double.stderr.splitlines()
+        assert said_once.startswith("stageline: another ")
+        assert "--name NAME" in said_once
     finally:
         said = []
         for process in (*joined, hub):
@@ -602,9 +621,9 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
     assert [process.returncode for process in (*joined, hub)] == [0, 0], said
 
 
-def test_a_join_ends_when_its_worker_does(broker: EmbeddedBroker, root: str, tmp_path: Path) -> None:
+def test_a_join_ends_when_its_monitor_does(broker: EmbeddedBroker, root: str, tmp_path: Path) -> None:
     environment = {
-        "STAGELINE_STATE_DIR": str(tmp_path), "STAGELINE_ROOT": root, "STAGELINE_BACKEND": "none",
+        "STAGELINE_STATE_DIR": str(tmp_path), "STAGELINE_ROOT": root, "STAGELINE_BUSY_W": "-1",
         "PATH": "/usr/bin:/bin", "HOME": str(tmp_path),
     }  # fmt: skip
     done = subprocess.run(
@@ -612,4 +631,4 @@ def test_a_join_ends_when_its_worker_does(broker: EmbeddedBroker, root: str, tmp
         env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "worker ended with status 2" in done.stderr
+    assert "monitor ended with status 2" in done.stderr
