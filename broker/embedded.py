@@ -16,6 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from broker.children import end
+
 _LOG = logging.getLogger(__name__)
 _HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
@@ -219,14 +221,8 @@ class EmbeddedBroker:
 
     def _end(self, how: signal.Signals) -> None:
         process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(how)
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process is not None:
+            end(process, how=how, patience_s=_STOP_TIMEOUT_S)
 
 
 def _free_port() -> int:

@@ -7,16 +7,14 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
+from broker.children import end_async
 from services.lifecycle import EXIT_CRASHED, EXIT_MEND
 
 _LOG = logging.getLogger(__name__)
-_PATIENCE_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ async def running(*children: Child) -> AsyncIterator[dict[str, asyncio.subproces
             )  # fmt: skip
         yield processes
     finally:
-        await asyncio.gather(*(_end(process) for process in processes.values()))
+        await end_async(*processes.values())
 
 
 async def until_one_ends(processes: Mapping[str, asyncio.subprocess.Process]) -> int:
@@ -64,19 +62,6 @@ async def until_one_ends(processes: Mapping[str, asyncio.subprocess.Process]) ->
     status = ended.result()
     _LOG.error("%s ended with status %d; its last lines say why", waits[ended], status)
     return EXIT_MEND if status == EXIT_MEND else EXIT_CRASHED
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGTERM)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _tied() -> list[str]:

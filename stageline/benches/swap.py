@@ -15,14 +15,11 @@ Medians over the swaps; the worst of each is reported beside them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -31,7 +28,6 @@ import numpy as np
 
 from broker.bus import Bus
 from broker.delivery import Delivery
-from broker.embedded import EmbeddedBroker
 from models.importer import import_model
 from models.library import Library
 from schemas.codec import Array
@@ -40,8 +36,8 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import DEVICE_STAGES, DEVICE_TELEMETRY, PLAN_CURRENT, PLAN_NEXT, Topic
 from stageline.client import Client
+from stageline.demo.fleet import house
 from stageline.deploying import deploy
-from stageline.emulation.device import EmulatedDevice, tied_to_us
 
 M = TypeVar("M")
 
@@ -53,7 +49,6 @@ ASK_EVERY_S: Final = 0.04
 BEFORE_S: Final = 3.0
 AFTER_S: Final = 1.0
 _TIMEOUT_S: Final = 120.0
-_STOP_TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +96,9 @@ def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = F
         report(f"importing {MODEL}", 0.0)
         card = import_model(MODEL, Library(Path(folder) / "library"), weights="random")
         report("starting three devices", 0.1)
-        with _house(Path(folder)) as broker:
-            measured = asyncio.run(_measure(broker.url, card, QUICK_SWAPS if quick else SWAPS, report))
+        cores = dict.fromkeys(DEVICES, float(os.cpu_count() or 1))
+        with house(Path(folder), Path(folder) / "library", cores, {"STAGELINE_THREADS": "1"}) as running:
+            measured = asyncio.run(_measure(running.broker.url, card, QUICK_SWAPS if quick else SWAPS, report))
     return {
         "swap_ms": statistics.median(one.swap_ms for one in measured),
         "median_gap_ms": statistics.median(one.median_gap_ms for one in measured),
@@ -193,34 +189,3 @@ def _pins(card: ModelCard, number: int) -> tuple[Pin, ...]:
 def _inputs(card: ModelCard) -> dict[str, Array]:
     draw = np.random.default_rng(0)
     return {spec.name: draw.integers(0, 255, spec.shape).astype(spec.dtype) for spec in card.inputs}
-
-
-@contextlib.contextmanager
-def _house(folder: Path) -> Iterator[EmbeddedBroker]:
-    with contextlib.ExitStack() as stack:
-        broker = stack.enter_context(EmbeddedBroker())
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("STAGELINE_")}
-        environment |= {"STAGELINE_BROKER": broker.url, "STAGELINE_LIBRARY": str(folder / "library")}
-        with (folder / "planner.log").open("ab") as log:
-            planner = subprocess.Popen(
-                [*tied_to_us(), sys.executable, "-m", "services.planner.main"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        stack.callback(_end, planner)
-        for name in DEVICES:
-            device = EmulatedDevice(name, float(os.cpu_count() or 1), folder=folder / name, broker=broker.url)
-            stack.callback(device.stop)
-            device.start(STAGELINE_THREADS="1")
-        yield broker
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

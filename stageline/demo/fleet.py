@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from broker.children import end
 from broker.embedded import EmbeddedBroker
 from stageline.emulation.cgroups import sweep
 from stageline.emulation.device import EmulatedDevice, tied_to_us
 
 DEVICES: Final = {"jetson": 0.6, "pi4": 0.35, "pi3": 0.2}
 """Cores each may use. Together 1.15, so that two real cores leave air for the broker and whoever asks."""
-
-_STOP_TIMEOUT_S: Final = 10.0
 
 
 class ServiceEndedError(RuntimeError):
@@ -63,22 +62,29 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, library: Path, cores: Mapping[str, float] = DEVICES) -> Iterator[House]:
+def house(
+    folder: Path,
+    library: Path,
+    cores: Mapping[str, float] = DEVICES,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[House]:
     """Start everything; end everything, in order, whatever happens.
 
     Args:
         folder: for logs and the devices' blobs.
         library: the planner's model library; models may be imported into it at any time.
         cores: the devices and what each may use.
+        environment: further `STAGELINE_...` settings of every device.
     """
     with ExitStack() as stack:
         sweep()
         broker = stack.enter_context(EmbeddedBroker())
         devices = tuple(
-            EmulatedDevice(name, share, folder=folder / name, broker=broker.url) for name, share in cores.items()
+            EmulatedDevice(name, share, folder=folder / name, broker=broker.url, environment=environment)
+            for name, share in cores.items()
         )
         running = House(broker, devices, folder, library, _planner(broker.url, folder, library))
-        stack.callback(lambda: _end(running.planner))
+        stack.callback(lambda: end(running.planner))
         for device in devices:
             stack.callback(device.stop)
             device.start()
@@ -95,12 +101,3 @@ def _planner(broker: str, folder: Path, library: Path) -> subprocess.Popen[bytes
             stdout=log,
             stderr=subprocess.STDOUT,
         )
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

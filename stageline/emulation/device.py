@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from broker.children import end
 from stageline.emulation.cgroups import ControlGroup, NoCgroupsError, make_group
 from stageline.emulation.duty_cycle import DutyCycle
 
 _SERVICES: Final = ("monitor", "worker")
-_STOP_TIMEOUT_S: Final = 10.0
 
 
 class Limiter(Protocol):
@@ -100,15 +98,7 @@ class EmulatedDevice:
 
     def stop_services(self) -> None:
         """End monitor and worker in good order; the limit stays for the next `start`."""
-        for process in self._processes.values():
-            with suppress(ProcessLookupError):
-                process.send_signal(signal.SIGTERM)
-        for process in self._processes.values():
-            try:
-                process.wait(_STOP_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        end(*self._processes.values())
         self._processes.clear()
 
     def stop(self) -> None:
