@@ -8,12 +8,11 @@ the median of the differences within each turn. Pictures are decoded beforehand:
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -25,21 +24,15 @@ from models.pictures import load_picture
 from models.runtime import StageRunner, load_stage
 from schemas.codec import Array
 from schemas.model import ModelCard
-from schemas.plan import Plan, Route, Stage
-from schemas.topics import DEVICE_STAGES, PLAN_CURRENT
-from services.planner.library_server import LibraryServer
+from stageline.benches.one_worker import DEPLOYMENT, TIMEOUT_S, one_worker, serve, whole_plan
 from stageline.client import Client
 from stageline.packaged_pictures import packaged_pictures
-from stageline.processes import Child, python_module, running
 from stageline.receipts import Receipt
 
 MODEL: Final = "efficientnet-lite0"
 TURNS: Final = 300
 QUICK_TURNS: Final = 10
 WARM_UP: Final = 30
-_DEVICE: Final = "bench-worker"
-_DEPLOYMENT: Final = "bench"
-_TIMEOUT_S: Final = 120.0
 
 
 def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = False) -> dict[str, float]:
@@ -63,11 +56,10 @@ async def _measure(
 ) -> dict[str, float]:
     inputs = [_picture(card, path) for path in packaged_pictures()]
     direct = load_stage(card, library.blobs, 0, len(card.blocks), threads=1)
-    plan = Plan(
-        deployment=_DEPLOYMENT, generation=1, model=card.name, card_sha=card.sha256, objective="latency",
-        policy="best-single", routes=(Route(stages=(Stage(device=_DEVICE, first=0, last=len(card.blocks)),)),),
-    )  # fmt: skip
-    async with _serving(url, library, plan), Client(url, deployment=_DEPLOYMENT) as client:
+    async with Bus(url, name="bench-overhead") as bus, AsyncExitStack() as stack:
+        await stack.enter_async_context(one_worker(url, bus, library))
+        await serve(bus, whole_plan(card))
+        client = await stack.enter_async_context(Client(url, deployment=DEPLOYMENT))
         direct_ms: list[float] = []
         through_ms: list[float] = []
         receipts: list[Receipt] = []
@@ -96,42 +88,6 @@ async def _measure(
     }
 
 
-@asynccontextmanager
-async def _serving(url: str, library: Library, plan: Plan) -> AsyncIterator[None]:
-    """A worker that holds the plan's one stage; weights come from the hub's own library server."""
-    settings = {
-        "BROKER": url,
-        "DEVICE": _DEVICE,
-        "THREADS": "1",
-        "STATE_DIR": str(library.root.parent / "state"),
-        "LOG_LEVEL": "ERROR",
-    }
-    others = {name: "" for name in os.environ if name.startswith("STAGELINE_")}
-    environment = {**others, **{f"STAGELINE_{name}": value for name, value in settings.items()}}
-    async with Bus(url, name="bench-overhead") as bus:
-        server = LibraryServer(bus, library)
-        await server.scan()
-        serving = asyncio.create_task(server.serve())
-        try:
-            async with running(Child("worker", python_module("services.worker.main"), environment)):
-                await bus.publish(PLAN_CURRENT, plan, deployment=plan.deployment)
-                await _ready(bus)
-                yield
-        finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
-
-
-async def _ready(bus: Bus) -> None:
-    async with asyncio.timeout(_TIMEOUT_S), bus.subscribe(DEVICE_STAGES, device=_DEVICE) as messages:
-        async for message in messages:
-            stages = message.message.stages
-            if any(stage.state == "failed" for stage in stages):
-                raise RuntimeError(f"the worker could not load the model: {stages[0].error}")
-            if any(stage.state == "ready" for stage in stages):
-                return
-
-
 def _picture(card: ModelCard, path: Path) -> dict[str, Array]:
     if card.preprocess is None:
         raise RuntimeError(f"{card.name} takes no pictures")
@@ -146,5 +102,5 @@ def _direct(runner: StageRunner, tensors: dict[str, Array]) -> float:
 
 async def _through(client: Client, tensors: dict[str, Array]) -> tuple[float, Receipt]:
     started = time.perf_counter()
-    answer = await client.submit(tensors, deadline_s=_TIMEOUT_S)
+    answer = await client.submit(tensors, deadline_s=TIMEOUT_S)
     return (time.perf_counter() - started) * 1000, answer.receipt
