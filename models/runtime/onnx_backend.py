@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 import onnxruntime
 
 from models.runtime.checks import Accelerator, BackendError, check_inputs
+from models.runtime.heap import return_freed_memory
 from models.stage import StageSlice
 from schemas.codec import Array
 from schemas.model import TensorSpec
@@ -93,7 +93,8 @@ def _session(piece: StageSlice, blobs: Path, threads: int, accelerator: Accelera
     except Exception as error:
         # As in `run`.
         raise BackendError(f"ONNX Runtime cannot run {piece.model.graph.name}: {error}") from error
-    _return_freed_memory()
+    # Building leaves up to the weights' size as free heap, which glibc would keep for itself.
+    return_freed_memory()
     return session
 
 
@@ -101,10 +102,3 @@ def _multiplies_many_rows(piece: StageSlice) -> bool:
     """Packing made a transformer's MatMuls 10 % faster; a batch of one through Gemm reads each weight only once."""
     constants = {tensor.name for tensor in piece.model.graph.initializer}
     return any(node.op_type == "MatMul" and constants.intersection(node.input) for node in piece.model.graph.node)
-
-
-def _return_freed_memory() -> None:
-    """Building a session leaves up to its weights' size as free heap, which glibc would keep for itself."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

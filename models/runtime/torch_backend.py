@@ -5,25 +5,20 @@ For devices where CUDA builds of PyTorch are what is installed (Jetson). Answers
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
 from models.runtime.checks import Accelerator, BackendError, check_inputs
+from models.runtime.heap import keep_activations
 from models.runtime.torch_module import build_module
 from models.stage import StageSlice
 from models.weights import Weight
 from schemas.codec import Array
 from schemas.model import TensorSpec
-
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 
 
 class TorchRunner:
@@ -45,7 +40,7 @@ class TorchRunner:
         self._fetches = piece.fetches
         self._passed = tuple(spec.name for spec in piece.outputs if spec.name not in piece.fetches)
         self._threads = threads
-        _keep_freed_memory()
+        keep_activations()
         self._device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
         if self._device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -76,19 +71,6 @@ class TorchRunner:
     def close(self) -> None:
         """Free the module."""
         self._module = None
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Let glibc keep what a run frees for the next one.
-
-    PyTorch asks for every activation anew on a CPU. Given back to the system in between, large ones cost a page fault
-    per 4 KiB each time: measured here, a third of a MobileNetV2's time.
-    """
-    tune = getattr(ctypes.CDLL(None), "mallopt", None)
-    if tune is not None:
-        tune(_M_MMAP_THRESHOLD, 32 << 20)
-        tune(_M_TRIM_THRESHOLD, 512 << 20)
 
 
 def _tensor(array: Array) -> Tensor:

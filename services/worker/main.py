@@ -10,9 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
+from broker.heap import use_two_heaps
 from services.lifecycle import launch
 from services.settings import load
-from services.worker.memory import keep_heap_small
 from services.worker.settings import WorkerSettings
 from services.worker.worker import Worker
 
@@ -22,7 +22,7 @@ _SWITCH_INTERVAL_S: Final = 0.001
 
 async def serve(settings: WorkerSettings) -> None:
     """Be a worker until cancelled."""
-    keep_heap_small()
+    use_two_heaps()
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # What is imported by now stays for good: looking through it again would hold a frame up for milliseconds.
     gc.freeze()

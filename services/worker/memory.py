@@ -1,8 +1,7 @@
-"""How much memory stages may take here, and giving back what they no longer need."""
+"""How much memory stages may take here."""
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,8 +10,6 @@ from services.worker.following import Held, Slice, StageKey
 FREE_SHARE: Final = 0.45
 """Share of the free memory that is offered to stages unless the settings say more: while one plan follows another,
 both are held, and that must fit too."""
-
-_M_ARENA_MAX: Final = -8
 
 
 class MemoryRefusedError(Exception):
@@ -70,22 +67,3 @@ def check_fit(slice_: Slice, need_bytes: int, others: Mapping[Slice, int], budge
 
 def _mb(nbytes: int) -> str:
     return f"{nbytes / 1e6:.1f} MB"
-
-
-def keep_heap_small() -> None:
-    """Ask glibc for two heaps rather than one per thread: each would keep what it once needed."""
-    libc = _glibc()
-    if libc is not None:
-        libc.mallopt(_M_ARENA_MAX, 2)
-
-
-def give_back() -> None:
-    """Return freed memory to the system, where the C library can."""
-    libc = _glibc()
-    if libc is not None:
-        libc.malloc_trim(0)
-
-
-def _glibc() -> ctypes.CDLL | None:
-    library = ctypes.CDLL(None)
-    return library if hasattr(library, "malloc_trim") and hasattr(library, "mallopt") else None

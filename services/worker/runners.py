@@ -22,10 +22,10 @@ import numpy as np
 
 from models.library import BlobStore, MissingBlobError, WrongHashError
 from models.runtime import Backend, StageRunner, load_stage
+from models.runtime.heap import return_freed_memory
 from schemas.model import ModelCard
 from services.worker.fetch import Fetcher
 from services.worker.following import Slice
-from services.worker.memory import give_back
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ def _build(card: ModelCard, store: BlobStore, slice_: Slice, backend: Backend, t
 
 def _close(runner: StageRunner) -> None:
     runner.close()
-    give_back()
+    return_freed_memory()
 
 
 def _be_nice(nice: int) -> None:

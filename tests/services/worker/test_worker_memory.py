@@ -3,7 +3,7 @@
 import pytest
 
 from services.worker.following import Assignment, Held, Slice, StageKey
-from services.worker.memory import MemoryRefusedError, check_fit, default_budget_bytes, give_back, lasting
+from services.worker.memory import MemoryRefusedError, check_fit, default_budget_bytes, lasting
 
 A, B, C = (Slice("a" * 64, first, first + 2) for first in (0, 2, 4))
 MB = 1_000_000
@@ -46,7 +46,3 @@ def test_more_than_is_free_says_so_whatever_the_budget() -> None:
 
 def test_two_generations_fit_the_default_budget_side_by_side() -> None:
     assert 2 * default_budget_bytes(1000 * MB) < 1000 * MB
-
-
-def test_giving_memory_back_works_wherever_it_runs() -> None:
-    give_back()
