@@ -25,7 +25,13 @@ def join(
         str | None, typer.Argument(help="The hub's broker, as `stageline hub` or `stageline invite` printed it.")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", "-n", help="This device's name; else the host name.")] = None,
-    capacity_cores: Annotated[float | None, typer.Option("--cores", help="Lend at most this many cores.")] = None,
+    capacity_cores: Annotated[
+        float | None,
+        typer.Option(
+            "--cores",
+            help="Cores that plans count on here; to enforce it, use systemd's CPUQuota (see the how-to).",
+        ),
+    ] = None,
     memory_budget_mb: Annotated[float | None, typer.Option("--memory-mb", help="Give stages at most this.")] = None,
     backend: Annotated[str | None, typer.Option("--backend", help="onnxruntime, or torch where installed.")] = None,
     root: options.Root = None,
