@@ -90,6 +90,11 @@ class HubFiles:
         """The planner's own address, password included; readable by its owner only."""
         return self.directory / "planner.address"
 
+    @property
+    def broker_pid(self) -> Path:
+        """The process id of its mosquitto while `stageline hub` runs."""
+        return self.directory / "mosquitto.pid"
+
     def exist(self) -> bool:
         """Whether this hub was initialised."""
         return self.passwords.exists() and self.acl.exists()

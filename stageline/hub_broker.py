@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import signal
 import socket
+import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -94,6 +98,30 @@ def check_port(port: int) -> None:
                 f"something listens on port {port} already, probably the system's own mosquitto. Use that one "
                 "(`sudo stageline install hub` sets it up), stop it (`sudo systemctl stop mosquitto`), or choose --port"
             )
+
+
+@contextlib.contextmanager
+def findable(files: HubFiles, pid: int) -> Iterator[None]:
+    """`reload_broker` finds the broker of that process id while inside."""
+    files.broker_pid.write_text(f"{pid}\n", encoding="utf-8")
+    try:
+        yield
+    finally:
+        files.broker_pid.unlink(missing_ok=True)
+
+
+def reload_broker(files: HubFiles) -> bool:
+    """Have the mosquitto of a running `stageline hub` read its users again; False when there is none to ask."""
+    try:
+        pid = int(files.broker_pid.read_text(encoding="utf-8"))
+        # A hub that was killed leaves its file behind, and the number may be somebody else's by now.
+        name = subprocess.run(["ps", "-o", "comm=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+        if Path(name.strip()).name != "mosquitto":
+            return False
+        os.kill(pid, signal.SIGHUP)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 async def until_listening(port: int, process: asyncio.subprocess.Process) -> None:

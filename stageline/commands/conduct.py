@@ -47,8 +47,8 @@ class Report:
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
         """Progress and remarks."""
 
-    def write_json(self, document: object) -> None:
-        """Write what `--json` asked for; nothing where it did not."""
+    def write_json(self, document: object, *, secret: bool = False) -> None:
+        """Write what `--json` asked for; nothing where it did not. A file with a secret is its owner's only."""
         if self._json_target is None:
             return
         text = json.dumps(document, indent=2, allow_nan=False) + "\n"
@@ -58,6 +58,9 @@ class Report:
             return
         path = Path(self._json_target)
         path.parent.mkdir(parents=True, exist_ok=True)
+        if secret:
+            path.touch(mode=0o600)
+            path.chmod(0o600)
         path.write_text(text, encoding="utf-8")
 
 

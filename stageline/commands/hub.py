@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -13,8 +14,8 @@ from services.lifecycle import OperatorError
 from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, conduct_service, settings_of
 from stageline.credentials import CredentialsError, HubFiles, check_reachable, init_hub
-from stageline.hub_broker import HubBroker, HubError, check_port, hub_broker, until_listening
-from stageline.processes import Child, python_module, running, until_one_ends
+from stageline.hub_broker import HubBroker, HubError, check_port, findable, hub_broker, until_listening
+from stageline.processes import Child, Kept, python_module, running, until_one_ends
 from stageline.settings import CommandSettings
 
 
@@ -23,7 +24,9 @@ def hub(
         bool, typer.Option("--init", help="Set up users, so that other machines may connect; then run it without.")
     ] = False,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Where the broker listens.")] = 1883,
-    bind: Annotated[str, typer.Option("--bind", help="With --init: the address to listen on.")] = "0.0.0.0",  # noqa: S104
+    bind: Annotated[
+        str | None, typer.Option("--bind", help="With --init: the address to listen on; every one unless given.")
+    ] = None,
     library: options.Library = None,
     hub_dir: options.HubDir = None,
     root: options.Root = None,
@@ -45,7 +48,16 @@ def hub(
     """
     known = (CredentialsError, HubError, MosquittoMissingError)
     if init:
-        conduct(json, lambda report: _init(report, settings_of(hub_dir=hub_dir, root=root), bind, port), known=known)
+        every = "0.0.0.0"  # noqa: S104  nobody gets in without a password
+        conduct(
+            json,
+            lambda report: _init(report, settings_of(hub_dir=hub_dir, root=root), bind or every, port),
+            known=known,
+        )
+    if bind is not None:
+        raise typer.BadParameter(
+            "goes with --init: without users the broker listens on this machine only", param_hint="--bind"
+        )
 
     async def serve(report: Report) -> int:
         settings = settings_of(library=library, hub_dir=hub_dir, root=root)
@@ -77,9 +89,10 @@ async def _serve(report: Report, settings: CommandSettings, broker: HubBroker) -
     async with AsyncExitStack() as stack:
         processes = await stack.enter_async_context(running(broker.child))
         await until_listening(broker.port, processes["mosquitto"])
+        stack.enter_context(findable(HubFiles(settings.hub_files_dir), processes["mosquitto"].pid))
         # Ends before the broker does, so that it can say good-bye.
-        planner = Child("planner", python_module("services.planner.main"), environment)
-        processes = {**processes, **await stack.enter_async_context(running(planner))}
+        planner = Kept(Child("planner", python_module("services.planner.main"), environment))
+        processes["planner"] = await stack.enter_async_context(planner)
         where = "for those with a password" if broker.open_to_others else "for this machine only"
         report.out.print(f"[bold]The hub is up[/bold], {where}. Models: {escape(str(settings.library_dir))}")
         report.out.print(f"  a device joins    {escape(broker.join_line)}")
@@ -99,4 +112,17 @@ async def _serve(report: Report, settings: CommandSettings, broker: HubBroker) -
                 "pids": {name: process.pid for name, process in processes.items()},
             }
         )
-        return await until_one_ends(processes)
+        return await _until_broker_ends(processes["mosquitto"], planner)
+
+
+async def _until_broker_ends(broker: asyncio.subprocess.Process, planner: Kept) -> int:
+    """Until mosquitto ends, or the planner has something to be mended; what else ends the planner is lived through."""
+    keeping = asyncio.create_task(planner.until_mend())
+    serving = asyncio.create_task(until_one_ends({"mosquitto": broker}))
+    try:
+        done, _ = await asyncio.wait((keeping, serving), return_when=asyncio.FIRST_COMPLETED)
+        return done.pop().result()
+    finally:
+        keeping.cancel()
+        serving.cancel()
+        await asyncio.gather(keeping, serving, return_exceptions=True)

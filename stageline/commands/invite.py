@@ -11,6 +11,7 @@ from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, settings_of
 from stageline.credentials import CredentialsError, HubFiles, reachable_host
 from stageline.credentials import invite as invite_user
+from stageline.hub_broker import reload_broker
 
 
 def invite(
@@ -31,7 +32,8 @@ def invite(
 
     stageline invite --operator ann
 
-    A running mosquitto must read its files again: `sudo systemctl reload mosquitto`, or restart `stageline hub`.
+    A running `stageline hub` lets them in at once; a system-wide mosquitto must read its files again:
+    `sudo systemctl reload mosquitto`.
 
     Exit codes: 0 invited; 2 to mend: there are no users yet (`stageline hub --init`), an illegal name.
     """
@@ -54,8 +56,13 @@ def invite(
         report.err.print(f"{name} may come in. There, run:")
         report.out.print(line, markup=False, soft_wrap=True)
         report.write_json(
-            {"name": name, "role": "operator" if operator else "device", "address": str(invitation), "line": line}
+            {"name": name, "role": "operator" if operator else "device", "address": str(invitation), "line": line},
+            secret=True,
         )
+        if not reload_broker(files):
+            report.err.print(
+                "If mosquitto runs already, have it read the new password: sudo systemctl reload mosquitto"
+            )
         return DONE
 
     conduct(json, work, known=(CredentialsError,))

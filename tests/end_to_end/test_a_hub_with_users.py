@@ -118,6 +118,10 @@ def test_from_nothing_to_an_answer_on_a_hub_with_users(terminal: Terminal) -> No
     checks = terminal.run("doctor", broker=ann)
     assert "FAIL" not in checks
 
+    # Whoever is invited while the hub runs gets in at once.
+    late = json.loads(terminal.run("invite", "--operator", "bob", "--host", "127.0.0.1", "--json", "-"))["address"]
+    terminal.run("models", broker=late)
+
     # Without a name nobody gets in, and a device may not speak as another.
     terminal.run("plan", broker=ann.replace("ann:", "nobody:"), code=2)
     terminal.run("deploy", "stack", broker=invited["ant"], code=2)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -543,9 +545,20 @@ def test_a_hub_with_users_invites_devices_and_operators(open_folder: Path) -> No
     assert re.fullmatch(
         r"stageline join 'mqtt://pi4:.+@hub\.local:18999' --name pi4", json.loads(device.stdout)["line"]
     )
+    assert "systemctl reload mosquitto" in device.stderr
     person = runner.invoke(app, ["invite", "--operator", "ann", *hub])
+    target = open_folder / "ann.json"
+    target.write_text("{}")
+    assert runner.invoke(app, ["invite", "--operator", "ann", *hub, "--json", str(target)]).exit_code == 0
+    assert target.stat().st_mode & 0o777 == 0o600
     assert "STAGELINE_BROKER='mqtt://ann:" in person.stdout
     assert runner.invoke(app, ["invite", "no/slash", *hub]).exit_code == 2
+
+
+def test_an_address_to_listen_on_without_users_is_a_usage_error() -> None:
+    result = runner.invoke(app, ["hub", "--bind", "127.0.0.1"])
+    assert result.exit_code == 2
+    assert "--init" in result.stderr
 
 
 def test_a_hub_refuses_a_folder_that_its_broker_could_not_enter(
@@ -594,6 +607,19 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
             while not (await anext(workers)).message.online:
                 pass
 
+    async def planner_comes_back() -> None:
+        pid = json.loads((tmp_path / "hub.json").read_text())["pids"]["planner"]
+        async with (
+            asyncio.timeout(60),
+            Bus(url, name="watch") as bus,
+            bus.subscribe(HUB_STATUS) as hubs,
+        ):
+            os.kill(pid, signal.SIGKILL)
+            while (await anext(hubs)).message.online:
+                pass
+            while not (await anext(hubs)).message.online:
+                pass
+
     joined: list[subprocess.Popen[str]] = []
     hub = start("hub", "--port", str(port), "--json", str(tmp_path / "hub.json"))
     try:
@@ -606,6 +632,7 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
         assert second.returncode == 2
         assert f"port {port} already" in second.stderr
         assert len(second.stderr.splitlines()) == 1
+        asyncio.run(planner_comes_back())
         double = subprocess.run(
             [*command, "join", url, "--name", "pi4"], env=environment, capture_output=True, text=True, check=False
         )
