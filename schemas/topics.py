@@ -19,9 +19,10 @@ from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Profile, Te
 from schemas.frame import DEFAULT_LIMITS, Frame, FrameError, open_frame
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.plan import Plan
+from schemas.root import ECHO_TEMPLATE as ECHO_TEMPLATE
+from schemas.root import ROOT as ROOT
 from schemas.stages import StagesHeld, Timing
 
-ROOT: Final = "stageline/v1"
 MAX_CONTROL_BYTES: Final = 4 << 20
 
 M = TypeVar("M")
@@ -145,8 +146,5 @@ BLOB_REQUEST = Topic("model/{model}/blob/{sha}", BlobRequest, False, "msgpack", 
 BLOB_CHUNK = Topic("model/{model}/blob/{sha}/{receiver}", BlobChunk, False, "msgpack", "a range of a blob")
 STAGE = Topic("stage/{deployment}/{generation}/{device}/{stage}", Frame, False, "frame", "work for one stage")
 ANSWER = Topic("answer/{submitter}", Frame, False, "frame", "answers and errors, back to whoever asked")
-
-ECHO_TEMPLATE: Final = "device/{device}/echo"
-"""A monitor's own probe bytes, to itself, to measure its link; the payload is padding behind a random token."""
 
 ALL: Final[tuple[Topic[Any], ...]] = tuple(value for value in globals().values() if isinstance(value, Topic))

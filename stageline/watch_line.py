@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.topics import ECHO_TEMPLATE, ROOT
+from schemas.root import ECHO_TEMPLATE, ROOT
 
 BYTES: Final = ("stage/#", "answer/#", "model/+/blob/#", ECHO_TEMPLATE.format(device="+"))
 """Filters, below the root, of what is no text: tensors, weights and the probes of links."""
