@@ -72,6 +72,7 @@ class Bus:
         keepalive_s: the broker notices after 1.5 times this that we have vanished.
         receive_maximum: frames of one subscription that the broker may send before the first is acknowledged.
         connect_timeout_s: for the first connection; None keeps trying. Later ones are always retried.
+        refused_timeout_s: the same while the host says that nothing listens there, for people who wait; None: as long.
 
     Use as an async context manager. Entering raises BrokerUnreachableError, BrokerRefusedError or BrokerUnfitError.
     Leaving disconnects in good order, so the will is *not* published: publish `offline` first.
@@ -87,6 +88,7 @@ class Bus:
         keepalive_s: int = 5,
         receive_maximum: int = 4,
         connect_timeout_s: float | None = 10.0,
+        refused_timeout_s: float | None = None,
     ) -> None:
         self.address = BrokerAddress.parse(address) if isinstance(address, str) else address
         self.name = check_name("client of the bus", name)
@@ -95,6 +97,7 @@ class Bus:
         self._keepalive_s = keepalive_s
         self._receive_maximum = receive_maximum
         self._connect_timeout_s = connect_timeout_s
+        self._refused_timeout_s = refused_timeout_s
         self._rejections = Rejections()
         self._edge = Edge(root, self._rejections)
         self._control: Channel | None = None
@@ -104,7 +107,7 @@ class Bus:
 
     async def __aenter__(self) -> Self:
         control = Channel(self._settings("control"), self._rejections)
-        await control.start(self._connect_timeout_s)
+        await control.start(self._connect_timeout_s, refused_timeout_s=self._refused_timeout_s)
         self._control = control
         return self
 

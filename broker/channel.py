@@ -84,15 +84,21 @@ class Channel:
         """Call this after each reconnect, when subscriptions and retained messages are back."""
         self._callbacks.append(callback)
 
-    async def start(self, timeout_s: float | None) -> None:
+    async def start(self, timeout_s: float | None, *, refused_timeout_s: float | None = None) -> None:
         """Connect, and stay connected until `stop`.
 
+        Args:
+            timeout_s: how long to try; None keeps trying.
+            refused_timeout_s: how long to try while the host answers that nothing listens there; None: as long.
+
         Raises:
-            BrokerUnreachableError: not within `timeout_s` (None: keep trying).
+            BrokerUnreachableError: not within that time.
             BrokerRefusedError: the broker does not know these credentials.
             BrokerUnfitError: it lacks what we need.
         """
         problem = "no answer"
+        loop = asyncio.get_running_loop()
+        started = loop.time()
         try:
             async with asyncio.timeout(timeout_s):
                 while True:
@@ -102,6 +108,9 @@ class Channel:
                     except ConnectionLostError as error:
                         problem = str(error)
                         _LOG.info("no broker at %s yet: %s", self._settings.address, problem)
+                        refused = isinstance(error.__cause__, ConnectionRefusedError)
+                        if refused and refused_timeout_s is not None and loop.time() - started >= refused_timeout_s:
+                            raise BrokerUnreachableError(self._settings.address, refused_timeout_s, problem) from None
                     await asyncio.sleep(next(self._delays))
         except TimeoutError:
             raise BrokerUnreachableError(self._settings.address, timeout_s or 0.0, problem) from None

@@ -27,6 +27,8 @@ DONE: Final = 0
 SOME_FAILED: Final = 1
 MEND: Final = 2
 INTERRUPTED: Final = 130
+_REFUSED_TIMEOUT_S: Final = 0.5
+"""Where nothing listens, a hub that is just starting gets this long."""
 
 
 class MendError(Exception):
@@ -131,4 +133,10 @@ def settings_of(**flags: object) -> CommandSettings:
 
 def open_bus(settings: CommandSettings, name: str) -> Bus:
     """A connection for one command."""
-    return Bus(settings.broker, name=name, root=settings.root, connect_timeout_s=settings.connect_timeout_s)
+    return Bus(
+        settings.broker,
+        name=name,
+        root=settings.root,
+        connect_timeout_s=settings.connect_timeout_s,
+        refused_timeout_s=_REFUSED_TIMEOUT_S,
+    )

@@ -221,3 +221,11 @@ async def test_tls_carries_messages_of_any_size_and_a_stranger_is_not_trusted(ce
         with pytest.raises(BrokerUnreachableError, match="No such file"):
             async with Bus(f"mqtts://{host}?ca=/nowhere/ca.pem", name="a", connect_timeout_s=0.3):
                 pass
+
+
+async def test_where_nothing_listens_a_person_need_not_wait_as_long_as_for_a_silent_host() -> None:
+    with EmbeddedBroker() as gone:
+        url = gone.url
+    with pytest.raises(BrokerUnreachableError, match=r"0\.1 s .*Connect call failed"):
+        async with Bus(url, name="person", connect_timeout_s=None, refused_timeout_s=0.1):
+            pass
