@@ -66,8 +66,8 @@ def fix_shapes(model: onnx.ModelProto, input_shape: tuple[int, ...] | None) -> N
             changed |= _apply(value, input_shape)
             continue
         if not tensor.HasField("shape"):
-            raise DynamicShapeError(f"input {value.name!r} has no shape at all; give --input-shape, e.g. 1,3,224,224")
-        shape, example = _text(value), ",".join(_example(value))
+            raise DynamicShapeError(f"input {value.name!r} has no shape at all; give --input-shape, e.g. 1x3x224x224")
+        shape, example = _text(value), "x".join(_example(value))
         for axis, dim in enumerate(tensor.shape.dim):
             if dim.HasField("dim_value") and dim.dim_value > 0:
                 continue

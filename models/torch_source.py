@@ -149,7 +149,7 @@ def _example(made: torch.nn.Module, text: str, input_shape: tuple[int, ...] | No
     given: Any = getattr(made, "example_inputs", None)
     if given is None:
         raise SourceError(
-            f"{text}: give --input-shape, e.g. 1,3,224,224, or set `input_shape` or `example_inputs` on the module"
+            f"{text}: give --input-shape, e.g. 1x3x224x224, or set `input_shape` or `example_inputs` on the module"
         )
     return tuple(given)
 

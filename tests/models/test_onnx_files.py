@@ -116,7 +116,7 @@ def test_an_open_batch_becomes_one(save: Callable[..., str], own: Library) -> No
 
 def test_other_open_sizes_must_be_given(save: Callable[..., str], own: Library) -> None:
     path = save([RELU], shape=("batch", 3, "height", None), out=("batch", 3, "height", None))
-    with pytest.raises(DynamicShapeError, match=r"\[batch,3,height,\?\].*--input-shape, e\.g\. 1,3,224,224"):
+    with pytest.raises(DynamicShapeError, match=r"\[batch,3,height,\?\].*--input-shape, e\.g\. 1x3x224x224"):
         import_model(path, own)
     assert import_model(path, own, input_shape=(1, 3, 8, 8)).outputs[0].shape == (1, 3, 8, 8)
 
