@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from broker.children import end
+from broker.folders import temporary_folder
 
+FOLDER_PREFIX: Final = "stageline-mosquitto"
 _LOG = logging.getLogger(__name__)
 _HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
@@ -159,7 +161,7 @@ class EmbeddedBroker:
 
     def _start(self) -> None:
         if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="stageline-mosquitto-")
+            self._folder = temporary_folder(FOLDER_PREFIX)
             # mosquitto started by root gives its rights up, and must still reach its files.
             Path(self._folder.name).chmod(0o755)
         for attempt in range(_ATTEMPTS):

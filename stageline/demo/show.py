@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from typing import Any, Final
 from rich.console import Console
 
 from broker.bus import Bus
+from broker.embedded import FOLDER_PREFIX
+from broker.folders import sweep_folders, temporary_folder
 from models.importer import import_model
 from models.library import Library
 from models.runtime import load_stage, stage_memory_bytes
@@ -31,6 +32,7 @@ from stageline.watch_line import watch_line
 MODEL: Final = "efficientnet-lite0"
 _BOOT_TIMEOUT_S: Final = 60.0
 _MB: Final = 1_000_000
+_FOLDER_PREFIX: Final = "stageline-demo"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def show(out: Console, err: Console, amount: Amount) -> Outcome:
     """
     pictures = packaged_pictures()
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="stageline-demo-") as name:
+    sweep_folders(_FOLDER_PREFIX, FOLDER_PREFIX)
+    with temporary_folder(_FOLDER_PREFIX) as name:
         library = Library(Path(name) / "library")
         with house(Path(name), Path(name) / "library") as running:
             _introduce(out, running)
