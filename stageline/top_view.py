@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
@@ -25,12 +25,15 @@ from schemas.topics import (
     Topic,
 )
 from services.planner.fleet import Device, Fleet
-from stageline.tables import new_table
+from stageline.tables import WIDE_COLUMNS, new_table
 
 TOP_TOPICS: Final[tuple[Topic[Any], ...]] = (
     DEVICE_STATUS, DEVICE_INFO, DEVICE_STAGES, DEVICE_TELEMETRY, HUB_STATUS, PLAN_CURRENT,
 )  # fmt: skip
 _STALE_PERIODS: Final = 3.0
+_ANY_WIDTH: Final = 1000
+_Row = tuple[list[str], str]
+"""Cells, and the style of the whole row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +64,37 @@ class Picture:
         return timing if timing and now_s - heard_s <= _STALE_PERIODS * max(1.0, timing.period_s) else None
 
 
-def render(picture: Picture, now_s: float) -> Group:
-    """Tables of devices and stages, and a line per deployment."""
+def render(picture: Picture, now_s: float, *, width: int = WIDE_COLUMNS, note: str = "") -> Group:
+    """Tables of devices and stages, and a line per deployment.
+
+    Args:
+        picture: what is known.
+        now_s: local time.
+        width: of the terminal; where it is narrow, the columns that matter least are left out.
+        note: behind the first line.
+    """
     online = picture.hub is not None and picture.hub.online
     planner = "[green]planner online[/green]" if online else "[red]no planner[/red]"
     lines = [
         f"{name}: generation {plan.generation}, {escape(str(plan))}" for name, plan in sorted(picture.plans.items())
     ]
-    head = "\n".join([planner, *(lines or ["nothing is served"])])
-    return Group(head, _devices(picture, now_s), _stages(picture, now_s))
+    head = "\n".join([f"{planner}   [dim]{note}[/dim]" if note else planner, *(lines or ["nothing is served"])])
+    return Group(head, _devices(picture, now_s, width), _stages(picture, now_s, width))
+
+
+def _fitting(title: str, headings: Sequence[str], rows: Sequence[_Row], spare: Sequence[str], width: int) -> Table:
+    """A table no wider than that; `spare` are the headings to do without, least important first."""
+    measure = Console(width=_ANY_WIDTH).measure
+    left_out: set[str] = set()
+    for next_out in (*spare, None):
+        kept = [index for index, heading in enumerate(headings) if heading not in left_out]
+        table = new_table(title, *(headings[index] for index in kept))
+        for cells, style in rows:
+            table.add_row(*(cells[index] for index in kept), style=style)
+        if next_out is None or measure(table).maximum <= width:
+            break
+        left_out.add(next_out)
+    return table
 
 
 def document(picture: Picture, now_s: float) -> dict[str, Any]:
@@ -94,24 +119,26 @@ def _device_document(picture: Picture, device: Device, now_s: float) -> dict[str
     }
 
 
-def _devices(picture: Picture, now_s: float) -> Table:
-    table = new_table(
-        "Devices", "device", "state", ">cores", ">load", ">free MB", ">temp", ">power", ">rtt ms", ">up/down Mbit/s",
-        ">queue", ">per s",
+def _devices(picture: Picture, now_s: float, width: int) -> Table:
+    headings = (
+        "device", "state", ">cores", ">load", ">free MB", ">temp", ">power", ">rtt ms", ">up/down Mbit/s", ">queue",
+        ">per s",
     )  # fmt: skip
+    rows: list[_Row] = []
     for name, device in sorted(picture.fleet.devices.items()):
         timing = picture.timing(name, now_s)
         rate = sum(stage.frames for stage in timing.stages) / timing.period_s if timing and timing.period_s else None
-        table.add_row(
+        cells = [
             name,
             _state(device),
             f"{device.capacity_cores:.2g}" if device.capacity_cores else "-",
             *_telemetry(device.telemetry),
             str(timing.queue_depth) if timing else "-",
             f"{rate:.1f}" if rate is not None else "-",
-            style="" if device.worker is not None and device.worker.online else "dim",
-        )
-    return table
+        ]
+        rows.append((cells, "" if device.worker is not None and device.worker.online else "dim"))
+    spare = (">up/down Mbit/s", ">free MB", ">temp", ">cores", ">rtt ms", ">power", ">queue", ">load")
+    return _fitting("Devices", headings, rows, spare, width)
 
 
 def _state(device: Device) -> str:
@@ -139,11 +166,12 @@ def _telemetry(telemetry: Telemetry | None) -> list[str]:
     ]
 
 
-def _stages(picture: Picture, now_s: float) -> Table:
-    table = new_table(
-        "Stages (medians of the last period; ~ watts are modelled)", "deployment", ">gen", "stage", "device", "blocks",
-        "state", ">per s", ">wait ms", ">compute ms", ">codec ms", ">in/out kB",
+def _stages(picture: Picture, now_s: float, width: int) -> Table:
+    headings = (
+        "deployment", ">gen", "stage", "device", "blocks", "state", ">per s", ">wait ms", ">compute ms", ">codec ms",
+        ">in/out kB",
     )  # fmt: skip
+    shown: list[_Row] = []
     rows: list[tuple[HeldStage, str, StageTiming | None, float]] = []
     for name, device in picture.fleet.devices.items():
         timing = picture.timing(name, now_s)
@@ -171,7 +199,7 @@ def _stages(picture: Picture, now_s: float) -> Table:
                 f"{times.codec_ms:.1f}",
                 f"{times.bytes_in / 1000:.0f}/{times.bytes_out / 1000:.0f}",
             ]
-        table.add_row(
+        cells = [
             held.deployment,
             str(held.generation),
             held.stage,
@@ -179,5 +207,7 @@ def _stages(picture: Picture, now_s: float) -> Table:
             f"[{held.first}:{held.last})",
             escape(f"{state} {held.error}".strip()),
             *figures,
-        )
-    return table
+        ]
+        shown.append((cells, ""))
+    spare = (">in/out kB", ">codec ms", ">wait ms", ">gen", "blocks", ">compute ms", ">per s")
+    return _fitting("Stages (medians of the last period; ~ watts are modelled)", headings, shown, spare, width)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import typer
+from rich.console import Group
 from rich.live import Live
 
 from broker.bus import Bus
@@ -43,15 +44,17 @@ def top(
         async with open_bus(settings, "top") as bus, _Watch(bus) as watch:
             if once or json is not None:
                 await watch.listen(listen_s)
-                report.out.print(render(watch.picture, watch.now_s()))
+                report.out.print(render(watch.picture, watch.now_s(), width=report.out.width))
                 report.write_json(document(watch.picture, watch.now_s()))
                 return DONE
-            with Live(
-                render(watch.picture, watch.now_s()), console=report.out, auto_refresh=False, screen=True
-            ) as live:
+
+            def shown() -> Group:
+                return render(watch.picture, watch.now_s(), width=report.out.width, note="Ctrl-C leaves")
+
+            with Live(shown(), console=report.out, auto_refresh=False, screen=True) as live:
                 while True:
                     await asyncio.sleep(period_s)
-                    live.update(render(watch.picture, watch.now_s()), refresh=True)
+                    live.update(shown(), refresh=True)
 
     conduct(json, work, interrupted=DONE)
 
