@@ -27,6 +27,7 @@ from schemas.topics import (
     STAGE,
 )
 from services.planner.fleet import Fleet, read_fleet
+from stageline.deploying import refusal, still_served
 
 Status = Literal["ok", "warn", "FAIL"]
 
@@ -196,9 +197,9 @@ async def _deployments(bus: Bus) -> list[Check]:
     for delivery in await bus.snapshot(PLAN_DECISION):
         decision = delivery.message
         if decision.state == "failed":
-            checks.append(
-                Check(f"deployment {decision.deployment}", "warn", decision.error, "`stageline plan` says more")
-            )
+            served = await still_served(bus, decision.deployment)
+            detail = refusal(decision.error, served) if served else decision.error
+            checks.append(Check(f"deployment {decision.deployment}", "warn", detail, "`stageline plan` says more"))
         elif decision.state != "removed":
             checks.append(Check(f"deployment {decision.deployment}", "ok", decision.state))
     return checks

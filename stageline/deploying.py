@@ -10,8 +10,10 @@ from statistics import fmean
 from broker.bus import Bus
 from broker.delivery import Delivery
 from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, MODEL_CARD, PLAN_DECISION
+from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
+from services.planner.evidence import evidence
 
 
 class NoPlannerError(Exception):
@@ -35,7 +37,11 @@ class NoSuchModelError(LookupError):
 
 
 class DeployFailedError(Exception):
-    """It is not served; the message is the planner's, or says how long was waited."""
+    """It is not served; the message is the planner's (`refused`: there is no plan), or says how long was waited."""
+
+    def __init__(self, message: str, *, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,22 @@ async def check_model(bus: Bus, model: str) -> None:
     there = [delivery.parameters["model"] for delivery in await bus.snapshot(MODEL_CARD)]
     if model not in there:
         raise NoSuchModelError(model, there)
+
+
+async def still_served(bus: Bus, deployment: str) -> Plan | None:
+    """The plan that serves whatever became of a later wish: one whole route of it stands ready."""
+    for current in await bus.snapshot(PLAN_CURRENT, deployment=deployment):
+        plan = current.message
+        reports = [one.message for one in await bus.snapshot(DEVICE_STAGES)]
+        ready = {held.device for held in reports if held.online and evidence(plan, held).ready}
+        if any(ready.issuperset(route.devices) for route in plan.routes):
+            return plan
+    return None
+
+
+def refusal(error: str, served: Plan) -> str:
+    """What to say of a wish that there is no plan for, while the plan before it serves."""
+    return f"the change was refused: {error.rstrip('.')}; generation {served.generation} goes on serving"
 
 
 async def deploy(
@@ -109,7 +131,8 @@ class _Follower:
             if decision.state == "serving":
                 return decision
             if decision.state in ("failed", "removed"):
-                raise DeployFailedError(decision.error or "somebody removed the deployment meanwhile")
+                why = decision.error or "somebody removed the deployment meanwhile"
+                raise DeployFailedError(why, refused=decision.state == "failed")
         raise DeployFailedError("the bus was closed")
 
     async def watch_stages(self, stages: AsyncIterator[Delivery[StagesHeld]]) -> None:

@@ -13,13 +13,28 @@ from stageline.tables import new_table
 
 
 def show_decision(
-    console: Console, decision: Decision, plan: Plan | None, card: ModelCard | None = None, *, on_paper: bool = False
+    console: Console,
+    decision: Decision,
+    plan: Plan | None,
+    card: ModelCard | None = None,
+    *,
+    on_paper: bool = False,
+    refused: str = "",
 ) -> None:
-    """The plan stage by stage, what else was considered, and why. `on_paper`: it was not deployed."""
-    if decision.error:
+    """The plan stage by stage, what else was considered, and why. `on_paper`: it was not deployed.
+
+    `refused`: what to say of a later wish that there is no plan for, while `plan` serves.
+    """
+    if refused:
+        console.print(f"[yellow]{decision.deployment}[/yellow]: {escape(refused)}")
+    elif decision.error:
         console.print(f"[red]{decision.deployment}: no plan.[/red] {escape(decision.error)}")
     if plan is not None:
-        state = "on paper, nothing was deployed" if on_paper else f"generation {plan.generation}, {decision.state}"
+        state = (
+            "on paper, nothing was deployed"
+            if on_paper
+            else f"generation {plan.generation}, {'serving' if refused else decision.state}"
+        )
         console.print(
             f"[bold]{plan.deployment}[/bold]: {plan.model}, for {plan.objective}, by policy {plan.policy} "
             f"in {decision.planning_ms:.0f} ms ({state})"

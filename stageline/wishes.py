@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from schemas.base import InvalidNameError, Message, check_name
 from schemas.deployment import Deployment, Pin
+from services.planner.policies import UnknownPolicyError, find_policy
 
 M = TypeVar("M", bound=Message)
 
@@ -64,7 +65,7 @@ def make_wish(
     Raises:
         BadWishError: an option that cannot be understood, or that has no such value.
     """
-    return _made(
+    wish = _made(
         "deployment",
         Deployment,
         deployment=deployment or model,
@@ -75,6 +76,11 @@ def make_wish(
         requested=time.time(),
         **fields,
     )
+    try:
+        find_policy(wish.policy)
+    except UnknownPolicyError as error:
+        raise BadWishError(f"--policy: {error}") from None
+    return wish
 
 
 def _made(what: str, kind: type[M], **fields: Any) -> M:

@@ -13,7 +13,15 @@ from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_CURRENT
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, Report, conduct, open_bus, settings_of
-from stageline.deploying import DeployFailedError, NoPlannerError, NoSuchModelError, Rollout, check_model
+from stageline.deploying import (
+    DeployFailedError,
+    NoPlannerError,
+    NoSuchModelError,
+    Rollout,
+    check_model,
+    refusal,
+    still_served,
+)
 from stageline.deploying import deploy as deploy_and_wait
 from stageline.plan_tables import plan_document, show_decision
 from stageline.wishes import BadWishError, make_wish
@@ -45,8 +53,8 @@ def deploy(
 
     stageline deploy resnet18 --pin camera=0:3 --memory-limit pi4=200   (raw pixels never leave the camera)
 
-    Exit codes: 0 served; 1 there is no plan (the reason is shown); 2 to mend: an option, an unknown model, no broker,
-    no planner.
+    Exit codes: 0 served; 1 there is no plan (the reason is shown, and whether the plan before it goes on serving); 2 to
+    mend: an option, an unknown model, no broker, no planner.
     """
 
     async def work(report: Report) -> int:
@@ -75,8 +83,12 @@ async def _deploy(report: Report, bus: Bus, wish: Deployment, timeout_s: float) 
         with _Bars(report.err, wish.deployment) as bars:
             decision = await deploy_and_wait(bus, wish, timeout_s=timeout_s, tell=bars.show)
     except DeployFailedError as error:
-        report.err.print(f"{wish.deployment} is not served: {error}", markup=False)
-        report.write_json({"deployment": wish.deployment, "error": str(error)})
+        served = await still_served(bus, wish.deployment) if error.refused else None
+        why = refusal(str(error), served) if served else str(error)
+        said = f"{wish.deployment}: {why}" if served else f"{wish.deployment} is not served: {why}"
+        report.err.print(said, markup=False)
+        document = {"deployment": wish.deployment, "error": why}
+        report.write_json(document | ({"serving_generation": served.generation} if served else {}))
         return SOME_FAILED
     plans = await bus.snapshot(PLAN_CURRENT, deployment=wish.deployment)
     cards = await bus.snapshot(MODEL_CARD, model=wish.model)

@@ -21,7 +21,7 @@ from services.planner.settings import PlannerSettings
 from services.settings import load
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
-from stageline.deploying import NoSuchModelError
+from stageline.deploying import NoSuchModelError, refusal, still_served
 from stageline.plan_tables import plan_document, prediction_text, show_decision
 from stageline.tables import new_table
 from stageline.wishes import BadWishError, make_wish
@@ -88,7 +88,9 @@ async def _served(report: Report, bus: Bus, deployment: str | None) -> int:
         raise MendError(f"no deployment {deployment!r}: {have}. `stageline plan MODEL --dry-run` plans on paper")
     served, decision = plans.get(deployment), decisions[deployment]
     cards = await bus.snapshot(MODEL_CARD, model=served.model) if served else []
-    show_decision(report.out, decision, served, cards[0].message if cards else None)
+    serving = await still_served(bus, deployment) if decision.error else None
+    refused = refusal(decision.error, serving) if serving else ""
+    show_decision(report.out, decision, served, cards[0].message if cards else None, refused=refused)
     report.write_json(plan_document(decision, served))
     return DONE if served is not None else SOME_FAILED
 

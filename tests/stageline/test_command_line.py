@@ -307,6 +307,29 @@ def test_deploy_ends_with_1_and_the_planners_words_when_there_is_no_plan(house: 
     assert house.json("deploy", "giant", code=1)["error"] == "pi4 lacks 400 MB of memory"
 
 
+def test_a_refused_change_leaves_what_serves_and_every_command_says_so(served: House) -> None:
+    said = "the change was refused: pi4 lacks 400 MB of memory; generation 1 goes on serving"
+    result = served.invoke("deploy", "giant", "--name", "pictures")
+    assert result.exit_code == 1
+    assert said in result.stderr
+    assert "not served" not in result.stderr
+    document = served.json("deploy", "giant", "--name", "pictures", code=1)
+    assert (document["error"], document["serving_generation"]) == (said, 1)
+    shown = served.invoke("plan", "pictures")
+    assert shown.exit_code == 0
+    assert said in " ".join(shown.stdout.split())
+    assert "generation 1, serving" in shown.stdout
+    assert "no plan" not in shown.stdout
+    checks = {one["name"]: one for one in served.json("doctor")["checks"]}
+    assert checks["deployment pictures"]["detail"] == said
+
+
+def test_a_plan_that_lost_its_device_does_not_go_on_serving(served: House, background: Background) -> None:
+    background.run(served.line.die("pi4"))
+    assert served.json("deploy", "giant", "--name", "pictures", code=1)["error"] == "pi4 lacks 400 MB of memory"
+    assert "no plan." in served.invoke("plan", "pictures").stdout
+
+
 def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
     result = house.invoke("deploy", "mobilnet")
     assert result.exit_code == 2
@@ -322,6 +345,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--memory-limit", "a/b=5"], "cannot name a device"),
         (["--objective", "speed"], "latency"),
         (["--codec", "u2"], "u8"),
+        (["--policy", "magic"], "exact, best-single"),
         (["--name", "a b"], "a b"),
     ],
 )
@@ -365,7 +389,7 @@ def test_plan_on_paper_says_why_there_is_none(house: House) -> None:
     assert house.invoke("plan", "doubler", "--dry-run", "--memory-limit", "pi4=0.000001").exit_code == 1
     assert house.invoke("plan", "unknown", "--dry-run").exit_code == 2
     assert house.invoke("plan", "--dry-run").exit_code == 2
-    assert house.invoke("plan", "doubler", "--dry-run", "--policy", "magic").exit_code == 1
+    assert house.invoke("plan", "doubler", "--dry-run", "--policy", "magic").exit_code == 2
 
 
 def test_undeploy_removes_and_says_what_there_is_when_there_is_no_such(served: House) -> None:
