@@ -13,16 +13,16 @@ from typing import Any, Final, Generic, Literal, TypeVar
 import msgpack
 from pydantic import ValidationError
 
+from schemas import root
 from schemas.base import Message, check_name
 from schemas.deployment import Decision, Deployment, HubStatus
 from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Profile, Telemetry
 from schemas.frame import DEFAULT_LIMITS, Frame, FrameError, open_frame
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.plan import Plan
-from schemas.root import ECHO_TEMPLATE as ECHO_TEMPLATE
-from schemas.root import ROOT as ROOT
 from schemas.stages import StagesHeld, Timing
 
+ROOT: Final = root.ROOT
 MAX_CONTROL_BYTES: Final = 4 << 20
 
 M = TypeVar("M")
@@ -146,5 +146,7 @@ BLOB_REQUEST = Topic("model/{model}/blob/{sha}", BlobRequest, False, "msgpack", 
 BLOB_CHUNK = Topic("model/{model}/blob/{sha}/{receiver}", BlobChunk, False, "msgpack", "a range of a blob")
 STAGE = Topic("stage/{deployment}/{generation}/{device}/{stage}", Frame, False, "frame", "work for one stage")
 ANSWER = Topic("answer/{submitter}", Frame, False, "frame", "answers and errors, back to whoever asked")
+
+ECHO_TEMPLATE: Final = root.ECHO_TEMPLATE
 
 ALL: Final[tuple[Topic[Any], ...]] = tuple(value for value in globals().values() if isinstance(value, Topic))
