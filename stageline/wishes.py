@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -63,7 +63,7 @@ def make_wish(
     """A deployment of `model`, named like it unless said otherwise, requested now.
 
     Raises:
-        BadWishError: an option that cannot be understood, or that has no such value.
+        BadWishError: an option that cannot be understood, that has no such value, or that would not count.
     """
     wish = _made(
         "deployment",
@@ -76,11 +76,25 @@ def make_wish(
         requested=time.time(),
         **fields,
     )
+    if wish.latency_bound_ms is not None and wish.objective != "throughput":
+        raise BadWishError(
+            f"--latency-bound-ms only counts with --objective throughput, not with {wish.objective}: leave one out"
+        )
     try:
         find_policy(wish.policy)
     except UnknownPolicyError as error:
         raise BadWishError(f"--policy: {error}") from None
     return wish
+
+
+def strangers(wish: Deployment, known: Iterable[str]) -> list[str]:
+    """A line for each option that names a device nobody has heard of, and so changes nothing now."""
+    known = sorted(known)
+    have = f"devices there are: {', '.join(known)}" if known else "no device has joined"
+    named = [("--exclude", name) for name in wish.exclude] + [
+        ("--memory-limit", name) for name in wish.memory_limit_bytes
+    ]
+    return [f"{option} {name}: nobody has heard of this device ({have})" for option, name in named if name not in known]
 
 
 def _made(what: str, kind: type[M], **fields: Any) -> M:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from broker.bus import Bus
 from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_CURRENT
+from services.planner.fleet import read_fleet
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, Report, conduct, open_bus, settings_of
 from stageline.deploying import (
@@ -24,7 +25,7 @@ from stageline.deploying import (
 )
 from stageline.deploying import deploy as deploy_and_wait
 from stageline.plan_tables import plan_document, show_decision
-from stageline.wishes import BadWishError, make_wish
+from stageline.wishes import BadWishError, make_wish, strangers
 
 
 def deploy(
@@ -66,6 +67,8 @@ def deploy(
         )  # fmt: skip
         async with open_bus(settings, "deploy") as bus:
             await check_model(bus, model)
+            for line in strangers(wish, (await read_fleet(bus)).devices):
+                report.err.print(f"warning: {line}", markup=False)
             if not wait:
                 await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
                 report.out.print(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -24,7 +25,7 @@ from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, con
 from stageline.deploying import NoSuchModelError, refusal, still_served
 from stageline.plan_tables import plan_document, prediction_text, show_decision
 from stageline.tables import new_table
-from stageline.wishes import BadWishError, make_wish
+from stageline.wishes import BadWishError, make_wish, strangers
 
 
 def plan(
@@ -107,22 +108,25 @@ def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:
 
 async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
     fleet = await read_fleet(bus)
+    for line in strangers(wish, fleet.devices):
+        report.err.print(f"warning: {line}", markup=False)
     if wish.model not in fleet.cards:
         raise NoSuchModelError(wish.model, list(fleet.cards))
     card = fleet.cards[wish.model]
     left_out = {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
     left_out |= dict.fromkeys(wish.exclude, "excluded")
-    devices = {}
+    devices, unmeasured = {}, []
     for name, device in fleet.usable.items():
         profile = device.profile_of(card.name, card.sha256)
         if name not in left_out and profile is not None:
             devices[name] = (device, profile)
         elif name not in left_out:
             left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
+            unmeasured.append(name)
     # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
     facts = load(PlannerSettings).hub_facts
     if not devices:
-        return _no_plan(report, wish, no_device(wish, left_out))
+        return _no_plan(report, wish, not_measured(card.name, unmeasured) if unmeasured else no_device(wish, left_out))
     try:
         question = Decide(0, wish, {})
         made, decision = await asyncio.to_thread(make_plan, question, Ground(card, devices, left_out), facts)
@@ -131,6 +135,15 @@ async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
     show_decision(report.out, decision, made, card, on_paper=True)
     report.write_json({**plan_document(decision, made), "dry_run": True})
     return DONE
+
+
+def not_measured(model: str, devices: Sequence[str]) -> str:
+    """What to say when there is nothing to plan with on paper, though devices are there."""
+    have, it = ("have", "them") if len(devices) > 1 else ("has", "it")
+    return (
+        f"{', '.join(devices)} {have} not measured {model} yet, so nobody knows how fast its blocks would run: "
+        f"`stageline deploy {model}` has {it} measure it and serves it"
+    )
 
 
 def _no_plan(report: Report, wish: Deployment, why: str) -> int:

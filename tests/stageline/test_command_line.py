@@ -346,6 +346,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--objective", "speed"], "latency"),
         (["--codec", "u2"], "u8"),
         (["--policy", "magic"], "exact, best-single"),
+        (["--latency-bound-ms", "50"], "--objective throughput"),
         (["--name", "a b"], "a b"),
     ],
 )
@@ -390,6 +391,22 @@ def test_plan_on_paper_says_why_there_is_none(house: House) -> None:
     assert house.invoke("plan", "unknown", "--dry-run").exit_code == 2
     assert house.invoke("plan", "--dry-run").exit_code == 2
     assert house.invoke("plan", "doubler", "--dry-run", "--policy", "magic").exit_code == 2
+
+
+def test_plan_on_paper_of_a_model_nobody_measured_says_how_to_have_it_measured(house: House) -> None:
+    error = house.json("plan", "giant", "--dry-run", code=1)["error"]
+    assert "pi4 has not measured giant yet" in error
+    assert "`stageline deploy giant`" in error
+    assert "stageline join" not in error
+
+
+@pytest.mark.parametrize("command", [("deploy", "doubler", "--name", "pictures"), ("plan", "doubler", "--dry-run")])
+def test_a_wish_about_a_device_nobody_has_heard_of_is_warned_of(house: House, command: tuple[str, ...]) -> None:
+    result = house.invoke(*command, "--exclude", "typo", "--memory-limit", "tipo=5", "--memory-limit", "pi4=500")
+    assert result.exit_code == 0, result.output
+    assert "--exclude typo: nobody has heard of this device (devices there are: nano, pi4)" in result.stderr
+    assert "--memory-limit tipo" in result.stderr
+    assert "limit pi4" not in result.stderr
 
 
 def test_undeploy_removes_and_says_what_there_is_when_there_is_no_such(served: House) -> None:
