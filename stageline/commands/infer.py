@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from broker.bus import Bus
 from models.pictures import is_picture
 from schemas.codec import Array
-from schemas.topics import PLAN_CURRENT
+from schemas.topics import DEPLOYMENT, PLAN_CURRENT
 from stageline.client import Client
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
@@ -57,7 +57,7 @@ def infer(
         settings = settings_of(broker=broker, root=root)
         files = find_files(paths)
         async with open_bus(settings, "infer") as bus:
-            name = deployment or await the_only_deployment(bus)
+            name = await existing(bus, deployment) if deployment else await the_only_deployment(bus)
         client = Client(
             settings.broker, deployment=name, root=settings.root, connect_timeout_s=settings.connect_timeout_s or 5.0
         )
@@ -86,8 +86,11 @@ def find_files(paths: list[Path]) -> list[Path]:
     """The files that are named, and in folders what looks like a picture or an array, in order of name.
 
     Raises:
-        MendError: nothing there.
+        MendError: nothing there, or not what was named.
     """
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise MendError(f"no such file or folder: {', '.join(map(str, missing))}")
     found: list[Path] = []
     for path in paths:
         if path.is_dir():
@@ -97,6 +100,20 @@ def find_files(paths: list[Path]) -> list[Path]:
     if not found:
         raise MendError(f"no pictures or arrays in {', '.join(map(str, paths))}")
     return found
+
+
+async def existing(bus: Bus, deployment: str) -> str:
+    """`deployment`, which is served, or was asked for and may be served soon.
+
+    Raises:
+        MendError: nobody asked for it.
+    """
+    wanted = {one.parameters["deployment"] for one in await bus.snapshot(DEPLOYMENT)}
+    wanted |= {one.parameters["deployment"] for one in await bus.snapshot(PLAN_CURRENT)}
+    if deployment not in wanted:
+        have = f"there are {', '.join(sorted(wanted))}" if wanted else "there is no deployment"
+        raise MendError(f"nothing is deployed as {deployment!r}: {have}. Deploy a model first: stageline deploy MODEL")
+    return deployment
 
 
 async def the_only_deployment(bus: Bus) -> str:
