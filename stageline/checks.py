@@ -27,6 +27,7 @@ from schemas.topics import (
     STAGE,
 )
 from services.planner.fleet import Fleet, read_fleet
+from services.planner.hub_presence import is_alive
 from stageline.deploying import refusal, still_served
 
 Status = Literal["ok", "warn", "FAIL"]
@@ -137,7 +138,10 @@ def _input_bytes(fleet: Fleet, model: str) -> int:
 async def _planner(bus: Bus) -> Check:
     states = [delivery.message for delivery in await bus.snapshot(HUB_STATUS)]
     if any(state.online for state in states):
-        return Check("planner", "ok", f"online {states[0].version}".strip())
+        if await is_alive(bus):
+            return Check("planner", "ok", f"online {states[0].version}".strip())
+        mend = "start it again on the hub: systemctl restart stageline-planner, or `stageline hub`"
+        return Check("planner", "FAIL", "does not answer, though the broker has it as online", mend)
     return Check(
         "planner", "FAIL", "not there", "start it on the hub: `stageline hub`, or systemctl start stageline-planner"
     )

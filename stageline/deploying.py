@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Final
 
 from broker.bus import Bus
 from broker.delivery import Delivery
@@ -14,6 +15,9 @@ from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
 from services.planner.evidence import evidence
+from services.planner.hub_presence import is_alive
+
+SILENT_S: Final = 10.0
 
 
 class NoPlannerError(Exception):
@@ -23,6 +27,17 @@ class NoPlannerError(Exception):
         super().__init__(
             "no planner is running at this broker. Start one: `stageline hub` (or stageline-planner, where the broker "
             "runs already)"
+        )
+
+
+class SilentPlannerError(Exception):
+    """A planner is there by name and does nothing; the message says what to do."""
+
+    def __init__(self, deployment: str) -> None:
+        super().__init__(
+            "the planner does not answer: it is online, but gives no sign of life. Start it again on the hub "
+            f"(systemctl restart stageline-planner, or `stageline hub`); "
+            f"it then plans {deployment}, which stays asked for"
         )
 
 
@@ -82,7 +97,12 @@ def refusal(error: str, served: Plan) -> str:
 
 
 async def deploy(
-    bus: Bus, wish: Deployment, *, timeout_s: float = 180.0, tell: Callable[[Rollout], None] = lambda _: None
+    bus: Bus,
+    wish: Deployment,
+    *,
+    timeout_s: float = 180.0,
+    silent_s: float = SILENT_S,
+    tell: Callable[[Rollout], None] = lambda _: None,
 ) -> Decision:
     """Publish `wish` and wait until it is served.
 
@@ -90,9 +110,11 @@ async def deploy(
         bus: an open bus.
         wish: `requested` must be new, so that the answer to this wish is told from the answer to an earlier one.
         timeout_s: for all of it: measuring, planning, fetching weights, warming up.
+        silent_s: a planner that is not heard of for so long does not work.
         tell: called with each step forward.
 
     Raises:
+        SilentPlannerError: the planner does not answer.
         DeployFailedError: the planner says that it cannot be, or it took too long.
     """
     async with (
@@ -102,14 +124,27 @@ async def deploy(
         follower = _Follower(wish, tell)
         await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
         watching = asyncio.create_task(follower.watch_stages(stages))
+        settling = asyncio.create_task(follower.until_settled(decisions))
+        silence = asyncio.create_task(_until_silent(bus, silent_s))
         try:
-            async with asyncio.timeout(timeout_s):
-                return await follower.until_settled(decisions)
-        except TimeoutError:
-            raise DeployFailedError(follower.why_late(timeout_s)) from None
+            await asyncio.wait({settling, silence}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if settling.done():
+                return settling.result()
+            if silence.done():
+                silence.result()
+                raise SilentPlannerError(wish.deployment)
+            raise DeployFailedError(follower.why_late(timeout_s))
         finally:
-            watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            tasks = (watching, settling, silence)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _until_silent(bus: Bus, silent_s: float) -> None:
+    """Return when the planner is not heard of, though the broker is."""
+    while await is_alive(bus, within_s=silent_s) or not bus.connected:
+        pass
 
 
 class _Follower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import importlib.metadata
 from collections.abc import AsyncIterator
@@ -15,6 +16,8 @@ from schemas.topics import HUB_STATUS
 from services.lifecycle import OperatorError
 
 GOODBYE_WITHIN_S: Final = 2.0
+HEARTBEAT_S: Final = 2.0
+"""The planner says this often that it is there: of one that hangs, the broker still has the words `online`."""
 
 
 class SecondPlannerError(OperatorError):
@@ -59,6 +62,26 @@ async def guard(bus: Bus, boot_id: str, states: AsyncIterator[Delivery[HubStatus
         if said.online and said.boot_id < boot_id and not delivery.retained:
             raise SecondPlannerError(bus.root)
         await bus.publish(HUB_STATUS, _birth(boot_id))
+
+
+async def heartbeat(bus: Bus, boot_id: str) -> None:
+    """Show for as long as this runs that the planner works."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        with contextlib.suppress(BrokerUnreachableError):  # the bus repeats what is retained once it is back
+            await bus.publish(HUB_STATUS, _birth(boot_id))
+
+
+async def is_alive(bus: Bus, *, within_s: float = 3 * HEARTBEAT_S) -> bool:
+    """Whether a planner says by itself that it is there, and not only the broker for it."""
+    try:
+        async with asyncio.timeout(within_s), bus.subscribe(HUB_STATUS) as states:
+            async for delivery in states:
+                if delivery.message.online and not delivery.retained:
+                    return True
+    except TimeoutError:
+        pass
+    return False
 
 
 def _birth(boot_id: str) -> HubStatus:

@@ -20,7 +20,7 @@ from services.lifecycle import launch
 from services.planner.accuracy import Accuracy
 from services.planner.decide import Decider
 from services.planner.deployments import Deployments
-from services.planner.hub_presence import announced, guard, hub_will
+from services.planner.hub_presence import announced, guard, heartbeat, hub_will
 from services.planner.library_server import LibraryServer
 from services.planner.settings import PlannerSettings
 from services.planner.watch import FleetWatch
@@ -47,6 +47,7 @@ async def serve(settings: PlannerSettings) -> None:
         bus.on_reconnect(deployments.remind)
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
             loops.create_task(guard(bus, boot_id, states), name="presence")
+            loops.create_task(heartbeat(bus, boot_id), name="heartbeat")
             loops.create_task(library.serve(), name="blobs")
             await library.scan()
             async with watch.follow(deployments), bus.watch(DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:

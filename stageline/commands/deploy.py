@@ -19,6 +19,7 @@ from stageline.deploying import (
     NoPlannerError,
     NoSuchModelError,
     Rollout,
+    SilentPlannerError,
     check_model,
     refusal,
     still_served,
@@ -78,7 +79,7 @@ def deploy(
                 return DONE
             return await _deploy(report, bus, wish, timeout_s)
 
-    conduct(json, work, known=(BadWishError, NoPlannerError, NoSuchModelError))
+    conduct(json, work, known=(BadWishError, NoPlannerError, NoSuchModelError, SilentPlannerError))
 
 
 async def _deploy(report: Report, bus: Bus, wish: Deployment, timeout_s: float) -> int:

@@ -40,7 +40,10 @@ from schemas.topics import (
     MODEL_CARD,
     PLAN_DECISION,
 )
+from services.planner.hub_presence import heartbeat
+from stageline import deploying
 from stageline.cli import COMMANDS, app
+from stageline.client import Client
 
 runner = CliRunner()
 
@@ -147,11 +150,17 @@ class House:
     async def open(self) -> AsyncIterator[None]:
         self.planning = asyncio.Event()
         await self.furnish()
-        task = asyncio.create_task(self.plan())
+        tasks = asyncio.create_task(self.plan()), asyncio.create_task(heartbeat(self.line.bus, "h1"))
+        self.planner = tasks
         await self.planning.wait()
         yield
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await self.freeze()
+
+    async def freeze(self) -> None:
+        """The planner does nothing any more, and its connection stands."""
+        for task in self.planner:
+            task.cancel()
+        await asyncio.gather(*self.planner, return_exceptions=True)
 
 
 @pytest.fixture
@@ -230,7 +239,7 @@ def test_the_version_is_printed() -> None:
 
 NEED_A_BROKER = {
     "models": ["models"], "deploy": ["deploy", "x"], "undeploy": ["undeploy", "x"], "plan": ["plan"],
-    "infer": ["infer", "x.png"], "top": ["top", "--once"],
+    "infer": ["infer", __file__], "top": ["top", "--once"],
 }  # fmt: skip
 
 
@@ -364,6 +373,17 @@ def test_without_a_planner_deploy_says_how_to_start_one(
     assert "stageline hub" in result.stderr
 
 
+def test_a_planner_that_hangs_is_noticed(house: House, background: Background, monkeypatch: pytest.MonkeyPatch) -> None:
+    background.run(house.freeze())
+    monkeypatch.setitem(deploying.deploy.__kwdefaults__, "silent_s", 0.3)
+    result = house.invoke("deploy", "doubler")
+    assert result.exit_code == 2, result.output
+    assert "the planner does not answer" in result.stderr
+    checks = {one["name"]: one for one in house.json("doctor", code=1)["checks"]}
+    assert checks["planner"]["status"] == "FAIL"
+    assert "does not answer" in checks["planner"]["detail"]
+
+
 def test_plan_shows_one_deployment_or_all_of_them(served: House) -> None:
     shown = served.json("plan", "pictures")
     assert shown["plan"]["generation"] == 1
@@ -452,13 +472,19 @@ def test_infer_takes_saved_arrays_refuses_wrong_shapes_and_saves_outputs(served:
         assert saved["y"].shape == (1, 4)
 
 
-def test_infer_says_what_to_do_without_deployments_or_pictures(house: House, picture: Path, tmp_path: Path) -> None:
+def test_infer_says_what_to_do_without_deployments_or_pictures(
+    house: House, picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     nothing = house.invoke("infer", picture)
     assert nothing.exit_code == 2
     assert "stageline deploy" in nothing.stderr
     (tmp_path / "empty").mkdir()
     assert house.invoke("infer", tmp_path / "empty").exit_code == 2
-    unknown = house.invoke("infer", picture, "--deployment", "unknown", "--deadline", "0.2")
+    missing = house.invoke("infer", picture, tmp_path / "nofile.jpg")
+    assert missing.exit_code == 2
+    assert "nofile.jpg" in missing.stderr
+    monkeypatch.setattr(Client, "ready", None)  # nothing is waited for
+    unknown = house.invoke("infer", picture, "--deployment", "unknown")
     assert unknown.exit_code == 2
     assert "nothing is deployed as 'unknown'" in unknown.stderr
 
