@@ -29,6 +29,8 @@ _TEXT_MAX: Final = 4000
 _REASONS_MAX: Final = 4
 _SAME: Final = 1e-3
 """Plans whose objectives differ by less than this share are the same to people."""
+_DECIMALS: Final = 1
+"""Of milliseconds, as they are shown."""
 _COUNTERFACTUALS: Final[dict[Literal["memory", "pins", "link"], str]] = {
     "memory": "With unlimited memory",
     "pins": "Without pins",
@@ -152,7 +154,7 @@ def _why_whole(problem: Problem, choice: Choice, pipeline: Choice | PlanningErro
             f"{_gives(problem, pipeline.predicted)}, held up by {_slowest(problem, pipeline)}."
         )
     computing, moving = _difference_parts(problem, choice, pipeline)
-    text = f"{split} {_saves(computing)} and its links and frames cost {moving:.1f} ms more"
+    text = f"{split} {_saves(computing)} and {_moves(moving)}"
     if problem.deployment.objective == "latency":
         return f"Not split: {text}."
     return f"Not split: {_who(problem, choice)}; {text}, so it {_gives(problem, pipeline.predicted)}."
@@ -176,7 +178,7 @@ def _why_split(
     if problem.deployment.objective == "throughput":
         return f"{text}."
     computing, moving = _difference_parts(problem, single, choice)
-    return f"{text}; splitting {_saves(computing)} and costs {moving:.1f} ms of links and frames."
+    return f"{text}; splitting {_saves(computing)} and {_moves(moving)}."
 
 
 def _is_better(problem: Problem, one: Choice, other: Choice) -> bool:
@@ -203,6 +205,11 @@ def _saves(ms: float) -> str:
     return f"computes {-ms:.1f} ms longer (a request's blocks run one after another, and some would run slower)"
 
 
+def _moves(ms: float) -> str:
+    """What links and frames add; less than before where the ends of the line have the quicker links."""
+    return f"its links and frames cost {ms:.1f} ms more" if ms >= 0 else f"saves {-ms:.1f} ms of links and frames"
+
+
 def _who(problem: Problem, choice: Choice) -> str:
     devices = [device for route in choice.routes for device in route.devices]
     if len(devices) == 1:
@@ -212,19 +219,20 @@ def _who(problem: Problem, choice: Choice) -> str:
 
 def _difference_parts(problem: Problem, whole: Choice, split: Choice) -> tuple[float, float]:
     """Compute that the split saves, and what it costs more in links and frames, ms per request."""
-    before, after = _latency_parts(problem, whole), _latency_parts(problem, split)
-    return before[0] - after[0], after[1] - before[1]
+    computing = round(_compute_ms(problem, whole) - _compute_ms(problem, split), _DECIMALS)
+    # What is not computing moves data: transfers, round trips, frames, codecs. Taken from the figures as people see
+    # them, so that the parts add up to the difference.
+    slower = round(split.predicted.latency_ms, _DECIMALS) - round(whole.predicted.latency_ms, _DECIMALS)
+    return computing, round(slower + computing, _DECIMALS)
 
 
-def _latency_parts(problem: Problem, choice: Choice) -> tuple[float, float]:
-    """Computing, and everything that moving data costs (transfers, round trips, frames, codecs), ms per request."""
-    computing = moving = 0.0
-    for route, line in zip(choice.routes, lines_of(problem, choice.routes), strict=True):
-        for stage in line:
-            compute = float(problem.compute_ms[stage])
-            computing += route.weight * compute
-            moving += route.weight * (float(problem.latency_ms[stage]) - compute)
-    return computing, moving
+def _compute_ms(problem: Problem, choice: Choice) -> float:
+    """Computing, ms per request."""
+    return sum(
+        route.weight * float(problem.compute_ms[stage])
+        for route, line in zip(choice.routes, lines_of(problem, choice.routes), strict=True)
+        for stage in line
+    )
 
 
 def _slowest(problem: Problem, pipeline: Choice) -> str:

@@ -1,5 +1,7 @@
 """Every decision says in plain words, with figures, why it is as it is."""
 
+import re
+
 import pytest
 
 from schemas.deployment import Decision, Pin
@@ -28,6 +30,21 @@ def test_a_split_that_would_cost_more_than_it_saves_is_refused_in_figures(make_p
         "41.0 ms more. If links and frames cost nothing it would be r0: pi4[0:1) -> nano[1:2)."
     )
     assert by_label(explanation)["best pipeline"].reason == "29.0 ms slower"
+
+
+@pytest.mark.parametrize("hop_ms", [4.0, 4.04, 4.06])
+def test_a_split_that_saves_on_links_too_is_told_without_negative_costs(hop_ms, make_problem, make_device):
+    # Only b answers quickly, only a is asked quickly: the split takes the good end of each.
+    a = make_device("a", [10, 30.04], mbps=(8, 1e12), rtt_ms=hop_ms)
+    b = make_device("b", [30, 10], mbps=(1e12, 8), rtt_ms=1)
+    problem = make_problem([a, b], [40_000, 4, 40_000])
+    explanation = told(problem)
+    text = explanation.explanation
+    assert text.startswith("Split: ")
+    assert "-" not in re.sub("->", "", text)
+    takes = [float(one) for one in re.findall(r"takes ([0-9.]+) ms", text)]
+    compute, links = (float(one) for one in re.findall(r"saves ([0-9.]+) ms", text))
+    assert compute + links == pytest.approx(takes[1] - takes[0])
 
 
 def test_without_gain_from_a_split_compute_decides(make_problem, make_device):
