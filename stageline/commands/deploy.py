@@ -97,8 +97,10 @@ async def _deploy(report: Report, bus: Bus, wish: Deployment, timeout_s: float) 
     plans = await bus.snapshot(PLAN_CURRENT, deployment=wish.deployment)
     cards = await bus.snapshot(MODEL_CARD, model=wish.model)
     plan = plans[0].message if plans else None
-    show_decision(report.out, decision, plan, cards[0].message if cards else None)
-    report.out.print(f"\nTry it:  stageline infer --deployment {wish.deployment} PICTURE")
+    card = cards[0].message if cards else None
+    show_decision(report.out, decision, plan, card)
+    what = "PICTURE" if card is not None and card.preprocess is not None else "FILE.npy"
+    report.out.print(f"\nTry it:  stageline infer --deployment {wish.deployment} {what}")
     report.write_json(plan_document(decision, plan))
     return DONE
 

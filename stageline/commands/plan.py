@@ -49,7 +49,7 @@ def plan(
 ) -> None:
     """Show which blocks run where, what each stage should take, what else was considered, and why this won.
 
-    stageline plan                                  (every deployment, a line each)
+    stageline plan                                  (every deployment, a line each; the only one in full)
 
     stageline plan mobilenet_v2
 
@@ -81,19 +81,28 @@ async def _served(report: Report, bus: Bus, deployment: str | None) -> int:
     plans = {one.parameters["deployment"]: one.message for one in await bus.snapshot(PLAN_CURRENT)}
     decisions = {name: one for name, one in decisions.items() if one.state != "removed"}
     if deployment is None:
-        report.out.print(_list(decisions, plans) if decisions else "Nothing is deployed (`stageline deploy MODEL`)")
+        if len(decisions) == 1:
+            name, decision = next(iter(decisions.items()))
+            await _show(report, bus, decision, plans.get(name))
+        else:
+            report.out.print(_list(decisions, plans) if decisions else "Nothing is deployed (`stageline deploy MODEL`)")
         report.write_json([plan_document(decision, plans.get(name)) for name, decision in sorted(decisions.items())])
         return DONE
     if deployment not in decisions:
         have = f"there are {', '.join(sorted(decisions))}" if decisions else "there is none"
         raise MendError(f"no deployment {deployment!r}: {have}. `stageline plan MODEL --dry-run` plans on paper")
     served, decision = plans.get(deployment), decisions[deployment]
-    cards = await bus.snapshot(MODEL_CARD, model=served.model) if served else []
-    serving = await still_served(bus, deployment) if decision.error else None
-    refused = refusal(decision.error, serving) if serving else ""
-    show_decision(report.out, decision, served, cards[0].message if cards else None, refused=refused)
+    await _show(report, bus, decision, served)
     report.write_json(plan_document(decision, served))
     return DONE if served is not None else SOME_FAILED
+
+
+async def _show(report: Report, bus: Bus, decision: Decision, served: Plan | None) -> None:
+    """One deployment in full."""
+    cards = await bus.snapshot(MODEL_CARD, model=served.model) if served else []
+    serving = await still_served(bus, decision.deployment) if decision.error else None
+    refused = refusal(decision.error, serving) if serving else ""
+    show_decision(report.out, decision, served, cards[0].message if cards else None, refused=refused)
 
 
 def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:

@@ -304,9 +304,16 @@ def test_deploy_waits_until_it_is_served_and_shows_the_plan_and_the_reason(house
     assert result.exit_code == 0, result.output
     for words in ("r0: pi4[0:1)", "Not split: the model is one block.", "Considered", "Decided by"):
         assert words in result.stdout
+    assert "infer --deployment pictures PICTURE" in result.stdout
     document = house.json("deploy", "doubler", "--name", "pictures", "--pin", "pi4=0:1", "--memory-limit", "pi4=20.5")
     assert document["routes"] == ["pi4[0:1)"]
     assert document["decision"]["state"] == "serving"
+
+
+def test_deploy_suggests_arrays_for_a_model_that_takes_no_pictures(house: House, background: Background) -> None:
+    house.card = house.card.model_copy(update={"preprocess": None})
+    background.run(house.line.bus.publish(MODEL_CARD, house.card, model="doubler"))
+    assert "infer --deployment pictures FILE.npy" in house.invoke("deploy", "doubler", "--name", "pictures").stdout
 
 
 def test_deploy_ends_with_1_and_the_planners_words_when_there_is_no_plan(house: House) -> None:
@@ -389,9 +396,14 @@ def test_plan_shows_one_deployment_or_all_of_them(served: House) -> None:
     assert shown["plan"]["generation"] == 1
     assert [one["deployment"] for one in served.json("plan")] == ["pictures"]
     assert "Why: Not split" in served.invoke("plan", "pictures").stdout
+    assert served.invoke("plan").stdout == served.invoke("plan", "pictures").stdout
+    assert served.invoke("deploy", "giant").exit_code == 1
+    several = served.invoke("plan").stdout
+    assert "Why:" not in several
+    assert "giant" in several
     unknown = served.invoke("plan", "nothing")
     assert unknown.exit_code == 2
-    assert "there are pictures" in unknown.stderr
+    assert "there are giant, pictures" in unknown.stderr
 
 
 def test_plan_on_paper_deploys_nothing(house: House) -> None:
