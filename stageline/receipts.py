@@ -130,14 +130,23 @@ class Answer:
         best = np.argsort(-scores, kind="stable")[:count]
         return [Guess(self.labels[i] if i < len(self.labels) else f"class {i}", float(scores[i]), int(i)) for i in best]
 
+    @property
+    def names_classes(self) -> bool:
+        """Whether `top` means anything: the model has labels, or its first output is a distribution by itself."""
+        return bool(self.labels) or _is_distribution(self.output.reshape(-1).astype(np.float64))
+
     def _scores(self) -> NDArray[np.float64]:
         candidates = [one for one in self.outputs.values() if one.size == len(self.labels)]
         scores = (candidates[0] if candidates else self.output).reshape(-1).astype(np.float64)
-        if scores.size and scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3:
+        if _is_distribution(scores):
             return scores
         exponents: NDArray[np.float64] = np.exp(scores - scores.max(initial=-np.inf))
         exponents /= exponents.sum()
         return exponents
+
+
+def _is_distribution(scores: NDArray[np.float64]) -> bool:
+    return bool(scores.size and scores.min() >= 0 and abs(scores.sum() - 1) < 1e-3)
 
 
 class RequestFailedError(Exception):

@@ -148,11 +148,17 @@ class _Outcome:
             self.failures += 1
             row["error"] = str(result.error)
         else:
-            guesses = result.answer.top(self.top)
+            if result.answer.names_classes:
+                guesses = result.answer.top(self.top)
+                row |= {
+                    "label": guesses[0].label,
+                    "probability": guesses[0].probability,
+                    "top": [{"label": one.label, "probability": one.probability} for one in guesses],
+                }
             row |= {
-                "label": guesses[0].label,
-                "probability": guesses[0].probability,
-                "top": [{"label": one.label, "probability": one.probability} for one in guesses],
+                "outputs": {
+                    name: f"{one.dtype}[{'x'.join(map(str, one.shape))}]" for name, one in result.answer.outputs.items()
+                },
                 "latency_ms": result.answer.receipt.line_ms,
                 "receipt": result.answer.receipt.as_dict(),
             }
@@ -169,10 +175,13 @@ class _Outcome:
             if receipt is None:
                 table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")
                 continue
+            outputs = [f"{name} {kind}" for name, kind in row["outputs"].items()]
             table.add_row(
                 escape(row["file"]),
-                "\n".join(escape(one["label"]) for one in row["top"]),
-                "\n".join(f"{one['probability']:.3f}" for one in row["top"]),
+                "\n".join(
+                    escape(one) for one in ([guess["label"] for guess in row["top"]] if "top" in row else outputs)
+                ),
+                "\n".join(f"{one['probability']:.3f}" for one in row.get("top", ())),
                 f"{receipt.line_ms:.1f}",
                 escape(receipt.route),
             )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stageline.commands.conduct import Report
 from stageline.commands.infer import _Outcome
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 
@@ -35,7 +36,14 @@ async def test_outputs_are_not_kept_once_their_row_is_written() -> None:
     gc.collect()
     assert outputs() is None
     assert outcome.receipts == [receipt, None]
-    assert [row.get("label") for row in outcome.rows] == ["class 3", None]
+    # Four numbers without labels, no distribution: what came back is said, not a class.
+    assert [row.get("outputs") for row in outcome.rows] == [{"y": "float64[4]"}, None]
+    assert not any({"label", "probability", "top"} & row.keys() for row in outcome.rows)
+    report = Report(None)
+    with report.out.capture() as shown:
+        outcome.show(report, receipts=False)
+    assert "y float64[4]" in shown.get()
+    assert "class" not in shown.get()
 
 
 async def test_outputs_are_saved_off_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

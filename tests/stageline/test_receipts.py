@@ -64,3 +64,13 @@ def test_probabilities_stay_as_they_are_and_classes_without_labels_have_numbers(
 def test_the_output_with_one_score_per_label_is_the_one_that_is_ranked() -> None:
     outputs = {"features": np.ones((1, 8), np.float32), "scores": np.array([[9.0, 1.0]], np.float32)}
     assert Answer("q", outputs, receipt(), ("ant", "bee")).top(1)[0].label == "ant"
+
+
+@pytest.mark.parametrize(
+    ("labels", "output", "named"),
+    [((), [3.0, -1.0], False), ((), [0.25, 0.75], True), (("ant", "bee"), [3.0, -1.0], True), ((), [], False)],
+)
+def test_numbers_without_labels_name_classes_only_where_they_are_a_distribution(
+    labels: tuple[str, ...], output: list[float], named: bool
+) -> None:
+    assert Answer("q", {"y": np.array([output], np.float32)}, receipt(), labels).names_classes is named
