@@ -26,15 +26,18 @@ def test_a_burst_shorter_than_the_quota_is_hardly_slowed_down() -> None:
 
 
 def test_a_hand_computed_case() -> None:
-    """Half a core, period 10: 8 ms of work begin uniformly in a period; 5 pass, or what is left of the period."""
-    exact = np.mean(
-        [
-            # Beginning with r ms left: min(5, r) pass; then stopped until the period ends, 5 more pass, and so on.
-            r + (8 - min(5, r)) if 8 - min(5, r) <= 5 else r + 10 + (8 - min(5, r) - 5)
-            for r in (np.arange(1600) + 0.5) / 160
-        ]
-    )
-    assert wall(8.0, 0.5, 10.0) == pytest.approx(exact, rel=0.03)
+    """Half a core, period 10: 8 ms of work. 5 pass, or what is left of the period; a tick's overrun of up to 4 more."""
+    cases = []
+    for left_of_period in (np.arange(800) + 0.5) / 80:
+        for overrun in (0.5, 1.5, 2.5, 3.5):
+            remaining = 8 - min(5, left_of_period)
+            if remaining <= overrun:
+                cases.append(8.0)
+            elif remaining - overrun <= 5:
+                cases.append(max(8.0, left_of_period + remaining))
+            else:
+                cases.append(left_of_period + 10 + remaining - 5)
+    assert wall(8.0, 0.5, 10.0) == pytest.approx(np.mean(cases), rel=0.03)
 
 
 @given(cpu_ms=st.floats(0.001, 500), cores=st.floats(0.05, 0.99), period_ms=st.floats(1, 100))
