@@ -33,4 +33,7 @@ def stage_memory_bytes(card: ModelCard, first: int, last: int) -> int:
     nodes = blocks[-1].last_node - blocks[0].first_node
     weights = sum(block.weight_bytes for block in blocks)
     peak = max(block.peak_activation_bytes for block in blocks)
-    return SESSION_BYTES + NODE_BYTES * nodes + round(WEIGHT_FACTOR * weights + ACTIVATION_FACTOR * peak)
+    # A card may say anything of its blocks, but what a stage takes and gives is here at once, arena or not.
+    ends = card.cuts[first].nbytes + card.cuts[last].nbytes
+    activations = max(round(ACTIVATION_FACTOR * peak), ends)
+    return SESSION_BYTES + NODE_BYTES * nodes + round(WEIGHT_FACTOR * weights) + activations

@@ -19,7 +19,7 @@ from models.runtime.checks import BackendError, WrongInputError
 from models.runtime.onnx_backend import OnnxRunner, providers
 from models.stage import stage_model
 from schemas.codec import Array
-from schemas.model import ModelCard
+from schemas.model import Cut, ModelCard, TensorSpec
 
 Inputs = Callable[[ModelCard], dict[str, Array]]
 
@@ -200,3 +200,10 @@ def test_weights_are_mapped_from_the_store_and_survive_eviction(
         own.blobs.remove(blob.sha256)
     for name, array in stage.run(example_inputs(card)).items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_a_card_cannot_hide_what_a_stage_takes_and_gives(tiny: ModelCard) -> None:
+    wide = TensorSpec(name="wide", dtype="float32", shape=(1, 1_000_000))
+    for cut in (0, 1):
+        cuts = tuple(Cut(tensors=(wide,)) if place == cut else known for place, known in enumerate(tiny.cuts))
+        assert stage_memory_bytes(tiny.model_copy(update={"cuts": cuts}), 0, 1) > wide.nbytes
