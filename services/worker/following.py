@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Final
 
 from schemas.plan import CodecName, Plan, stage_id
 from schemas.stages import StageState
+
+MOST_STAGES: Final = 64
+"""Stages that one plan may place on one device: each is a subscription, and a look at all others before it loads."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -43,6 +47,8 @@ class Assignment:
     next_device: str | None
     """None: the last stage of its route, which answers the submitter."""
     next_stage: str | None
+    refused: str = ""
+    """Why this device will not even try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +130,10 @@ def decide(
         current: the plan being served, by deployment.
         device: this device's name.
     """
-    wanted = {one.key: one for plan in current.values() for one in assignments(plan, device)}
+    wanted = {one.key: one for plan in current.values() for one in _acceptable(plan, device)}
     for plan in upcoming.values():
         if plan.deployment not in current or plan.generation > current[plan.deployment].generation:
-            wanted.update({one.key: one for one in assignments(plan, device)})
+            wanted.update({one.key: one for one in _acceptable(plan, device)})
     revive: list[Action] = []
     drop: list[Action] = []
     drain: list[Action] = []
@@ -148,6 +154,18 @@ def decide(
             else:
                 drop.append(Drop(key))
     return (*revive, *drop, *(Load(one) for key, one in wanted.items() if key not in stay), *drain)
+
+
+def _acceptable(plan: Plan, device: str) -> tuple[Assignment, ...]:
+    """What `plan` asks of `device`; of one that asks for too much, its first stage, refused for the whole plan."""
+    asked = assignments(plan, device)
+    if len(asked) <= MOST_STAGES:
+        return asked
+    why = (
+        f"generation {plan.generation} of {plan.deployment} places {len(asked)} stages on {device}, "
+        f"which takes {MOST_STAGES} of one plan: use fewer routes or more devices"
+    )
+    return (replace(asked[0], refused=why),)
 
 
 def _may_come(key: StageKey, upcoming: Mapping[str, Plan], current: Mapping[str, Plan]) -> bool:

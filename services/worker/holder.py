@@ -28,10 +28,12 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S: Final = 0.25
 _PROGRESS_EVERY_S: Final = 0.25
+_MOST_TOLD_BYTES: Final = 2**53
+"""What a report can say (`HeldStage.memory_bytes`); a card may ask for more than any machine has."""
 
 
 class PlanMismatchError(Exception):
-    """A plan that names blocks which its card does not have."""
+    """A plan that names blocks which its card does not have, or more stages than this device takes."""
 
 
 FAILURES: Final = (FetchError, BuildError, MemoryRefusedError, PlanMismatchError, OSError)
@@ -84,7 +86,8 @@ class Holder:
     @property
     def memory_bytes(self) -> int:
         """What all slices take that are held or being loaded; a shared one counts once."""
-        return sum({entry.assignment.slice: entry.memory_bytes for entry in self._entries.values()}.values())
+        holding = [entry for entry in self._entries.values() if entry.state != "failed"]
+        return sum({entry.assignment.slice: entry.memory_bytes for entry in holding}.values())
 
     async def follow(self, book: PlanBook, changed: asyncio.Event) -> None:
         """Do what the plans ask, until cancelled. `changed` is set when they may ask something new."""
@@ -122,6 +125,8 @@ class Holder:
         one = entry.assignment
         while True:
             try:
+                if one.refused:
+                    raise PlanMismatchError(one.refused)
                 card = await self._cards.exact(one.model, one.slice.card_sha)
                 self._check(entry, card)
                 async with self._runners.borrow(one.model, one.slice, card, self._news.set) as runner:
@@ -204,7 +209,7 @@ class Holder:
             last=one.slice.last,
             state=entry.state,
             progress=self._runners.progress(one.slice) if loading else 1.0,
-            memory_bytes=entry.memory_bytes,
+            memory_bytes=min(entry.memory_bytes, _MOST_TOLD_BYTES),
             error=entry.error[:4096],
         )
 

@@ -189,3 +189,16 @@ def test_whatever_is_held_ends_as_the_plans_say_and_stays(
 @pytest.mark.parametrize("held", [{}, holding(ONE, "ready"), holding(ONE, "draining")])
 def test_a_plan_without_this_device_loads_nothing(held: dict[StageKey, Held]) -> None:
     assert not [action for action in todo(held, ELSEWHERE, None) if isinstance(action, Load)]
+
+
+def test_a_plan_that_asks_for_too_many_stages_is_refused_as_one_of_them() -> None:
+    flood = plan(" | ".join(["pi4[0:1) -> pi4[1:2) -> pi4[2:3)"] * 30), 5)
+    (refusal,) = todo({}, flood)
+    assert isinstance(refusal, Load)
+    assert refusal.assignment.key == keys(flood)[0]
+    assert "places 90 stages on pi4, which takes 64" in refusal.assignment.refused
+    refused = {refusal.assignment.key: Held(refusal.assignment, "failed")}
+    assert todo(refused, flood) == ()
+    assert todo(refused) == (Drop(refusal.assignment.key),)
+    fewer = plan("pi4[0:1) -> pi4[1:2) -> pi4[2:3)", 5)
+    assert todo(refused, fewer)[0] == Drop(refusal.assignment.key)

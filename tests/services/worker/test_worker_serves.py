@@ -13,6 +13,7 @@ from broker.address import BrokerAddress
 from schemas.codec import Array
 from schemas.device import DeviceInfo, PowerModel
 from schemas.frame import Frame, encode_frame
+from schemas.model import Cut, ModelCard, TensorSpec
 from schemas.plan import Plan
 from schemas.stages import Timing
 from schemas.topics import ANSWER, DEVICE_INFO, DEVICE_TIMING, STAGE
@@ -295,3 +296,50 @@ async def test_a_worker_outlives_its_broker_and_serves_on(own_broker_lab: Any) -
         assert held.boot_id == before
         await lab.submitter.heard(plan)
         assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
+
+
+def lying(card: ModelCard, *, block: dict[str, int] | None = None, cut: TensorSpec | None = None) -> ModelCard:
+    """That card, with other figures for its first block, or another tensor before it."""
+    blocks = (card.blocks[0].model_copy(update=block or {}), *card.blocks[1:])
+    cuts = (Cut(tensors=(cut,)), *card.cuts[1:]) if cut else card.cuts
+    return card.model_copy(update={"name": "lying", "blocks": blocks, "cuts": cuts})
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"block": {"weight_bytes": 2**46, "peak_activation_bytes": 2**46}},
+        {"block": {"first_node": 0, "last_node": 2**53}},
+        {"cut": TensorSpec(name="x", dtype="float32", shape=(2**31,) * 8)},
+    ],
+)
+async def test_a_card_that_asks_for_more_than_any_machine_has_fails_one_stage(lab: Any, lie: dict[str, Any]) -> None:
+    card = lying(lab.card, **lie)
+    if "last_node" in lie.get("block", {}):
+        card = card.model_copy(update={"blocks": card.blocks[:1], "cuts": (card.cuts[0], card.cuts[-1])})
+    await lab.hub.card(card)
+    plan = lab.plan("pi4[0:1)").model_copy(update={"model": "lying", "card_sha": card.sha256, "deployment": "dogs"})
+    await lab.hub.next(plan)
+    worker = lab.start("pi4")
+    failed = await lab.hub.stage("pi4", plan, "failed")
+    assert "raise STAGELINE_MEMORY_BUDGET_MB" in failed.error
+    good = lab.plan("pi4[0:)")
+    await lab.hub.roll_out(good)
+    assert (await lab.submitter.ask(good, lab.input())).header.kind == "answer"
+    assert worker.process.poll() is None
+
+
+async def test_a_plan_of_thousands_of_stages_on_one_device_is_refused_in_a_line(lab: Any) -> None:
+    stages = " -> ".join(f"pi4[{block}:{block + 1})" for block in range(6))
+    flood = lab.plan(stages, generation=9)
+    flood = flood.model_copy(update={"routes": flood.routes * 1024})
+    await lab.hub.next(flood)
+    worker = lab.start("pi4")
+    failed = await lab.hub.stage("pi4", flood, "failed")
+    assert "places 6144 stages on pi4, which takes 64" in failed.error
+    assert len(lab.hub.states["pi4"].stages) == 1
+    await lab.hub.remove("cats")
+    plan = lab.plan("pi4[0:)", generation=10)
+    await lab.hub.roll_out(plan)
+    assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
+    assert worker.log().count("6144") == 1
