@@ -17,7 +17,7 @@ import zstandard
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Finite, Message
+from schemas.base import Count, Message
 from schemas.plan import CodecName
 from schemas.tensors import ITEM_BYTES, Dtype
 
@@ -28,7 +28,11 @@ _ZSTD_LEVEL: Final = 1
 _DTYPES: Final = {np.dtype(name): name for name in get_args(Dtype)}
 _STORED_ITEM_BYTES: Final[dict[Encoding, int]] = {"fp16": 2, "u8": 1}
 _MAX_CHANNELS: Final = 8192
+_FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _MAX_SPAN_BYTES: Final = 1 << 40
+
+
+_Float32 = Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX, allow_inf_nan=False)]
 
 
 class TensorError(ValueError):
@@ -45,8 +49,8 @@ class TensorHeader(Message):
     zstd: bool = False
     nbytes: Count
     """Bytes on the wire."""
-    scale: Annotated[tuple[Finite, ...], Field(max_length=_MAX_CHANNELS)] = ()
-    offset: Annotated[tuple[Finite, ...], Field(max_length=_MAX_CHANNELS)] = ()
+    scale: Annotated[tuple[_Float32, ...], Field(max_length=_MAX_CHANNELS)] = ()
+    offset: Annotated[tuple[_Float32, ...], Field(max_length=_MAX_CHANNELS)] = ()
 
     @property
     def decoded_bytes(self) -> int:
@@ -157,8 +161,10 @@ def decode_tensor(header: TensorHeader, data: memoryview) -> Array:
     scale = _per_channel(header.scale, len(header.shape))
     offset = _per_channel(header.offset, len(header.shape))
     out = codes.astype(np.float32)
-    out *= scale
-    out += offset
+    # The largest floats overflow here, silently: raw bytes may hold infinities just as well.
+    with np.errstate(over="ignore"):
+        out *= scale
+        out += offset
     return out.astype(header.dtype, copy=False)
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from schemas.base import Count, Message, Name, NonNegative, Text
 from schemas.codec import Array, EncodedTensor, TensorHeader, decode_tensor, encode_tensor
-from schemas.plan import CodecName
+from schemas.plan import ROUTE_STAGES, CodecName
 
 ErrorCode = Literal[
     "expired", "bad-frame", "bad-input", "wrong-generation", "stage-failed", "too-large", "no-plan", "draining"
@@ -48,7 +48,7 @@ class FrameFault(Message):
 
     code: ErrorCode
     detail: Text
-    device: Annotated[str, Field(max_length=63)] = ""
+    device: Annotated[str, Field(max_length=64)] = ""
 
 
 class FrameHeader(Message):
@@ -65,7 +65,7 @@ class FrameHeader(Message):
     budget_ms: Annotated[float, Field(ge=0, le=1e9)]
     """Time left until the deadline when this frame was sent: relative, so that no two clocks need agree."""
     traceparent: Annotated[str, Field(max_length=64)] = ""
-    trace: Annotated[tuple[StageTrace, ...], Field(max_length=64)] = ()
+    trace: Annotated[tuple[StageTrace, ...], Field(max_length=ROUTE_STAGES)] = ()
     tensors: Annotated[tuple[TensorHeader, ...], Field(max_length=64)] = ()
     fault: FrameFault | None = None
 

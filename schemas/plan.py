@@ -19,6 +19,10 @@ CodecName = Literal["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 Objective = Literal["latency", "throughput", "energy", "cost"]
 
 
+ROUTE_STAGES: Final = 64
+"""Stages of one route at most: each leaves a trace in the header of the frame."""
+
+
 class PlanTextError(ValueError):
     """A route's text that does not read like `r0: pi4[0:12) -u8-> nano[12:19)`."""
 
@@ -66,7 +70,7 @@ class StagePrediction(Message):
 class Route(Message):
     """A sequence of stages that takes a request from input to answer."""
 
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=256)]
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=ROUTE_STAGES)]
     weight: Fraction = 1.0
     """Share of the requests that this route should get."""
     window: Annotated[int, Field(ge=1, le=1024)] = 2

@@ -11,6 +11,7 @@ from typing import Final
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError, BusError
+from broker.rejections import Rejections, clipped
 from models.library import Library, MissingBlobError, WrongHashError
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
@@ -33,6 +34,7 @@ class LibraryServer:
         self._signature: Signature | None = None
         self._scanning = asyncio.Lock()
         self.cards: Mapping[str, ModelCard] = {}
+        self._refused = Rejections(logger, "blob not served:")
 
     async def scan(self) -> None:
         """Bring the cards on the bus up to date, if the library changed since the last look."""
@@ -79,20 +81,21 @@ class LibraryServer:
 
     async def _answer(self, bulk: Bus, model: str, sha: str, request: BlobRequest) -> None:
         chunk = await asyncio.to_thread(self._read, model, sha, request)
+        where = f"{model} to {request.receiver}"
         if chunk.error:
-            logger.warning("blob refused", extra={"model": model, "receiver": request.receiver, "why": chunk.error})
+            self._refused.add("refused", where, chunk.error)
         try:
             await bulk.publish(BLOB_CHUNK, chunk, model=model, sha=sha, receiver=request.receiver)
         except BusError as error:
             # The receiver asks again: a chunk that cannot be sent now must not end the hub.
-            logger.warning("chunk not sent: %s", error, extra={"model": model, "receiver": request.receiver})
+            self._refused.add("not sent", where, str(error))
 
     def _read(self, model: str, sha: str, request: BlobRequest) -> BlobChunk:
         """One range from disk, or why not. Only blobs that the model's card lists are files of ours."""
         card = self.cards.get(model)
         known = {blob.sha256: blob for blob in (card.graph, *card.blobs)} if card else {}
         if sha not in known:
-            have = f"the library has {', '.join(sorted(self.cards)) or 'no models'}"
+            have = f"the library has {clipped(', '.join(sorted(self.cards))) or 'no models'}"
             error = f"model {model!r} has no blob {sha[:12]} ({have}); import it on the hub with `stageline import`"
             return BlobChunk(offset=request.offset, total=0, data=b"", error=error)
         data, error = b"", ""
@@ -101,7 +104,7 @@ class LibraryServer:
                 file.seek(request.offset)
                 data = file.read(request.length)
         except (MissingBlobError, WrongHashError, OSError) as problem:
-            error = f"{problem}; on the hub: `stageline import` {model} again"
+            error = f"{clipped(str(problem))}; on the hub: `stageline import` {model} again"
         return BlobChunk(offset=request.offset, total=known[sha].nbytes, data=data, error=error)
 
 

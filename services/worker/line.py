@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
+from broker.rejections import Rejections
 from schemas.frame import FrameHeader
 from schemas.topics import ANSWER, STAGE
 from services.worker.energy import UNKNOWN, Watts
@@ -58,6 +59,8 @@ class Line:
         self._total = Traffic()
         self._stages = 0
         self._watts: Watts = UNKNOWN
+        self._refused = Rejections(logger, "frame refused:")
+        self._undelivered = Rejections(logger, "result not delivered:")
 
     async def __aenter__(self) -> Self:
         self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
@@ -130,9 +133,13 @@ class Line:
             self._timings.record(lane.assignment.key, done.trace)
             await self._hand_on(lane, done)
         except RefusedError as refused:
-            await self._refuse(header, refused)
+            await self._refuse(lane, header, refused)
         except BusError as error:
             self._lost("unsent", header, error)
+        except Exception as error:
+            # A bug of ours: this request is told, the log shows it, and all others are served.
+            why = f"stage {lane.assignment.key}: {type(error).__name__}: {error}"
+            await self._refuse(lane, header, RefusedError("stage-failed", why), bug=error)
         finally:
             for counts in (traffic, self._total):
                 counts.in_flight -= 1
@@ -171,9 +178,13 @@ class Line:
                 f"generation {here.key.generation} any more: submit again on the current plan",
             )
 
-    async def _refuse(self, header: FrameHeader, refused: RefusedError) -> None:
+    async def _refuse(
+        self, lane: Lane, header: FrameHeader, refused: RefusedError, bug: Exception | None = None
+    ) -> None:
         self._timings.rejected[refused.code] += 1
-        logger.warning("frame refused: %s", refused, extra={"code": refused.code, "request": header.request})
+        reason = f"bug {type(bug).__name__}" if bug else refused.code
+        where = f"request {header.request} at {lane.assignment.key}"
+        self._refused.add(reason, where, str(refused), bug=bug)
         try:
             await self._answer(header, fault_payload(self._device, header, refused))
         except BusError as error:
@@ -194,7 +205,7 @@ class Line:
     def _lost(self, reason: str, header: FrameHeader, detail: object) -> None:
         # The submitter still holds the input and sends it again: nothing is lost but this attempt.
         self._timings.rejected[reason] += 1
-        logger.warning("result not delivered: %s", detail, extra={"request": header.request, "reason": reason})
+        self._undelivered.add(reason, f"request {header.request} of {header.submitter}", str(detail))
 
 
 def _nothing() -> None:

@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
+from broker.rejections import clipped
 from schemas.codec import Array, TensorHeader, encode_tensor
 from schemas.frame import (
     ErrorCode,
@@ -21,8 +22,12 @@ from schemas.frame import (
     remaining_budget_ms,
 )
 from schemas.model import ModelCard, TensorSpec
-from services.worker.energy import Watts
+from schemas.plan import ROUTE_STAGES
+from services.worker.energy import UNKNOWN, Watts
 from services.worker.following import Assignment
+
+_MOST_TOLD: Final = 1000
+"""Characters of a reason that a submitter is sent."""
 
 
 class Runs(Protocol):
@@ -84,6 +89,8 @@ def check(lane: Lane, header: FrameHeader) -> None:
         )
     if header.route != here.route:
         raise RefusedError("bad-frame", f"frame of route {header.route} came to stage {here.key}")
+    if len(header.trace) >= ROUTE_STAGES:
+        raise RefusedError("bad-frame", f"the frame's trace has {len(header.trace)} stages: no room for {here.key}")
     given = {tensor.name: (tensor.dtype, tensor.shape) for tensor in header.tensors}
     if given != {spec.name: (spec.dtype, spec.shape) for spec in lane.takes}:
         expected = ", ".join(map(str, lane.takes))
@@ -127,6 +134,8 @@ def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, wa
         ) from error
     finished = time.perf_counter()
     compute_ms = (computed - decoded) * 1000.0
+    if not 0 <= watts.joules(compute_ms) < math.inf:
+        watts = UNKNOWN
     trace = StageTrace(
         device=lane.device,
         first=lane.assignment.slice.first,
@@ -152,7 +161,7 @@ def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, wa
 
 def fault_payload(device: str, header: FrameHeader, refused: RefusedError) -> bytes:
     """The frame that tells a submitter why there is no answer."""
-    fault = FrameFault(code=refused.code, detail=str(refused)[:4096], device=device)
+    fault = FrameFault(code=refused.code, detail=clipped(str(refused), _MOST_TOLD), device=device)
     return encode_frame(header.model_copy(update={"kind": "error", "fault": fault}))
 
 

@@ -36,7 +36,7 @@ def run(progress: Callable[[str, float], None] | None = None, *, quick: bool = F
         predicted = phase.plan.predicted
         if predicted is None:
             continue
-        latency.append(abs(off(predicted.latency_ms, phase.p50_ms)))
+        latency.append(abs(off(predicted.latency_ms, phase.mean_ms)))
         throughput.append(abs(off(predicted.throughput_rps, phase.throughput_rps)))
         seen = phase.as_dict()
         phases.append(

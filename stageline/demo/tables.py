@@ -62,7 +62,7 @@ def checks_table(phase: Phase) -> Table:
     rows = [(f"stage {check.stage}, ms", check.predicted_ms, check.measured_ms) for check in phase.stages]
     if predicted is not None:
         rows = [
-            ("latency, line at rest (median), ms", predicted.latency_ms, phase.p50_ms),
+            ("latency, line at rest (mean), ms", predicted.latency_ms, phase.mean_ms),
             ("throughput, as fast as it goes, per s", predicted.throughput_rps, phase.throughput_rps),
             *rows,
         ]

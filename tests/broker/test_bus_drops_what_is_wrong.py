@@ -65,3 +65,21 @@ def test_a_flood_of_bad_messages_is_counted_and_logged_once(caplog: pytest.LogCa
     rejections.add("oversized", "hub/status", "long")
     assert rejections.counts == {"malformed": 1000, "oversized": 1}
     assert len(caplog.records) == 2
+
+
+def test_what_is_logged_of_a_bad_message_is_short_whatever_was_sent(caplog: pytest.LogCaptureFixture) -> None:
+    rejections = Rejections(logging.getLogger("test"), "refused")
+    rejections.add("malformed", "a" * 65_000, "b" * 65_000)
+    (record,) = caplog.records
+    assert record.name == "test"
+    assert record.getMessage().startswith("refused aaa")
+    assert len(record.getMessage()) < 700
+
+
+def test_a_bug_is_an_error_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    rejections = Rejections()
+    for _ in range(3):
+        rejections.add("bug ValueError", "here", "overflow", bug=ValueError("overflow"))
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None

@@ -166,6 +166,9 @@ def test_a_handmade_frame_is_read() -> None:
         (handmade(header_with(shape=[2**31, 2**31], nbytes=2**64 - 1), b"12345678"), "malformed"),
         (handmade(header_with(encoding="u8", nbytes=2), b"12"), "malformed"),
         (handmade(header_with(encoding="u8", nbytes=2, scale=[1.0] * 5, offset=[0.0] * 5), b"12"), "malformed"),
+        (handmade(header_with(encoding="u8", nbytes=2, scale=[1e300], offset=[0.0]), b"12"), "malformed"),
+        (handmade(header_with(encoding="u8", nbytes=2, scale=[1.0], offset=[-1e300]), b"12"), "malformed"),
+        (handmade(header_with(encoding="u8", nbytes=2, scale=[math.inf], offset=[0.0]), b"12"), "malformed"),
         (handmade(header_with(), b"12345678") + b"x", "malformed"),
         (handmade(header_with(), b"12345678")[:-3], "truncated"),
         (b"\x91" * 200_000, "malformed"),
@@ -185,6 +188,12 @@ def test_declared_sizes_are_checked_before_anything_is_allocated() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1 << 20
+
+
+def test_the_largest_scale_decodes_without_a_warning() -> None:
+    largest = float(np.finfo(np.float32).max)
+    frame = open_frame(handmade(header_with(encoding="u8", nbytes=2, scale=[largest], offset=[largest]), b"\0\2"))
+    assert frame.arrays()["x"].tolist() == [largest, math.inf]
 
 
 @pytest.mark.parametrize("shape", [[0, 2**31, 2**31, 2**31], [2**31, 0, 2**31], [0] + [2**31] * 7])

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.plan import Plan, PlanTextError, Route, Stage, parse_route, stage_id, stage_places
+from schemas.plan import ROUTE_STAGES, Plan, PlanTextError, Route, Stage, parse_route, stage_id, stage_places
 
 CODECS = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 
@@ -90,3 +90,10 @@ def test_stage_ids_parse_back() -> None:
     assert stage_places(stage_id(3, 11)) == (3, 11)
     with pytest.raises(PlanTextError, match="r0s2"):
         stage_places("r0s")
+
+
+def test_a_route_has_no_more_stages_than_a_frame_has_room_for_traces() -> None:
+    stages = tuple(Stage(device="pi4", first=block, last=block + 1) for block in range(ROUTE_STAGES + 1))
+    assert len(Route(stages=stages[:-1]).stages) == 64
+    with pytest.raises(pydantic.ValidationError, match="at most 64"):
+        Route(stages=stages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
@@ -108,3 +109,15 @@ async def test_an_empty_library_is_no_error(house: House) -> None:
     async with offered(house.bus, house.library) as server:
         assert server.cards == {}
         assert "the library has no models" in (await ask(house.bus, "net", "f" * 64)).error
+
+
+async def test_many_requests_for_what_is_not_there_are_logged_in_a_line(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.import_model()
+    async with offered(house.bus, house.library) as server:
+        server.cards = {f"{number:064}": card for number in range(100) for card in server.cards.values()}
+        for number in range(20):
+            assert len((await ask(house.bus, "net", f"{number:064x}")).error) < 500
+    lines = [record for record in caplog.records if record.name == "services.planner.library_server"]
+    assert len([line for line in lines if line.levelno == logging.WARNING]) == 1

@@ -1,5 +1,7 @@
 """One frame through one stage, with a runner made of two lines."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -130,7 +132,7 @@ def test_a_good_frame_passes_the_checks() -> None:
 def test_a_fault_goes_back_under_the_same_request_without_tensors() -> None:
     back = open_frame(fault_payload("pi4", frame().header, RefusedError("bad-input", "x" * 9000)))
     assert (back.header.kind, back.header.request, back.header.tensors) == ("error", "r1", ())
-    assert back.header.fault == FrameFault(code="bad-input", detail="x" * 4096, device="pi4")
+    assert back.header.fault == FrameFault(code="bad-input", detail="x" * 997 + "...", device="pi4")
 
 
 def test_expiry_is_never_zero_which_would_mean_never() -> None:
@@ -146,3 +148,27 @@ def test_a_meter_is_believed_before_the_model_and_nothing_is_a_silent_zero() -> 
     assert watts_now(None, guess) == UNKNOWN
     assert UNKNOWN.source == "", "a receipt says of it that nobody knows"
     assert Watts(5.0, "measured", "meter").joules(200.0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("watts", [math.inf, 1e308, math.nan, -1.0])
+def test_energy_that_is_no_figure_is_told_as_unknown(watts: float) -> None:
+    class Sleeps(Doubles):
+        def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+            time.sleep(0.02)
+            return super().run(tensors)
+
+    trace = process(lane(runner=Sleeps()), frame(), 0.0, None, Watts(watts * 10, "modelled", "a table")).trace
+    assert (trace.energy_j, trace.energy_source) == (0.0, "")
+
+
+def test_a_frame_whose_trace_is_full_is_refused_before_it_is_computed() -> None:
+    one = StageTrace(device="nano", first=0, last=2, wait_ms=0, compute_ms=1, codec_ms=0, bytes_in=1, bytes_out=2)
+    with pytest.raises(RefusedError, match="trace has 64 stages"):
+        check(lane(), frame(trace=(one,) * 64).header)
+
+
+def test_a_fault_is_short_and_valid_whatever_was_wrong() -> None:
+    long = RefusedError("bad-input", "x" * 100_000)
+    fault = open_frame(fault_payload("d" * 64, header(), long)).header.fault
+    assert fault is not None
+    assert (len(fault.detail), len(fault.device)) == (1000, 64)

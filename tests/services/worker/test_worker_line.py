@@ -1,0 +1,120 @@
+"""The line on a bus that exists only here: what a frame does that nobody foresaw, and what is logged of many."""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from broker.bus import Bus, FrameDelivery
+from schemas.codec import Array
+from schemas.frame import Frame, FrameHeader, encode_frame, open_frame
+from schemas.model import TensorSpec
+from services.worker import line as line_module
+from services.worker.following import Assignment, Slice, StageKey
+from services.worker.line import Line, Traffic
+from services.worker.stage_work import Done, Lane
+from services.worker.timing import Timings
+
+X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
+
+
+class Same:
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        return dict(tensors)
+
+
+LANE = Lane(
+    "pi4",
+    Assignment(StageKey("cats", 1, "r0s0"), "net", Slice("a" * 64, 0, 1), 0, "fp32", None, None),
+    (X,),
+    (X,),
+    Same(),
+)
+
+
+def frame(request: str, tensors: Mapping[str, Array]) -> Frame:
+    header = FrameHeader(
+        kind="work", request=request, submitter="laptop", deployment="cats", generation=1, budget_ms=1000.0
+    )
+    return open_frame(encode_frame(header, tensors))
+
+
+class OneBus:
+    """Delivers the frames it was given, and keeps what is sent."""
+
+    def __init__(self, frames: list[Frame], *, heard: bool = True) -> None:
+        self._frames = frames
+        self._heard = heard
+        self.sent: dict[str, Frame] = {}
+        self.acknowledged = 0
+
+    def _ack(self) -> None:
+        self.acknowledged += 1
+
+    @asynccontextmanager
+    async def frames(self, *_: object, **__: object) -> AsyncIterator[AsyncIterator[FrameDelivery]]:
+        async def deliveries() -> AsyncIterator[FrameDelivery]:
+            for one in self._frames:
+                delivery: Any = FrameDelivery(
+                    frame=one, parameters={}, expiry_s=60, received_at=time.monotonic(), _ack=self._ack
+                )
+                yield delivery
+
+        yield deliveries()
+
+    async def send_frame(self, _topic: object, payload: bytes, *, correlation: str, **_: object) -> bool:
+        self.sent[correlation] = open_frame(payload)
+        return self._heard
+
+
+async def through(bus: OneBus) -> Timings:
+    timings = Timings("pi4", "boot")
+    async with Line(cast("Bus", bus), "pi4", timings) as line:
+        await line.serve(LANE, Traffic(), lambda: None)
+    return timings
+
+
+GOOD = {"x": np.ones((1, 4), np.float32)}
+
+
+async def test_a_bug_that_one_frame_finds_fails_that_frame_and_shows_in_the_log(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = line_module.process
+
+    def process(lane: Lane, frame: Frame, *rest: Any) -> Done:
+        if frame.header.request.startswith("bad"):
+            raise OverflowError("too many joules")
+        return real(lane, frame, *rest)
+
+    monkeypatch.setattr(line_module, "process", process)
+    bus = OneBus([frame(request, GOOD) for request in ("bad1", "bad2", "good")])
+    timings = await through(bus)
+    assert {request: back.header.kind for request, back in bus.sent.items()} == {
+        "bad1": "error",
+        "bad2": "error",
+        "good": "answer",
+    }
+    fault = bus.sent["bad1"].header.fault
+    assert fault is not None
+    assert (fault.code, fault.detail) == ("stage-failed", "stage cats/1/r0s0: OverflowError: too many joules")
+    (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert error.exc_info is not None
+    assert (bus.acknowledged, timings.rejected["stage-failed"]) == (3, 2)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+async def test_many_refused_frames_are_counted_one_by_one_and_logged_in_a_line(
+    heard: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    long = {f"{number}{'x' * 500}": np.zeros(1, np.float32) for number in range(64)}
+    bus = OneBus([frame(f"r{number}", long) for number in range(100)], heard=heard)
+    timings = await through(bus)
+    assert timings.rejected["bad-input"] == len(bus.sent) == 100
+    lines = [record.getMessage() for record in caplog.records if record.name == "services.worker.line"]
+    assert len(lines) == (1 if heard else 2)
+    assert all(len(line) < 700 for line in lines)
