@@ -13,7 +13,7 @@ from broker.bus import Bus, FrameDelivery
 from schemas.codec import Array
 from schemas.frame import Frame, FrameHeader, encode_frame, open_frame
 from schemas.model import TensorSpec
-from services.worker import line as line_module
+from services.worker import stage_work
 from services.worker.following import Assignment, Slice, StageKey
 from services.worker.line import Line, Traffic
 from services.worker.stage_work import Done, Lane
@@ -84,14 +84,12 @@ GOOD = {"x": np.ones((1, 4), np.float32)}
 async def test_a_bug_that_one_frame_finds_fails_that_frame_and_shows_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    real = line_module.process
-
     def process(lane: Lane, frame: Frame, *rest: Any) -> Done:
         if frame.header.request.startswith("bad"):
             raise OverflowError("too many joules")
-        return real(lane, frame, *rest)
+        return stage_work.process(lane, frame, *rest)
 
-    monkeypatch.setattr(line_module, "process", process)
+    monkeypatch.setattr("services.worker.line.process", process)
     bus = OneBus([frame(request, GOOD) for request in ("bad1", "bad2", "good")])
     timings = await through(bus)
     assert {request: back.header.kind for request, back in bus.sent.items()} == {
