@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -254,10 +255,14 @@ class Submitter:
         assert await self.send(plan, encode_frame(header, {name: x}), request=header.request)
         return await self.answer(header.request)
 
-    async def heard(self, plan: Plan) -> None:
-        """Until somebody takes in what is sent to the plan's first stage."""
+    async def ask_again_until_answered(self, plan: Plan, x: Array, *, name: str = "x") -> Frame:
+        """As submitters do after an outage: everybody's connections come back one by one, answers' own among them."""
+        header = self.header(plan)
         async with asyncio.timeout(TIMEOUT_S):
-            while not await self.send(plan, encode_frame(self.header(plan, budget_ms=0.0))):  # noqa: ASYNC110
+            while True:
+                if await self.send(plan, encode_frame(header, {name: x}), request=header.request):
+                    with contextlib.suppress(TimeoutError):
+                        return await asyncio.wait_for(self.answer(header.request), 1.0)
                 await asyncio.sleep(0.02)
 
     async def answer(self, request: str) -> Frame:

@@ -294,8 +294,7 @@ async def test_a_worker_outlives_its_broker_and_serves_on(own_broker_lab: Any) -
         broker.restart()
         held = await lab.hub.held("pi4", lambda held: any(stage.state == "ready" for stage in held.stages))
         assert held.boot_id == before
-        await lab.submitter.heard(plan)
-        assert (await lab.submitter.ask(plan, lab.input())).header.kind == "answer"
+        assert (await lab.submitter.ask_again_until_answered(plan, lab.input())).header.kind == "answer"
 
 
 def lying(card: ModelCard, *, block: dict[str, int] | None = None, cut: TensorSpec | None = None) -> ModelCard:
