@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from broker.embedded import EmbeddedBroker
+
+# How long an example takes says something of the machine and its other work, not of what is tested.
+settings.register_profile("stageline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("stageline")
 
 
 @pytest.fixture(scope="session")

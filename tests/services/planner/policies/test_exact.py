@@ -162,11 +162,13 @@ def test_under_a_narrow_hub_the_gap_that_is_told_is_true(data, hub_mbps, make_pr
     assert best <= bound
 
 
-@SOME
+@MANY
 @given(data=st.data())
 def test_when_there_is_no_plan_the_error_names_a_constraint_that_is_to_blame(data, make_problem, make_device):
     problem = built(make_problem, data.draw(cases(make_device)))
-    assume(not math.isfinite(value(problem, EXACT)))
+    if math.isfinite(value(problem, EXACT)):
+        assert EXACT.plan(problem).routes
+        return
     with pytest.raises((LatencyBoundError, NotEnoughMemoryError, PinError, LinkError)) as raised:
         EXACT.plan(problem)
     assert (raised.type is LatencyBoundError) == can_be_served(problem)
