@@ -220,16 +220,16 @@ def _who(problem: Problem, choice: Choice) -> str:
 def _difference_parts(problem: Problem, whole: Choice, split: Choice) -> tuple[float, float]:
     """Compute that the split saves, and what it costs more in links and frames, ms per request."""
     computing = round(_compute_ms(problem, whole) - _compute_ms(problem, split), _DECIMALS)
-    # What is not computing moves data: transfers, round trips, frames, codecs. Taken from the figures as people see
+    # What is not computing moves data: transfers, round trips, frames. Taken from the figures as people see
     # them, so that the parts add up to the difference.
     slower = round(split.predicted.latency_ms, _DECIMALS) - round(whole.predicted.latency_ms, _DECIMALS)
     return computing, round(slower + computing, _DECIMALS)
 
 
 def _compute_ms(problem: Problem, choice: Choice) -> float:
-    """Computing, ms per request."""
+    """Computing and coding of a request that finds its devices at rest, as predicted latencies have it, ms."""
     return sum(
-        route.weight * float(problem.compute_ms[stage])
+        route.weight * float(problem.idle_compute_ms[stage])
         for route, line in zip(choice.routes, lines_of(problem, choice.routes), strict=True)
         for stage in line
     )
