@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check format bench clean
+.PHONY: help setup setup-bench setup-dev demo test check format bench clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -13,8 +13,11 @@ help: ## this list
 setup: ## .venv with pinned dependencies; mosquitto when missing
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo
 
+setup-bench:
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench
+
 setup-dev:
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,dev
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench,dev
 
 demo: setup ## a real picture classified by three unequal devices (JSON=build/demo.json to keep what it saw)
 	@$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)

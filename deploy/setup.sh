@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes ready what `make demo` or `make test` needs, and nothing twice:
-#   sh deploy/setup.sh demo       .venv with pinned packages, mosquitto and its clients
-#   sh deploy/setup.sh demo,dev   the same with the test and check tools
+#   sh deploy/setup.sh demo             .venv with pinned packages, mosquitto and its clients
+#   sh deploy/setup.sh demo,bench       the same with what bench/ needs
+#   sh deploy/setup.sh demo,bench,dev   the same with the test and check tools
 set -eu
 cd "$(dirname "$0")/.."
 extras=${1:-demo}
@@ -26,7 +27,12 @@ if [ "$(cat "$stamp" 2>/dev/null || true)" != "$wanted" ]; then
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$extras]" ||
         stop "pip could not install the packages; its reason is above. Is the package index reachable? Then run this again: it continues where it stopped"
     printf '%s\n' "$wanted" >"$stamp"
-    case "$extras" in demo,*) printf '%s\n' "$wanted" >"$venv/.stageline-demo" ;; esac
+    # The longer lists begin with the shorter ones: what those ask for is there now too.
+    shorter=$extras
+    while [ "$shorter" != "${shorter%,*}" ]; do
+        shorter=${shorter%,*}
+        printf '%s\n' "$wanted" >"$venv/.stageline-$shorter"
+    done
 fi
 
 # --- mosquitto -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,127 @@
+"""A fleet in a file: the devices that somebody wants emulated (or only planned for), and how their links are."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from schemas.base import Cores, Milliseconds, Name, Text, Watts
+
+Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
+
+
+class BadFleetError(ValueError):
+    """A fleet file that cannot be used; the message names the file and the field, and says what to write instead."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class FleetPower(_Part):
+    """Watts of a device when idle and when all of its cores are busy: a model of it, not a measurement."""
+
+    idle_w: Watts
+    busy_w: Watts
+
+    @model_validator(mode="after")
+    def _more_when_busy(self) -> Self:
+        if self.busy_w < self.idle_w:
+            raise ValueError(f"busy_w ({self.busy_w:g}) must not be less than idle_w ({self.idle_w:g})")
+        return self
+
+
+class FleetLink(_Part):
+    """A device's way to the hub: megabits per second each way, and the delay of one way."""
+
+    up_mbps: Rate
+    down_mbps: Rate
+    delay_ms: Annotated[Milliseconds, Field(le=10_000)] = 0.0
+
+
+class FleetDevice(_Part):
+    """One device; `cores` is what it is said to have, not what it gets here (see `FleetFile.cores_here`)."""
+
+    name: Name
+    cores: Cores
+    memory_mb: Annotated[int, Field(ge=64, le=2**24)] | None = None
+    """Memory its services may hold together, in MiB; None does not limit them."""
+    power: FleetPower | None = None
+    link: FleetLink | None = None
+    """None: as fast as this machine moves bytes."""
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """`memory_mb` in bytes."""
+        return None if self.memory_mb is None else self.memory_mb << 20
+
+
+class FleetFile(_Part):
+    """Some devices; `scale` is how many real cores stand for one stated core, the same for all of them."""
+
+    name: Annotated[Text, Field(min_length=1)]
+    about: Text = ""
+    scale: Annotated[float, Field(gt=0, le=64, allow_inf_nan=False)] = 1.0
+    device: Annotated[tuple[FleetDevice, ...], Field(min_length=1, strict=False)]
+
+    @property
+    def devices(self) -> tuple[FleetDevice, ...]:
+        """The devices, in the file's order."""
+        return self.device
+
+    @property
+    def total_cores(self) -> float:
+        """Real cores that all of the fleet uses here."""
+        return sum(self.cores_here(device) for device in self.device)
+
+    def cores_here(self, device: FleetDevice) -> float:
+        """Real cores that this device may use here."""
+        return device.cores * self.scale
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [device.name for device in self.device]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two devices are named {twice[0]!r}: give each a name of its own")
+        return self
+
+
+def load_fleet(path: Path) -> FleetFile:
+    """Read a fleet file (TOML; `bench/fleets` has examples).
+
+    Raises:
+        BadFleetError: there is no such file, it is no TOML, or a field is missing, unknown or out of range.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return FleetFile.model_validate(content)
+    except OSError as error:
+        raise BadFleetError(path, f"cannot be read ({error.strerror}); name an existing fleet file") from error
+    except UnicodeDecodeError as error:
+        raise BadFleetError(path, "is no text; write the fleet as TOML in UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise BadFleetError(path, f"is no TOML: {error}") from error
+    except ValidationError as error:
+        raise BadFleetError(path, _problems(error)) from error
+
+
+def _problems(error: ValidationError) -> str:
+    """Every field that is wrong, by its place in the file; devices are counted from 1, as people count."""
+    lines = []
+    for problem in error.errors():
+        place = ""
+        for part in problem["loc"]:
+            place += f" {part + 1}" if isinstance(part, int) else f"{', ' if place else ''}{part}"
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            what = "there is no such field; is its name misspelt?"
+        elif problem["type"] == "missing":
+            what = "is missing; add it"
+        lines.append(f"{place}: {what}" if place else what)
+    return "; ".join(lines)
