@@ -1,0 +1,17 @@
+"""What can be measured: one module each, with `TITLE` and `run(context)` that returns its part of results.json."""
+
+from typing import Final
+
+EXPERIMENTS: Final = (
+    "seed_table",
+    "headline",
+    "limit",
+    "policies",
+    "peers",
+    "memory_bound",
+    "codec",
+    "planning",
+    "bus",
+    "overhead",
+)
+"""In the order of their telling, which is also the order of their running."""

@@ -1,0 +1,61 @@
+"""What a run found, as tables for a terminal: the verdicts first, then each part of results.json."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from bench.results import META, Results
+from bench.targets import verdicts
+from stageline.tables import new_table
+
+_WORDS = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
+
+
+def outcome_tables(results: Results) -> Iterator[Table]:
+    """One table of verdicts, then one for each part that is a list of rows or a set of figures."""
+    table = new_table("verdicts", "~target", ">wanted", "~measured", "reached", "~why")
+    for verdict in verdicts(results):
+        texts = (verdict.name, verdict.wanted, verdict.measured)
+        table.add_row(*map(escape, texts), _WORDS[verdict.reached], escape(verdict.why))
+    yield table
+    for part, value in results.items():
+        if part != META:
+            yield _table(part, rows_of(value))
+
+
+def rows_of(value: Any) -> list[dict[str, Any]]:
+    """A part of results.json as rows: a list of them as it is, an object of objects with their names, else one row."""
+    if isinstance(value, list):
+        return [row if isinstance(row, dict) else {"value": row} for row in value]
+    if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
+        return [{"": name, **inner} for name, inner in value.items()]
+    return [value] if isinstance(value, dict) else [{"value": value}]
+
+
+def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Every key of any row whose values fit one cell, in the order of first appearance."""
+    keys = dict.fromkeys(key for row in rows for key in row)
+    return [key for key in keys if not any(isinstance(row.get(key), dict | list) for row in rows)]
+
+
+def cell(value: object) -> str:
+    """A value as text: four digits are more than these measurements give."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _table(part: str, rows: list[dict[str, Any]]) -> Table:
+    shown = columns(rows)
+    table = new_table(part, *(f">{key}" if _numeric(rows, key) else f"~{key}" for key in shown))
+    for row in rows:
+        table.add_row(*(escape(cell(row.get(key))) for key in shown))
+    return table
+
+
+def _numeric(rows: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return all(isinstance(row.get(key), int | float | None) for row in rows)

@@ -1,0 +1,121 @@
+"""Runs experiments one after the other: what one finds is kept at once, what one fails of stops no other."""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from bench.context import Context
+from bench.machine import commit, machine, versions
+from bench.results import META, Results, read_results, with_failure, with_outcome, write_results
+
+FILE: Final = "results.json"
+EARLIER_FULL: Final = "results-full.json"
+
+
+class Experiment(Protocol):
+    """What a module of `bench.experiments` offers."""
+
+    TITLE: str
+
+    def run(self, context: Context) -> dict[str, Any]:
+        """Measure, and return parts of results.json by their top-level key."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: everything known now, and the reasons of what failed this time."""
+
+    results: Results
+    failures: dict[str, str]
+
+
+def experiment(name: str) -> Experiment:
+    """The experiment of that name, imported: some need PyTorch, and none should wait for what another needs."""
+    module: Any = import_module(f"bench.experiments.{name}")
+    return module  # type: ignore[no-any-return]  # a module is the object; its two names are checked when used
+
+
+def run_all(
+    names: Sequence[str],
+    context: Context,
+    *,
+    find: Callable[[str], Experiment] = experiment,
+    begun: Callable[[str], None] = lambda _name: None,
+) -> Outcome:
+    """Run the experiments and keep results.json up to date in the context's folder.
+
+    Args:
+        names: of experiments, in their order.
+        context: what each is given.
+        find: from a name to its experiment.
+        begun: told the name of each one as it starts.
+
+    Raises:
+        bench.results.BadResultsError: what earlier runs left cannot be read.
+    """
+    path = context.folder / FILE
+    results = read_results(path)
+    _keep_full(results, path, context)
+    results[META] |= {"machine": machine(), "versions": versions(), "date": _now(), "mode": _mode(context)}
+    failures: dict[str, str] = {}
+    for name in names:
+        begun(name)
+        start, load = time.monotonic(), os.getloadavg()[0]
+        try:
+            parts = find(name).run(context)
+            results = with_outcome(results, name, parts, _about(context, start, load))
+        except Exception as error:  # whatever one experiment meets, the others are to be measured
+            failures[name] = reason(error)
+            _keep_traceback(context.folder, name, error)
+            results = with_failure(results, name, failures[name], _about(context, start, load))
+        write_results(path, results)
+    return Outcome(results, failures)
+
+
+def reason(error: BaseException) -> str:
+    """One line for people: the innermost error of a group, since the group itself says nothing."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _about(context: Context, start: float, load: float) -> dict[str, Any]:
+    return {
+        "taken": _now(),
+        "took_s": round(time.monotonic() - start, 1),
+        "mode": _mode(context),
+        "machine": machine(),
+        "commit": commit(),
+        "load_before": load,
+        "load_after": os.getloadavg()[0],
+    }
+
+
+def _keep_full(results: Results, path: Path, context: Context) -> None:
+    """A quick look must not cost anybody the figures of half an hour."""
+    modes = {about["mode"] for about in results[META]["experiments"].values()}
+    if context.quick and "full" in modes:
+        write_results(path.with_name(EARLIER_FULL), results)
+
+
+def _keep_traceback(folder: Path, name: str, error: BaseException) -> None:
+    path = folder / "raw" / f"{name}.failed.txt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+
+
+def _mode(context: Context) -> str:
+    return "quick" if context.quick else "full"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
