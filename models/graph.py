@@ -9,7 +9,7 @@ its activation, or before the pooling that shrinks its output, never pays.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -17,6 +17,7 @@ from typing import Final
 import onnx
 from onnx import TensorProto
 
+from models.layer_cost import node_layer_cost, parameters
 from models.macs import CONTROL_FLOW, Shape, node_macs
 from models.normalise import PREFIX
 from models.proto import numpy_name, reads
@@ -70,7 +71,9 @@ class _Tensors:
     def __init__(self, graph: onnx.GraphProto) -> None:
         constants = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
         self.constants = {tensor.name: _constant_bytes(tensor) for tensor in constants}
-        self.shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        self.weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        self.parameters = parameters(graph)
+        self.shapes = dict(self.weights)
         self.spec: dict[str, TensorSpec] = {}
         for value in (*graph.value_info, *graph.output, *graph.input):
             tensor = value.type.tensor_type
@@ -164,9 +167,15 @@ def _block(swept: _Swept, first: int, last: int) -> Block:
         first_node=first,
         last_node=last,
         macs=sum(swept.macs[first:last]),
+        layer_cost=_layer_cost(swept, nodes),
         weight_bytes=sum(constants[name] for name in {n for node in nodes for n in reads(node)} & constants.keys()),
         peak_activation_bytes=max(peaks),
     )
+
+
+def _layer_cost(swept: _Swept, nodes: Iterable[onnx.NodeProto]) -> int:
+    shapes, floats = swept.tensors.weights, swept.tensors.parameters
+    return sum(node_layer_cost(node, shapes, floats) for node in nodes if not node.name.startswith(PREFIX))
 
 
 def _label(swept: _Swept, first: int, last: int) -> str:

@@ -46,6 +46,8 @@ class Block(Message):
     last_node: Count
     macs: Count
     """Multiply-accumulates, with spatial size and groups counted."""
+    layer_cost: Count = 0
+    """AMP4EC's cost of its layers (arXiv 2504.00407), blind to spatial size and groups; 0 on cards from before."""
     weight_bytes: Bytes
     """All weights its nodes read, whether in blobs or inside the graph blob."""
     peak_activation_bytes: Bytes

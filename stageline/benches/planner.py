@@ -64,6 +64,9 @@ def made_up_card(cuts: int, seed: int = 7) -> ModelCard:
         *(round(draw.uniform(20_000, 900_000) * (1 - p / blocks) + 8_000) for p in range(1, blocks)),
         4_000,
     ]
+    work = [
+        (round(draw.uniform(2e6, 2e7)), round(_MIB * draw.uniform(0.2, 2) * (1 + i / blocks))) for i in range(blocks)
+    ]
     return ModelCard(
         name="made-up",
         source="bench",
@@ -74,11 +77,12 @@ def made_up_card(cuts: int, seed: int = 7) -> ModelCard:
                 label=f"block {index}",
                 first_node=3 * index,
                 last_node=3 * index + 3,
-                macs=round(draw.uniform(2e6, 2e7)),
-                weight_bytes=round(_MIB * draw.uniform(0.2, 2) * (1 + index / blocks)),
+                macs=macs,
+                layer_cost=weight_bytes // 4,
+                weight_bytes=weight_bytes,
                 peak_activation_bytes=4 * _MIB,
             )
-            for index in range(blocks)
+            for index, (macs, weight_bytes) in enumerate(work)
         ),
         cuts=tuple(
             Cut(tensors=(TensorSpec(name=f"t{index}", dtype="float32", shape=(1, size // 4)),))

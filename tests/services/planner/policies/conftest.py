@@ -16,7 +16,11 @@ NO_HUB = HubFacts(submitter_up_mbps=1e12, submitter_down_mbps=1e12)
 
 
 def card(
-    cut_bytes: Sequence[int], *, weight_bytes: Sequence[int] | None = None, macs: Sequence[int] | None = None
+    cut_bytes: Sequence[int],
+    *,
+    weight_bytes: Sequence[int] | None = None,
+    macs: Sequence[int] | None = None,
+    layer_cost: Sequence[int] | None = None,
 ) -> ModelCard:
     blocks = len(cut_bytes) - 1
     return ModelCard(
@@ -30,6 +34,7 @@ def card(
                 first_node=index,
                 last_node=index + 1,
                 macs=macs[index] if macs else 1_000_000,
+                layer_cost=layer_cost[index] if layer_cost else 1_000,
                 weight_bytes=weight_bytes[index] if weight_bytes else 0,
                 peak_activation_bytes=0,
             )
@@ -87,12 +92,14 @@ def problem(
     cut_bytes: Sequence[int],
     *,
     weight_bytes: Sequence[int] | None = None,
+    layer_cost: Sequence[int] | None = None,
     hub: HubFacts = NO_HUB,
     **wanted: Any,
 ) -> Problem:
     """A problem whose stages need just their weights; `wanted` are fields of the deployment."""
     deployment = Deployment(deployment="d", model="made-up", **wanted)
-    return problem_from(card(cut_bytes, weight_bytes=weight_bytes), deployment, devices, hub, need=weights_only)
+    model = card(cut_bytes, weight_bytes=weight_bytes, layer_cost=layer_cost)
+    return problem_from(model, deployment, devices, hub, need=weights_only)
 
 
 @pytest.fixture(scope="session")
