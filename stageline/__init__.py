@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from stageline.answer_cache import AnswerCache
     from stageline.client import Client
     from stageline.receipts import Answer, Receipt, RequestFailedError
     from stageline.sync_client import SyncClient
 
-__all__ = ["Answer", "Client", "Receipt", "RequestFailedError", "SyncClient"]
+__all__ = ["Answer", "AnswerCache", "Client", "Receipt", "RequestFailedError", "SyncClient"]
 
 _HOMES = {
     "Answer": "stageline.receipts",
+    "AnswerCache": "stageline.answer_cache",
     "Client": "stageline.client",
     "Receipt": "stageline.receipts",
     "RequestFailedError": "stageline.receipts",

@@ -28,12 +28,15 @@ class Receipt(Message):
     generation: Count
     route: Text
     """As a plan prints it: `r0: pi4[0:12) -u8-> nano[12:19)`."""
-    attempts: Annotated[int, Field(ge=1)]
+    attempts: Annotated[int, Field(ge=0)]
     latency_ms: NonNegative
     """From acceptance to the answer in hand."""
     held_ms: NonNegative
     """Part of it before the answered attempt was sent: waiting for room in a window, and attempts that were lost."""
     stages: tuple[StageTrace, ...]
+    cached_from: Text = ""
+    """The request whose answer this is, where nothing was sent or computed for this one: no attempts, no stages, all of
+    the latency was spent here. Generation and route are then those that answered that request."""
 
     @property
     def line_ms(self) -> float:
@@ -69,12 +72,16 @@ class Receipt(Message):
         }
 
     def __str__(self) -> str:
+        if self.cached_from:
+            return f"{self.latency_ms:.1f} ms from the cache (answer to {self.cached_from} over {self.route})"
         tries = "" if self.attempts == 1 else f", {self.attempts} attempts"
         return f"{self.latency_ms:.1f} ms over {self.route} (generation {self.generation}{tries}), {self.energy_text}"
 
     @property
     def energy_text(self) -> str:
         """`0.12 J measured`, or that nobody knows."""
+        if self.cached_from:
+            return "none used by devices"
         return "energy unknown" if self.energy_method == "unknown" else f"{self.energy_j:.3g} J {self.energy_method}"
 
     def table(self) -> Table:

@@ -73,6 +73,8 @@ class Audit:
     """Answers to a request that already had one; none was ever shown."""
     late_dropped: int = 0
     """Answers that came after their request had failed."""
+    cached: int = 0
+    """Answers given from the client's cache, to requests that are in none of the other counts."""
 
     @property
     def lost(self) -> int:

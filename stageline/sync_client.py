@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 from broker.address import BrokerAddress
 from schemas.model import ModelCard
 from schemas.topics import ROOT
+from stageline.answer_cache import AnswerCache
 from stageline.client import Client
 from stageline.inputs import Inputs
 from stageline.receipts import Answer, Result
@@ -32,10 +33,11 @@ class SyncClient:
         name: str | None = None,
         patience: Patience | None = None,
         connect_timeout_s: float = 10.0,
+        cache: AnswerCache | int = 0,
     ) -> None:
         self._settings: dict[str, Any] = {
             "deployment": deployment, "deadline_s": deadline_s, "root": root, "name": name, "patience": patience,
-            "connect_timeout_s": connect_timeout_s,
+            "connect_timeout_s": connect_timeout_s, "cache": cache,
         }  # fmt: skip
         self._broker = broker
         self._loop: asyncio.AbstractEventLoop | None = None

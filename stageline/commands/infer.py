@@ -38,6 +38,9 @@ def infer(
     save: Annotated[
         Path | None, typer.Option("--save", metavar="DIR", help="Also keep each one's raw outputs there, as .npz.")
     ] = None,
+    cache: Annotated[
+        int, typer.Option("--cache", metavar="N", min=0, help="Keep N answers: an input seen before is not sent again.")
+    ] = 0,
     broker: options.Broker = None,
     root: options.Root = None,
     json: options.Json = None,
@@ -48,7 +51,8 @@ def infer(
 
     stageline infer --deployment mine tensors/*.npy --save outputs/ --json -
 
-    A file that cannot be read or is not answered fails alone; the rest go on.
+    A file that cannot be read or is not answered fails alone; the rest go on. With --cache, what came from the cache
+    is counted apart, and latencies are of the others.
 
     Exit codes: 0 all were answered; 1 some were not (each says why); 2 to mend: no such deployment or file, no broker.
     """
@@ -59,8 +63,9 @@ def infer(
         async with open_bus(settings, "infer") as bus:
             name = await existing(bus, deployment) if deployment else await the_only_deployment(bus)
         client = Client(
-            settings.broker, deployment=name, root=settings.root, connect_timeout_s=settings.connect_timeout_s or 5.0
-        )
+            settings.broker, deployment=name, root=settings.root, cache=cache,
+            connect_timeout_s=settings.connect_timeout_s or 5.0,
+        )  # fmt: skip
         outcome = _Outcome(name, top=top, save=save)
         async with client:
             try:
@@ -160,6 +165,7 @@ class _Outcome:
                     name: f"{one.dtype}[{'x'.join(map(str, one.shape))}]" for name, one in result.answer.outputs.items()
                 },
                 "latency_ms": result.answer.receipt.line_ms,
+                "cached": bool(result.answer.receipt.cached_from),
                 "receipt": result.answer.receipt.as_dict(),
             }
             if self.save is not None:
@@ -182,8 +188,8 @@ class _Outcome:
                     escape(one) for one in ([guess["label"] for guess in row["top"]] if "top" in row else outputs)
                 ),
                 "\n".join(f"{one['probability']:.3f}" for one in row.get("top", ())),
-                f"{receipt.line_ms:.1f}",
-                escape(receipt.route),
+                "" if receipt.cached_from else f"{receipt.line_ms:.1f}",
+                "from the cache" if receipt.cached_from else escape(receipt.route),
             )
         report.out.print(table)
         if receipts:
@@ -192,7 +198,8 @@ class _Outcome:
                     report.out.print(f"\n[bold]{escape(row['file'])}[/bold]")
                     report.out.print(receipt.table())
         summary = self.summary()
-        text = f"{summary['answered']} answered, {summary['failed']} failed in {self.wall_s:.2f} s"
+        cached = f" ({summary['cached']} of them from the cache)" if summary["cached"] else ""
+        text = f"{summary['answered']} answered{cached}, {summary['failed']} failed in {self.wall_s:.2f} s"
         if summary["answered"]:
             text += (
                 f": {summary['throughput_rps']:.1f} per second, latency p50 {summary['latency_ms']['p50']:.1f} ms, "
@@ -201,11 +208,12 @@ class _Outcome:
         report.out.print(text)
 
     def summary(self) -> dict[str, Any]:
-        latencies = sorted(row["latency_ms"] for row in self.rows if "latency_ms" in row)
-        p50, p95 = percentiles(latencies)
-        answered = len(latencies)
+        answers = [row for row in self.rows if "latency_ms" in row]
+        p50, p95 = percentiles(sorted(row["latency_ms"] for row in answers if not row["cached"]))
+        answered = len(answers)
         return {
             "answered": answered,
+            "cached": sum(row["cached"] for row in answers),
             "failed": self.failures,
             "latency_ms": {"p50": p50, "p95": p95},
             "throughput_rps": answered / self.wall_s if self.wall_s else 0.0,

@@ -51,7 +51,7 @@ async def test_a_request_is_answered_with_a_receipt(line, client_of) -> None:
     assert answer.receipt.latency_ms > answer.receipt.held_ms >= 0
     assert client.audit.as_dict() == {
         "submitted": 1, "answered": 1, "failed": 0, "open": 0, "lost": 0, "resent": 0, "duplicates_dropped": 0,
-        "late_dropped": 0,
+        "late_dropped": 0, "cached": 0,
     }  # fmt: skip
     (header,) = line.seen
     assert header.traceparent == "00-abc-def-01"
