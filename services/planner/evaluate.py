@@ -106,6 +106,29 @@ def rates_rps(problem: Problem, costs: Sequence[LineCost]) -> list[float]:
     return [rate * problem.submit_rps / total for rate in rates] if total > problem.submit_rps else rates
 
 
+def shared_rates_rps(problem: Problem, costs: Sequence[LineCost], shares: Sequence[float]) -> list[float]:
+    """Requests per second of each route when every one must keep to its share of them.
+
+    Nobody gets ahead: the route that is slowest for its share, window included, holds up all others, and so does a
+    link that all share.
+
+    Args:
+        problem: for the links and windows.
+        costs: of every route.
+        shares: of every route, 0 or above, not all 0; need not add up to 1.
+    """
+    parts = [share / sum(shares) for share in shares]
+    limits = [problem.submit_rps]
+    for part, cost in zip(parts, costs, strict=True):
+        if part > 0:
+            waiting_rps = window(problem, cost) * 1e3 / max(cost.latency_ms, BOTTLENECK_MIN_MS)
+            limits.append(min(cost.rate_rps, waiting_rps) / part)
+    if problem.hub.hub_mbps is not None:
+        moved = sum(part * cost.moved_bytes for part, cost in zip(parts, costs, strict=True))
+        limits.append(problem.hub.hub_mbps * 1e6 / 8 / max(moved, 1.0))
+    return [part * min(limits) for part in parts]
+
+
 def predict(problem: Problem, costs: Sequence[LineCost]) -> Prediction:
     """Of a plan of these routes, requests being shared out by their rates.
 
@@ -127,8 +150,22 @@ def objective(problem: Problem, predicted: Prediction) -> float:
     return predicted.latency_ms
 
 
-def choose(problem: Problem, lines: Sequence[Line], label: str, notes: Iterable[str] = ()) -> Choice:
+def choose(
+    problem: Problem,
+    lines: Sequence[Line],
+    label: str,
+    notes: Iterable[str] = (),
+    *,
+    shares: Sequence[float] | None = None,
+) -> Choice:
     """Complete routes with weights, windows and predictions. Routes that would get no request are left out.
+
+    Args:
+        problem: what the lines are for.
+        lines: the routes.
+        label: what such a plan is called.
+        notes: for the reader of the decision.
+        shares: of the requests, one per line; each gets what it can serve when not given.
 
     Raises:
         InfeasibleError: a route that breaks a constraint.
@@ -136,7 +173,7 @@ def choose(problem: Problem, lines: Sequence[Line], label: str, notes: Iterable[
     costs = [line_cost(problem, line) for line in lines]
     if not lines or not all(in_bound(problem, cost) for cost in costs):
         raise InfeasibleError(f"{label}: a stage does not fit its device, breaks a pin, or is over the latency bound")
-    rates = rates_rps(problem, costs)
+    rates = rates_rps(problem, costs) if shares is None else shared_rates_rps(problem, costs, shares)
     used = [index for index, rate in enumerate(rates) if rate > 1e-9 * sum(rates)]
     total = sum(rates[index] for index in used)
     routes = tuple(_route(problem, lines[i], costs[i], rate=rates[i], weight=min(1.0, rates[i] / total)) for i in used)

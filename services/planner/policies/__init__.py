@@ -5,14 +5,30 @@ from __future__ import annotations
 from typing import Final
 
 from services.planner.errors import PlanningError
+from services.planner.policies.amp4ec import Amp4ec
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.brute_force import BruteForce
+from services.planner.policies.carbon_edge import CarbonEdge
 from services.planner.policies.even_split import EvenSplit
 from services.planner.policies.exact import Exact
-from services.planner.policies.replicas import Replicas
+from services.planner.policies.nsa_replicas import NsaReplicas
+from services.planner.policies.replicas import Replicas, RoundRobin
 from services.planner.policy import Policy
 
-POLICIES: Final[tuple[Policy, ...]] = (Exact(), BestSingle(), Replicas(), EvenSplit(), BruteForce())
+POLICIES: Final[tuple[Policy, ...]] = (
+    Exact(),
+    BestSingle(),
+    Replicas(),
+    RoundRobin(),
+    EvenSplit(),
+    Amp4ec(),
+    Amp4ec(plain=True),
+    NsaReplicas(),
+    CarbonEdge(),
+    CarbonEdge("performance"),
+    CarbonEdge("green"),
+    BruteForce(),
+)
 
 
 class UnknownPolicyError(PlanningError):
