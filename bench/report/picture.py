@@ -1,0 +1,92 @@
+"""Plots: drawn without a screen, kept as vector graphics inside the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.verdict import figure
+
+COLOURS: Final = ("#1b6ca8", "#e07a1f", "#3a9d5d", "#b23a48", "#7a5ba6", "#8c6d46", "#d16ba5", "#6b7280", "#b0a030")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def drawing(plots: int = 1, *, width: float = 8.6, height: float = 3.4) -> tuple[Figure, list[Axes]]:
+    """An empty figure with that many plots side by side; inches."""
+    with mpl.rc_context({"font.size": 9.0}):
+        made = Figure(figsize=(width, height), layout="constrained")
+        every = [made.add_subplot(1, plots, number + 1) for number in range(plots)]
+    for axes in every:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(axis="y", color="#e3e6ea")
+        axes.set_axisbelow(True)
+    return made, every
+
+
+def data_uri(drawn: Figure) -> str:
+    """The figure as an SVG that needs nothing from outside: letters are outlines."""
+    stream = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "stageline"}):
+        drawn.savefig(stream, format="svg", metadata={"Date": None})
+    return f"data:image/svg+xml;base64,{base64.b64encode(stream.getvalue()).decode()}"
+
+
+def grouped_bars(axes: Axes, rows: Rows, *, group: str, series: str, value: str, spread: str = "") -> bool:
+    """Bars of `value`, next to each other by `series` within each `group`, with quartiles where the rows have them.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    known = [row for row in rows if figure(row, value) is not None]
+    groups = list(dict.fromkeys(str(row.get(group, "")) for row in known))
+    names = list(dict.fromkeys(str(row.get(series, "")) for row in known))
+    width = 0.8 / max(1, len(names))
+    for number, name in enumerate(names):
+        mine = [row for row in known if str(row.get(series, "")) == name]
+        places = [groups.index(str(row.get(group, ""))) + (number - (len(names) - 1) / 2) * width for row in mine]
+        heights = [float(row[value]) for row in mine]
+        colour = COLOURS[number % len(COLOURS)]
+        axes.bar(places, heights, width * 0.92, label=literal(name), color=colour)
+        whiskers = [_whisker(row, value, spread) for row in mine]
+        axes.errorbar(
+            places, heights, yerr=list(zip(*whiskers, strict=True)) or None, fmt="none", ecolor="#333", lw=0.8
+        )
+    axes.set_xticks(range(len(groups)), [literal(one) for one in groups], rotation=0 if len(groups) < 5 else 20)
+    if len(names) > 1:
+        axes.legend(fontsize=7, frameon=False, ncols=2 if len(names) > 4 else 1)
+    return bool(known)
+
+
+def lines(axes: Axes, rows: Rows, *, along: str, value: str, series: str) -> bool:
+    """One line per `series`, points by `along`.
+
+    Returns:
+        Whether there was anything to draw.
+    """
+    known = [row for row in rows if figure(row, value) is not None and figure(row, along) is not None]
+    for number, name in enumerate(dict.fromkeys(str(row.get(series, "")) for row in known)):
+        mine = sorted((row for row in known if str(row.get(series, "")) == name), key=lambda row: float(row[along]))
+        points = [(float(row[along]), float(row[value])) for row in mine]
+        axes.plot(*zip(*points, strict=True), "o-", ms=3, label=literal(name), color=COLOURS[number % len(COLOURS)])
+    if known:
+        axes.legend(fontsize=7, frameon=False)
+    return bool(known)
+
+
+def literal(name: str) -> str:
+    """A name as it is: a dollar sign begins no formula, and an underscore first hides nothing from the legend."""
+    shown = name.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def _whisker(row: Mapping[str, Any], value: str, spread: str) -> tuple[float, float]:
+    quartiles = row.get(spread)
+    if not (isinstance(quartiles, list) and len(quartiles) == 2):
+        return 0.0, 0.0
+    return max(0.0, float(row[value]) - quartiles[0]), max(0.0, quartiles[1] - float(row[value]))

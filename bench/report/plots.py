@@ -1,0 +1,177 @@
+"""One plot per experiment, from results.json. None where there is nothing to draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from bench.outcome_tables import rows_of
+from bench.report.picture import COLOURS, drawing, grouped_bars, lines, literal
+from bench.verdict import figure, fleet_of, rows
+
+Results = Mapping[str, Any]
+
+
+def seed_table(results: Results) -> Figure | None:
+    """Throughput and latency of six systems by model."""
+    drawn, (fast, quick) = drawing(2, width=10.5, height=3.8)
+    found = rows(results, "seed_table")
+    some = grouped_bars(
+        fast, found, group="model", series="system", value="throughput_rps", spread="throughput_spread"
+    ) and grouped_bars(quick, found, group="model", series="system", value="latency_ms", spread="latency_spread")
+    fast.set_ylabel("answers per second")
+    quick.set_ylabel("ms, one request at a time")
+    quick.set_yscale("log")
+    return drawn if some else None
+
+
+def headline(results: Results) -> Figure | None:
+    """The changes that were measured beside those that AMP4EC published."""
+    ways = results.get("headline")
+    if not isinstance(ways, dict):
+        return None
+    compared = [{"way": name.replace("_", " "), **way} for name, way in ways.items() if isinstance(way, dict)]
+    compared += [
+        {
+            "way": "AMP4EC as published",
+            "throughput_change_pct": row.get("amp4ec_throughput_change_pct"),
+            "latency_change_pct": row.get("amp4ec_latency_change_pct"),
+        }
+        for row in compared
+        if figure(row, "amp4ec_throughput_change_pct") is not None
+    ]
+    drawn, (fast, quick) = drawing(2)
+    some = grouped_bars(fast, compared, group="way", series="", value="throughput_change_pct")
+    some = grouped_bars(quick, compared, group="way", series="", value="latency_change_pct") or some
+    fast.set_ylabel("throughput, change in %")
+    quick.set_ylabel("latency, change in %")
+    return drawn if some else None
+
+
+def limit(results: Results) -> Figure | None:
+    """Share of the bound, with the line at 0.9."""
+    drawn, (axes,) = drawing()
+    some = grouped_bars(
+        axes, rows(results, "limit"), group="fleet", series="model", value="ratio", spread="ratio_spread"
+    )
+    axes.axhline(0.9, color="#333", lw=0.8, ls="--")
+    axes.set_ylabel("throughput / bound")
+    return drawn if some else None
+
+
+def policies(results: Results) -> Figure | None:
+    """Throughput and latency by policy, each divided by the best of its fleet and model: one point per case."""
+    found = rows(results, "policies")
+    names = list(dict.fromkeys(str(row.get("policy")) for row in found))
+    drawn, panels = drawing(2, width=10.5, height=3.8)
+    some = False
+    for axes, key, best in zip(panels, ("throughput_rps", "latency_ms"), (max, min), strict=True):
+        for number, name in enumerate(names):
+            shares = _shares(found, name, key, best)
+            axes.plot([number] * len(shares), shares, "o", ms=4, alpha=0.7, color=COLOURS[number % len(COLOURS)])
+            some = some or bool(shares)
+        axes.axhline(1, color="#333", lw=0.8, ls="--")
+        axes.set_xticks(range(len(names)), [literal(name) for name in names], rotation=40, ha="right")
+    panels[0].set_ylabel("throughput / best")
+    panels[1].set_ylabel("latency / best")
+    panels[1].set_yscale("log")
+    return drawn if some else None
+
+
+def peers(results: Results) -> Figure | None:
+    """Throughput of other systems and of the controls."""
+    drawn, (axes,) = drawing(height=4.0)
+    found = rows(results, "peers")
+    some = grouped_bars(axes, found, group="name", series="model", value="throughput_rps", spread="throughput_spread")
+    axes.set_ylabel("answers per second")
+    return drawn if some else None
+
+
+def memory_bound(results: Results) -> Figure | None:
+    """Throughput by how the model was spread."""
+    found = rows_of(results["memory_bound"]) if "memory_bound" in results else []
+    label = next((key for key in ("policy", "system", "fleet", "model", "") if any(key in row for row in found)), "")
+    drawn, (axes,) = drawing(height=3.0)
+    some = grouped_bars(axes, found, group=label, series="model", value="throughput_rps", spread="throughput_spread")
+    axes.set_ylabel("answers per second")
+    return drawn if some else None
+
+
+def codec(results: Results) -> Figure | None:
+    """What a codec keeps against what it saves, one point per cut."""
+    found = rows(results, "codec")
+    drawn, (kept, slow) = drawing(2, width=10.0)
+    for number, name in enumerate(dict.fromkeys(str(row.get("codec")) for row in found)):
+        mine = [row for row in found if str(row.get("codec")) == name]
+        for axes, key in ((kept, "top1_agreement"), (slow, "encode_ms")):
+            points = [
+                (share, value)
+                for row in mine
+                if (share := figure(row, "of_fp32")) is not None and (value := figure(row, key)) is not None
+            ]
+            if points:
+                colour = COLOURS[number % len(COLOURS)]
+                axes.plot(*zip(*points, strict=True), "o", ms=4, alpha=0.8, label=literal(name), color=colour)
+    for axes, label in ((kept, "first label kept, share of pictures"), (slow, "encoding one frame, ms")):
+        axes.set_xlabel("bytes / bytes of fp32")
+        axes.set_ylabel(label)
+    if found:
+        kept.legend(fontsize=7, frameon=False)
+    return drawn if found else None
+
+
+def planning(results: Results) -> Figure | None:
+    """Time to plan, and gap to the bound, by size of the fleet."""
+    found = rows(results, "planning")
+    drawn, (slow, wide) = drawing(2)
+    some = lines(slow, found, along="devices", value="planning_ms", series="policy")
+    lines(wide, found, along="devices", value="gap_pct", series="policy")
+    for axes, label in ((slow, "planning, ms"), (wide, "gap to the bound, %")):
+        axes.set_xscale("log")
+        axes.set_xlabel("devices")
+        axes.set_ylabel(label)
+    slow.set_yscale("log")
+    return drawn if some else None
+
+
+def bus(results: Results) -> Figure | None:
+    """What the broker carries as more submitters ask."""
+    found = [
+        row for row in (rows_of(results["bus"]) if "bus" in results else []) if figure(row, "submitters") is not None
+    ]
+    drawn, (many, heavy) = drawing(2)
+    some = lines(many, found, along="submitters", value="messages_per_s", series="payload_bytes")
+    some = lines(heavy, found, along="submitters", value="mbytes_per_s", series="payload_bytes") or some
+    for axes, label in ((many, "messages per second"), (heavy, "MB per second")):
+        axes.set_xlabel("submitters")
+        axes.set_ylabel(label)
+    return drawn if some else None
+
+
+def overhead(results: Results) -> Figure | None:
+    """Who used how much CPU while the line was flat out."""
+    found = results.get("overhead")
+    used = found.get("cpu_s") if isinstance(found, dict) else None
+    if not isinstance(used, dict):
+        return None
+    parts = [{"who": name, "cpu_s": seconds} for name, seconds in used.items()]
+    drawn, (axes,) = drawing(height=3.0)
+    some = grouped_bars(axes, parts, group="who", series="", value="cpu_s")
+    axes.set_ylabel("CPU seconds")
+    return drawn if some else None
+
+
+def _shares(found: Sequence[Mapping[str, Any]], policy: str, key: str, best: Any) -> list[float]:
+    shares = []
+    for row in found:
+        value = figure(row, key)
+        if str(row.get("policy")) != policy or value is None:
+            continue
+        case = (fleet_of(row), row.get("model"))
+        rivals = [figure(one, key) for one in found if (fleet_of(one), one.get("model")) == case]
+        top = best(rival for rival in rivals if rival is not None)
+        if top:
+            shares.append(value / top)
+    return shares

@@ -1,0 +1,120 @@
+"""What each experiment is about, in the order of the report, and what its figures do not show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from bench.report import plots
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of the page."""
+
+    experiment: str
+    title: str
+    about: str
+    not_shown: str
+    plot: Callable[[Mapping[str, Any]], Figure | None]
+
+
+SECTIONS: Final = (
+    Section(
+        "seed_table",
+        "Six models, six ways to run them",
+        "On the emulated fleet H+M+L. The two single-device rows have the strongest device's quota; the others "
+        "have all three devices. CPU is in percent of one core over the flat-out part, all processes of a system "
+        "together; memory is what these processes held. Output error is the largest difference from the unsplit "
+        "model, ONNX Runtime, same weights. Energy of every row comes from the fleet file's power model and the "
+        "CPU seconds that were used: it is modelled, not measured.",
+        "Nothing about real boards: their memory bandwidth, heat and radio are not emulated. The weights are "
+        "random (the time and the bytes do not depend on them), so the outputs are compared with each other, not "
+        "with labels.",
+        plots.seed_table,
+    ),
+    Section(
+        "headline",
+        "The headline: the paper's way, and the fair way",
+        "The paper's way takes MobileNetV2 in eager PyTorch, one process with as many cores as the whole fleet, "
+        "as the baseline, and reports the change that the distributed system brings. The fair way gives the "
+        "baseline the same runtime as the workers, ONNX Runtime, and the same total of cores. Latency is one "
+        "request at a time, throughput as many as the line takes.",
+        "That splitting makes a model quicker: the two ways side by side show how much of the change the runtime "
+        "brings. The published figures are of other machines and stand beside ours for orientation only.",
+        plots.headline,
+    ),
+    Section(
+        "limit",
+        "To the limit of the devices",
+        "The bound adds up what each device reaches alone: the whole model in a tight loop under the same quota, "
+        "without bus, frames or planner. No plan for these devices can pass it, unless a part of the model fits a"
+        " cache that the whole does not. The ratio is what is left after distribution; pairs are measured one "
+        "right after the other.",
+        "How near one gets when links, not processors, are the limit: these links are quicker than the devices.",
+        plots.limit,
+    ),
+    Section(
+        "policies",
+        "Policies, same runtime, same services, same devices",
+        "Each policy's plan is deployed through the real planner and served by the real workers; only the "
+        "decision differs. Each point is a fleet and a model, relative to the best policy there.",
+        "What the policies' own systems would do around them: their runtimes, transports and reactions to load "
+        "are not reproduced, only how they place a model.",
+        plots.policies,
+    ),
+    Section(
+        "peers",
+        "Other systems on the same machine, same weights, same input",
+        "Each peer runs under the same quotas. The bare TCP pipeline is our own runtime without a broker: what it"
+        " gains is what the bus costs. The controls are the whole model on one device and whole copies on every "
+        "device.",
+        "The peers at their best elsewhere: they are made for GPUs, for equal machines, for large batches. Here "
+        "they get unequal slices of one processor and one picture at a time.",
+        plots.peers,
+    ),
+    Section(
+        "memory_bound",
+        "A model that no device can hold",
+        "VGG16 on devices whose memory limits rule out every whole copy: only a split can serve it. Weights move "
+        "once, on the first deployment.",
+        "Swapping or reading weights from flash while serving, which some systems do instead.",
+        plots.memory_bound,
+    ),
+    Section(
+        "codec",
+        "Codecs, cut by cut",
+        "EfficientNet-Lite0 with its real weights. The first label of the split model with a codec is compared "
+        "with that of the unsplit model without. Times are of one frame in this process, without a quota.",
+        "Accuracy against true labels, and other models: where activations have long tails, as before an "
+        "activation function, fewer bits cost more.",
+        plots.codec,
+    ),
+    Section(
+        "planning",
+        "How planning scales",
+        "Made-up fleets, all devices and links different. The gap is between what the plan promises and a bound "
+        "that no plan for that fleet can pass.",
+        "Plans that are served: at these sizes only the decision is measured, on paper.",
+        plots.planning,
+    ),
+    Section(
+        "bus",
+        "How the bus scales",
+        "One mosquitto, more and more submitters and devices, until it carries no more. It uses one core however "
+        "many there are, so what comes next is several brokers: a bridge per site that keeps frames local, or a "
+        "clustered broker; no topic here depends on anything that those lack.",
+        "Network cards and switches: all of it is one machine, whose cores the load generator shares.",
+        plots.bus,
+    ),
+    Section(
+        "overhead",
+        "What everything but computing costs",
+        "CPU seconds by process while MobileNetV2 is served flat out, and of a monitor that reports once a second.",
+        "A slower broker host: as shares, these depend on what the devices can do.",
+        plots.overhead,
+    ),
+)

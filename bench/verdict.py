@@ -1,0 +1,86 @@
+"""One target, what was measured for it, and whether it was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+Row = Mapping[str, Any]
+
+_FLEETS: Final = {
+    "hm": "h+m", "hml": "h+m+l", "hhml": "h+h+m+l", "pis": "4 pi + jetson", "weak_link": "weak link",
+    "eight": "eight unequal",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A line of the table that stands first in the report."""
+
+    name: str
+    wanted: str
+    measured: str
+    reached: bool | None
+    """None: nothing, or not everything that it takes, was measured."""
+    why: str = ""
+    """What the measured figure is of, what is missing, or why it was not reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One figure that a target asks for: of what, and how much."""
+
+    what: str
+    value: float
+
+
+def judge(
+    name: str,
+    wanted: str,
+    cases: Sequence[Case],
+    *,
+    reached: Callable[[float], bool],
+    more_is_better: bool,
+    missing: Sequence[str] = (),
+    form: str = "{:.2f}",
+    remark: str = "",
+) -> Verdict:
+    """The verdict over all cases of a target: it is reached when the worst one reaches it and none is missing."""
+    if not cases:
+        return Verdict(name, wanted, "-", None, _sentences(remark, _not_measured(missing)))
+    ordered = sorted(cases, key=lambda case: case.value, reverse=not more_is_better)
+    worst, best = ordered[0], ordered[-1]
+    measured = form.format(worst.value)
+    if len(cases) > 1:
+        measured += f" (worst of {len(cases)}: {worst.what}; best {form.format(best.value)}: {best.what})"
+    short = [f"{case.what} {form.format(case.value)}" for case in ordered if not reached(case.value)]
+    verdict = False if short else (None if missing else True)
+    misses = f"not reached by {len(short)} of {len(cases)}: {', '.join(short)}" if len(cases) > 1 and short else ""
+    return Verdict(name, wanted, measured, verdict, _sentences(remark, misses, _not_measured(missing)))
+
+
+def rows(results: Mapping[str, Any], part: str) -> list[Row]:
+    """The rows of a part that is a list; none where it was not measured."""
+    value = results.get(part)
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+
+
+def figure(row: Row, key: str) -> float | None:
+    """A number of a row; None where the row says why there is none instead."""
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def fleet_of(row: Row) -> str:
+    """The row's fleet by its name; the stem of its file means the same."""
+    text = str(row.get("fleet", ""))
+    return _FLEETS.get(text, text)
+
+
+def _not_measured(missing: Sequence[str]) -> str:
+    return f"not measured: {', '.join(missing)}" if missing else ""
+
+
+def _sentences(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
