@@ -1,0 +1,70 @@
+"""Which stretch of a flat-out run counts, and what rate it shows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.plan import Plan
+
+LEAST_SETTLE_S: Final = 1.0
+MOST_SETTLE_S: Final = 20.0
+_FILLINGS: Final = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """`[begin, end)` on any clock, seconds."""
+
+    begin: float
+    end: float
+
+    def holds(self, moment: float) -> bool:
+        """Whether something that happened then counts."""
+        return self.begin <= moment < self.end
+
+
+class NothingAnsweredError(RuntimeError):
+    """No answer came in the stretch that counts; the message says what to do."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(
+            f"no two answers around the {window.end - window.begin:g} s that count: measure for longer, or look at the "
+            "devices' logs"
+        )
+
+
+def steady_rps(arrivals: Sequence[float], window: Window) -> float:
+    """Answers per second of a window, counted from the last answer before it to the first one after it.
+
+    Counting between answers, not between the window's ends, takes the chance out of where the ends fall: with ten
+    answers in a window that would be up to ten percent. A pause at either end still counts in full.
+
+    Args:
+        arrivals: when answers came, in any order.
+        window: the stretch of steady state.
+
+    Raises:
+        NothingAnsweredError: fewer than two answers, so there is no rate.
+    """
+    times = sorted(arrivals)
+    before = [at for at in times if at < window.begin]
+    after = [at for at in times if at >= window.end]
+    counted = [*before[-1:], *(at for at in times if window.holds(at)), *after[:1]]
+    if len(counted) < 2 or counted[-1] <= counted[0]:
+        raise NothingAnsweredError(window)
+    return (len(counted) - 1) / (counted[-1] - counted[0])
+
+
+def settle_s(plan: Plan) -> float:
+    """How long to submit before the clock starts: until every route's window has been filled and answered once.
+
+    A full window leaves its route in window / rate seconds (Little's law); half as long again for what varies.
+    """
+    fills = [
+        route.window / route.predicted.throughput_rps
+        for route in plan.routes
+        if route.predicted and route.predicted.throughput_rps > 0
+    ]
+    return min(MOST_SETTLE_S, max(LEAST_SETTLE_S, _FILLINGS * max(fills, default=0.0)))
