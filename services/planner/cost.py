@@ -89,6 +89,11 @@ class DeviceFacts:
         """The device's name."""
         return self.info.device
 
+    @property
+    def free(self) -> float:
+        """The free share that costs are divided by, FREE_SHARE_MIN..1."""
+        return min(1.0, max(FREE_SHARE_MIN, self.free_share))
+
 
 @dataclass(frozen=True)
 class HubFacts:
@@ -271,7 +276,7 @@ def _assemble(
         return np.array(values, dtype=np.float64).reshape(-1, 1, 1)
 
     work = np.array([[0.0, *np.cumsum(device.profile.block_ms)] for device in devices])[:, positions]
-    free = each([min(1.0, max(FREE_SHARE_MIN, device.free_share)) for device in devices])
+    free = each([device.free for device in devices])
     overhead = each([device.stage_overhead_ms for device in devices])
     compute = (work[:, None, :] - work[:, :, None] + overhead) / free
     per_mb = each([device.profile.frame_ms_per_mb for device in devices]) / free

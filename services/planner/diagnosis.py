@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from services.planner.cost import FRAME_HEADER_BYTES, Problem
-from services.planner.errors import PlanningError
+from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import Line, Placement, line_cost
 from services.planner.grouping import any_line
 from services.planner.pins import PinError
@@ -47,6 +47,18 @@ def no_plan(problem: Problem) -> PlanningError:
     if any_line(problem.without("link")) is not None:
         return LinkError(_link_text(problem))
     return _memory_error(problem.without("link").without("pins"))
+
+
+def too_narrow(problem: Problem, space: str) -> PlanningError:
+    """Why a policy that only looks at plans of a kind (`space`, in words) found none: the constraint, or the kind."""
+    quickest = any_line(problem)
+    bound = problem.deployment.latency_bound_ms if problem.deployment.objective == "throughput" else None
+    if quickest is None or (bound is not None and line_cost(problem, quickest).latency_ms > bound):
+        return no_plan(problem)
+    return InfeasibleError(
+        f"{problem.card.name} cannot be served by {space}, though {line_text(problem, quickest)} could: "
+        "use --policy exact"
+    )
 
 
 def line_text(problem: Problem, line: Line) -> str:

@@ -35,10 +35,10 @@ def fleet_lines(problem: Problem) -> Sequence[Line] | None:
     return pick(problem, together)
 
 
-def best_pipeline(problem: Problem) -> Line | None:
-    """The best single route of two stages or more; in a large fleet, over its fastest devices."""
+def best_pipeline(problem: Problem, *, stages_min: int = 2) -> Line | None:
+    """The best single route of at least so many stages; in a large fleet, over its fastest devices."""
     group = next(groups(problem))
-    line = best_line(problem.only(group), stages_min=2)
+    line = best_line(problem.only(group), stages_min=stages_min)
     return None if line is None else _renumbered(line, group)
 
 

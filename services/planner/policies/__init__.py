@@ -9,9 +9,13 @@ from services.planner.policies.amp4ec import Amp4ec
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.brute_force import BruteForce
 from services.planner.policies.carbon_edge import CarbonEdge
+from services.planner.policies.dads import Dads
 from services.planner.policies.even_split import EvenSplit
 from services.planner.policies.exact import Exact
+from services.planner.policies.heft import Heft
+from services.planner.policies.neurosurgeon import Neurosurgeon
 from services.planner.policies.nsa_replicas import NsaReplicas
+from services.planner.policies.pipe_edge import PipeEdge
 from services.planner.policies.replicas import Replicas, RoundRobin
 from services.planner.policy import Policy
 
@@ -21,6 +25,10 @@ POLICIES: Final[tuple[Policy, ...]] = (
     Replicas(),
     RoundRobin(),
     EvenSplit(),
+    Neurosurgeon(),
+    Dads(),
+    PipeEdge(),
+    Heft(),
     Amp4ec(),
     Amp4ec(plain=True),
     NsaReplicas(),

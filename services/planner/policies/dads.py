@@ -1,0 +1,171 @@
+"""DADS, dynamic adaptive DNN surgery (Hu et al., INFOCOM 2019): a device and a server, by min-cut or by bottleneck.
+
+Light load [P]: the least delay of one frame, as a min-cut (`services.planner.min_cut`). Heavy load [P]: the most frames
+per second, min over cuts of max(T_dev, T_link, T_srv). On a DAG that is NP-hard, and the paper approximates it; where
+only prefixes may stay on the device there are no more cuts than blocks, and looking at each is exact [R].
+
+[R] Reconstructed: objective `throughput` is heavy load and everything else light load, for DADS knows neither joules
+nor mixed costs. Which of n devices are "edge" and "cloud" is not given here: every ordered pair is tried that could
+beat the best so far were its tensors free to move, and the whole model on one device is always a candidate. Which
+blocks read a tensor is not on a card, but at which cuts it is alive is: it was made by the block before the first of
+them and is last read by the block after the last, and for prefixes no reader in between matters.
+
+A min-cut adds up block times. Under a CPU quota a device at rest is quicker over the first milliseconds, which does not
+add up; such a device's blocks take the whole model's time there, in proportion. Without quotas sums are exact, and the
+light-load plan is the one that Neurosurgeon makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from schemas.model import Cut, TensorSpec
+from services.planner.cost import Floats, Problem, transfer_ms
+from services.planner.cuts import wire_bytes
+from services.planner.diagnosis import too_narrow
+from services.planner.evaluate import Line, Placement, choose, kind
+from services.planner.min_cut import LiveTensor, prefix_cut
+from services.planner.policy import Choice
+from services.planner.search import TIE, pick
+from services.planner.two_stages import two_stage_lines, whole_lines
+
+_SPACE: Final = "one device or two in a row"
+
+
+class Dads:
+    """The best split in two: least latency by min-cut, or least bottleneck when throughput is wanted."""
+
+    name = "dads"
+    citation = (
+        "Hu et al., Dynamic Adaptive DNN Surgery, INFOCOM 2019; reconstructed: prefixes only, the best ordered pair of "
+        "n devices, heavy load solved exactly"
+    )
+
+    def plan(self, problem: Problem) -> Choice:
+        """Decide.
+
+        Raises:
+            services.planner.errors.PlanningError: no device alone and no two devices can serve; says why.
+        """
+        objective = problem.deployment.objective
+        if objective == "throughput":
+            candidates = [*whole_lines(problem), *two_stage_lines(problem, problem.bottleneck_ms, np.maximum)]
+            if not candidates:
+                raise too_narrow(problem, _SPACE)
+            lines = pick(problem, [[line] for line in candidates])
+            return choose(problem, lines, kind(lines), ["DADS under heavy load: the least bottleneck"])
+        line = least_delay(problem)
+        if line is None:
+            raise too_narrow(problem, _SPACE)
+        notes = [] if objective == "latency" else [f"DADS minimises latency, whatever the {objective}"]
+        return choose(problem, [line], kind([line]), notes)
+
+
+def least_delay(problem: Problem) -> Line | None:
+    """The route of one or two stages with the least latency, by one min-cut per pair of devices that may be better."""
+    last = len(problem.positions) - 1
+    line: Line | None = None
+    least = np.inf
+    for whole in whole_lines(problem):
+        latency = float(problem.latency_ms[whole[0]])
+        if latency < least:
+            line, least = whole, latency
+    if last < 2:
+        return line
+    sides = _Sides.of(problem)
+    floor = _without_transfers(problem, sides)
+    for pair in np.argsort(floor, axis=None, kind="stable").tolist():
+        device, server = divmod(pair, len(problem.devices))
+        if not floor[device, server] < least * (1 - TIE):
+            break
+        may = problem.feasible[device, 0] & problem.feasible[server, :, last]
+        cut = prefix_cut(
+            sides.block_ms[device].tolist(),
+            sides.block_ms[server].tolist(),
+            list(live_tensors(problem, device, server, sides)),
+            forbidden=[border for border in range(1, last) if not may[border]],
+        )
+        if cut is not None and cut[1] + sides.first_ms[device] + sides.last_ms[server] < least * (1 - TIE):
+            border, delay = cut
+            line = (Placement(device, 0, border), Placement(server, border, last))
+            least = delay + float(sides.first_ms[device] + sides.last_ms[server])
+    return line
+
+
+@dataclass(frozen=True, eq=False)
+class _Sides:
+    """What does not depend on the cut, additive: (n, B) per block, (n,) for being first or last, (n,) per megabyte."""
+
+    block_ms: Floats
+    first_ms: Floats
+    last_ms: Floats
+    per_mb_ms: Floats
+
+    @classmethod
+    def of(cls, problem: Problem) -> _Sides:
+        """Read from the cost model's arrays, at what a request finds that comes alone."""
+        inner = np.arange(len(problem.positions) - 1)
+        overhead = problem.compute_ms[:, 0, 0]
+        whole = problem.compute_ms[:, 0, -1] + problem.frame_ms[:, 0, -1]
+        idle = problem.idle_compute_ms[:, 0, -1] + problem.idle_frame_ms[:, 0, -1]
+        at_rest = np.where(whole > 0, idle / np.where(whole > 0, whole, 1), 1.0)
+        block = problem.compute_ms[:, inner, inner + 1] - overhead[:, None]
+        # frame_ms[d, p, q] = fixed + per_mb * (megabytes at p + megabytes at q).
+        megabytes = problem.wire_bytes / 1e6
+        per_mb = np.array([device.profile.frame_ms_per_mb / device.free for device in problem.devices])
+        fixed = problem.frame_ms[:, 0, 0] - 2 * per_mb * megabytes[0] + overhead
+        return cls(
+            block_ms=block * at_rest[:, None],
+            first_ms=problem.rtt_ms + problem.down_ms[:, 0] + (fixed + per_mb * megabytes[0]) * at_rest,
+            last_ms=problem.rtt_ms + problem.up_ms[:, -1] + (fixed + per_mb * megabytes[-1]) * at_rest,
+            per_mb_ms=per_mb * at_rest,
+        )
+
+
+def live_tensors(problem: Problem, device: int, server: int, sides: _Sides) -> Iterator[LiveTensor]:
+    """Every tensor that is alive at an inner cut, with its time from `device` to `server`."""
+    codec = problem.deployment.codec
+    up, down = problem.devices[device].link.up_mbps, problem.devices[server].link.down_mbps
+    for tensor, first, last in lifetimes([problem.card.cuts[block] for block in problem.positions.tolist()]):
+        nbytes = wire_bytes(Cut(tensors=(tensor,)), codec)
+        # A codec touches the raw bytes once more at either end.
+        handled = nbytes + (tensor.nbytes if codec != "fp32" else 0)
+        handling = float(sides.per_mb_ms[device] + sides.per_mb_ms[server]) * handled / 1e6
+        moving = transfer_ms(np.array([nbytes], dtype=np.float64), up) + transfer_ms(np.array([nbytes]), down)
+        yield LiveTensor(
+            producer=max(0, first - 1),
+            consumers=(min(last, len(problem.positions) - 2),),
+            transfer_ms=float(moving[0]) + handling,
+        )
+
+
+def lifetimes(cuts: Sequence[Cut]) -> Iterator[tuple[TensorSpec, int, int]]:
+    """Each tensor with the first and the last of the cuts that it crosses without a gap."""
+    alive: dict[str, tuple[TensorSpec, int]] = {}
+    for position, cut in enumerate(cuts):
+        here = {tensor.name: tensor for tensor in cut.tensors}
+        for name in [name for name in alive if name not in here]:
+            tensor, first = alive.pop(name)
+            yield tensor, first, position - 1
+        for name, tensor in here.items():
+            alive.setdefault(name, (tensor, position))
+    for tensor, first in alive.values():
+        yield tensor, first, len(cuts) - 1
+
+
+def _without_transfers(problem: Problem, sides: _Sides) -> Floats:
+    """(n, n) least delay of each ordered pair if its tensors moved for nothing; inf where it cannot be used."""
+    last = len(problem.positions) - 1
+    done = np.cumsum(sides.block_ms, axis=1)[:, :-1]
+    left = sides.block_ms.sum(axis=1, keepdims=True) - done
+    before = np.where(problem.feasible[:, 0, 1:last], done + sides.first_ms[:, None], np.inf)
+    after = np.where(problem.feasible[:, 1:last, last], left + sides.last_ms[:, None], np.inf)
+    floor = np.full((len(problem.devices), len(problem.devices)), np.inf)
+    for border in range(last - 1):
+        floor = np.minimum(floor, np.add.outer(before[:, border], after[:, border]))
+    np.fill_diagonal(floor, np.inf)
+    return floor

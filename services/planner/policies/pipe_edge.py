@@ -1,0 +1,48 @@
+"""One pipeline over the best devices in the best order: PipeEdge (Hu et al. 2022), EdgeShard (Zhang et al. 2024).
+
+Throughput [P, PipeEdge and EdgeShard]: the least bottleneck of a pipeline of unequal devices, by a DP over sets,
+
+    h(j, S + u) = min_{i < j} max( h(i, S), comp(i..j, u), comm )
+
+with h(j, S) the least bottleneck of the blocks before j over exactly the devices S. Latency [P, EdgeShard]: the same DP
+with sums in place of the maximum. Both are `services.planner.subset_dp`.
+
+Unlike `exact` it knows one pipeline only: no replicas, no two pipelines side by side. That is the published plan space.
+
+[R] Reconstructed: communication goes through the broker (down into a stage, up out of it) instead of from device to
+device, so it belongs to the stage and not to the edge between two. Among equally fast pipelines the one with the least
+latency is taken, under the latency bound if there is one. Energy and `cost(w)` add up over stages and use the sum form.
+A set DP is exponential in devices: beyond EXACT_DEVICES only the fastest that many are planned with.
+"""
+
+from __future__ import annotations
+
+from services.planner.cost import Problem
+from services.planner.diagnosis import too_narrow
+from services.planner.evaluate import choose, kind
+from services.planner.grouping import EXACT_DEVICES, best_pipeline
+from services.planner.policy import Choice
+
+
+class PipeEdge:
+    """The best single pipeline, of one stage or more."""
+
+    name = "pipe-edge"
+    citation = (
+        "Hu et al., PipeEdge, DSD 2022, and Zhang et al., EdgeShard, IEEE IoT-J 2024; reconstructed: transfers through "
+        "the broker, energy and cost(w) in the sum form"
+    )
+
+    def plan(self, problem: Problem) -> Choice:
+        """Decide.
+
+        Raises:
+            services.planner.errors.PlanningError: no pipeline keeps the constraints; says why.
+        """
+        fleet = len(problem.devices)
+        line = best_pipeline(problem, stages_min=1)
+        if line is None:
+            space = "one pipeline" if fleet <= EXACT_DEVICES else f"a pipeline of the {EXACT_DEVICES} fastest devices"
+            raise too_narrow(problem, space)
+        notes = [f"planned with the {EXACT_DEVICES} fastest of {fleet} devices"] if fleet > EXACT_DEVICES else []
+        return choose(problem, [line], kind([line]), notes)
