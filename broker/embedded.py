@@ -1,4 +1,4 @@
-"""A private mosquitto: a child process on a free loopback port, gone when its owner is gone. For demo and tests."""
+"""A private mosquitto: a child process on a free port, gone when its owner is gone. For demo, tests and testbed."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from broker.children import end
+from broker.children import end, tied_to_us
 from broker.folders import temporary_folder
 
 FOLDER_PREFIX: Final = "stageline-mosquitto"
+LOOPBACK: Final = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
-_HOST: Final = "127.0.0.1"
 _START_TIMEOUT_S: Final = 10.0
 _STOP_TIMEOUT_S: Final = 5.0
 _ATTEMPTS: Final = 5
@@ -78,19 +77,26 @@ def configure(template: str, settings: Mapping[str, str | None]) -> str:
 
 
 class EmbeddedBroker:
-    """One mosquitto on 127.0.0.1, nothing kept on disk. Use as a context manager, or `start` and `stop`.
+    """One mosquitto on one address, nothing kept on disk. Use as a context manager, or `start` and `stop`.
 
     Args:
         settings: mosquitto settings that differ from `mosquitto.conf`, e.g. `{"max_packet_size": "100000"}`.
         files: settings that name a file, and the text of that file: acl_file, password_file, certfile, keyfile.
+        host: the address of this machine that it listens on. Anybody who reaches it is let in: loopback, or an
+            address of a network of our own.
 
     Started from the main thread it also ends when this process is killed: the kernel ties that promise to the
     thread that started it, so a broker started from another thread relies on `stop`.
     """
 
     def __init__(
-        self, settings: Mapping[str, str | None] | None = None, *, files: Mapping[str, str] | None = None
+        self,
+        settings: Mapping[str, str | None] | None = None,
+        *,
+        files: Mapping[str, str] | None = None,
+        host: str = LOOPBACK,
     ) -> None:
+        self.host = host
         self._settings = dict(settings or {})
         self._files = dict(files or {})
         self._process: subprocess.Popen[bytes] | None = None
@@ -100,17 +106,22 @@ class EmbeddedBroker:
     @property
     def url(self) -> str:
         """Address for `Bus`, e.g. `mqtt://127.0.0.1:40123`; the same after `restart`."""
-        return f"mqtt://{_HOST}:{self._port}"
+        return f"mqtt://{self.host}:{self._port}"
 
     @property
     def port(self) -> int:
-        """The loopback port; 0 before the first start."""
+        """The port; 0 before the first start."""
         return self._port
 
     @property
     def pid(self) -> int:
         """Process id of mosquitto; 0 when it does not run."""
         return self._process.pid if self._process else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether mosquitto was started and ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def start(self) -> None:
         """Start and wait until it accepts connections.
@@ -167,7 +178,7 @@ class EmbeddedBroker:
         for attempt in range(_ATTEMPTS):
             fresh_port = self._port == 0
             if fresh_port:
-                self._port = _free_port()
+                self._port = _free_port(self.host)
             try:
                 self._launch(Path(self._folder.name))
             except BrokerStartError as error:
@@ -184,7 +195,7 @@ class EmbeddedBroker:
             "persistence_location": None,
             "autosave_interval": None,
             **self._settings,
-            "listener": f"{self._port} {_HOST}",
+            "listener": f"{self._port} {self.host}",
         }
         for name, text in self._files.items():
             path = folder / name
@@ -196,7 +207,8 @@ class EmbeddedBroker:
         configuration.chmod(0o644)
         with (folder / "log").open("wb") as log, configuration.open("rb") as source:
             self._process = subprocess.Popen(
-                [*_wrapper(), find_mosquitto(), "-c", "/dev/stdin"],
+                # Never with root's rights.
+                [*tied_to_us(as_user=_NOBODY if os.geteuid() == 0 else None), find_mosquitto(), "-c", "/dev/stdin"],
                 env={**os.environ, **HEAP_ENVIRONMENT},
                 stdin=source,
                 stdout=log,
@@ -212,7 +224,7 @@ class EmbeddedBroker:
                 status, self._process = self._process.returncode, None
                 raise BrokerStartError(f"ended with status {status}", self.log())
             try:
-                socket.create_connection((_HOST, self._port), timeout=1.0).close()
+                socket.create_connection((self.host, self._port), timeout=1.0).close()
             except OSError:
                 if time.monotonic() > deadline:
                     self._end(signal.SIGKILL)
@@ -227,20 +239,8 @@ class EmbeddedBroker:
             end(process, how=how, patience_s=_STOP_TIMEOUT_S)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind((_HOST, 0))
+        probe.bind((host, 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def _wrapper() -> list[str]:
-    """What to start mosquitto with: tied to the life of the starting thread, and never with root's rights.
-
-    mosquitto would give root's rights up by itself, but a change of user also unties it.
-    """
-    setpriv = shutil.which("setpriv")
-    if setpriv is None or threading.current_thread() is not threading.main_thread():
-        return []
-    nobody = [f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
-    return [setpriv, *nobody, "--pdeathsig", "TERM", "--"]

@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from broker.children import end_async
+from broker.children import end_async, tied_to_us
 from services.lifecycle import EXIT_CRASHED, EXIT_MEND
 
 _LOG = logging.getLogger(__name__)
@@ -44,8 +43,8 @@ async def running(*children: Child) -> AsyncIterator[dict[str, asyncio.subproces
         for child in children:
             # A session of its own: Ctrl-C then reaches us alone, and we end the children in order.
             processes[child.name] = await asyncio.create_subprocess_exec(
-                *_tied(), *child.command, env={**os.environ, **child.environment}, stdin=asyncio.subprocess.DEVNULL,
-                start_new_session=True,
+                *tied_to_us(), *child.command, env={**os.environ, **child.environment},
+                stdin=asyncio.subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
         yield processes
     finally:
@@ -104,9 +103,3 @@ class Kept:
         await self._stack.aclose()
         processes = await self._stack.enter_async_context(running(self._child))
         self._process = processes[self._child.name]
-
-
-def _tied() -> list[str]:
-    """A prefix that has the kernel end a child whose parent was killed; nothing where there is no setpriv."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []

@@ -21,11 +21,12 @@ from models.runtime import load_stage, stage_memory_bytes
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from services.planner.fleet import Fleet, read_fleet
-from stageline.demo.fleet import DEVICES, House, house
+from stageline.demo.fleet import DEVICES, house
 from stageline.demo.memory import forcing_budget_bytes
 from stageline.demo.phases import Amount, Phase, run_phase
 from stageline.demo.progress import PhaseBars, bars
 from stageline.demo.tables import answers_table, checks_table, devices_table, off
+from stageline.emulation.house import House
 from stageline.packaged_pictures import packaged_pictures
 from stageline.watch_line import watch_line
 
@@ -72,7 +73,7 @@ def show(out: Console, err: Console, amount: Amount) -> Outcome:
 
     Raises:
         stageline.packaged_pictures.NoPicturesError: nothing to classify.
-        stageline.demo.fleet.ServiceEndedError: one of its processes ended by itself.
+        stageline.emulation.house.ServiceEndedError: one of its processes ended by itself.
     """
     pictures = packaged_pictures()
     started = time.monotonic()

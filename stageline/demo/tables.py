@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.table import Table
 
 from services.planner.fleet import Fleet
-from stageline.demo.fleet import House
 from stageline.demo.phases import Phase
+from stageline.emulation.house import House
 from stageline.tables import new_table
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,6 +37,13 @@ class ControlGroup:
         """How it limits, for people."""
         return f"cgroup v{self.version} CPU quota, {PERIOD_US // 1000} ms period"
 
+    def entering(self) -> list[str]:
+        """A command prefix: what follows begins in the group, so nothing that it starts or holds escapes the limits."""
+        join = [
+            f"echo $$ >{shlex.quote(str(folder / 'cgroup.procs'))}" for folder in sorted(set(self.folders.values()))
+        ]
+        return ["sh", "-c", " && ".join([*join, 'exec "$@"']), "enter"]
+
     def add(self, pid: int) -> None:
         """Move a process (all its threads) into the group; its later children follow."""
         for folder in set(self.folders.values()):
@@ -50,11 +59,16 @@ class ControlGroup:
             (self.folders["cpu"] / "cpu.cfs_quota_us").write_text(str(quota_us))
 
     def set_memory(self, limit_bytes: int | None) -> None:
-        """Limit the group's memory; None lifts the limit."""
+        """Limit the group's memory; None lifts the limit. While there is one, nothing is swapped: a Pi has no swap."""
+        folder, limited = self.folders["memory"], limit_bytes is not None
         if self.version == 2:
-            (self.folders["memory"] / "memory.max").write_text("max" if limit_bytes is None else str(limit_bytes))
+            (folder / "memory.max").write_text(str(limit_bytes) if limited else "max")
+            if (folder / "memory.swap.max").exists():  # Only where the kernel counts swap.
+                (folder / "memory.swap.max").write_text("0" if limited else "max")
         else:
-            (self.folders["memory"] / "memory.limit_in_bytes").write_text(str(limit_bytes or -1))
+            (folder / "memory.limit_in_bytes").write_text(str(limit_bytes) if limited else "-1")
+            if limited:
+                (folder / "memory.swappiness").write_text("0")
 
     def pids(self) -> list[int]:
         """Processes in the group now."""
@@ -64,17 +78,16 @@ class ControlGroup:
         """Give the group back once its processes are gone (waits for the kernel to let go of them)."""
         deadline = time.monotonic() + _REMOVE_TIMEOUT_S
         for folder in set(self.folders.values()):
-            while folder.exists():
-                try:
-                    folder.rmdir()
-                except OSError:
-                    if time.monotonic() > deadline:
-                        raise
-                    time.sleep(0.01)
+            _remove(folder, deadline)
+
+    def release(self) -> None:
+        """End whatever is still in the group, children of children included, and give the group back."""
+        _kill(self.folders["cpu"])
+        self.remove()
 
 
-def make_group(device: str, cores: float, *, mount: Path = MOUNT) -> ControlGroup:
-    """A new group for one device of this process, limited to `cores`.
+def make_group(device: str, cores: float, memory_bytes: int | None = None, *, mount: Path = MOUNT) -> ControlGroup:
+    """A new group for one device of this process, limited to `cores`, and to so much memory when that is given.
 
     Raises:
         NoCgroupsError: not Linux, not mounted, or not permitted.
@@ -92,6 +105,8 @@ def make_group(device: str, cores: float, *, mount: Path = MOUNT) -> ControlGrou
             folders[controller] = folder
         group = ControlGroup(name, folders, version)
         group.set_cores(cores)
+        if memory_bytes is not None:
+            group.set_memory(memory_bytes)
     except OSError as error:
         for parent in parents.values():
             with suppress(OSError):
@@ -103,11 +118,46 @@ def make_group(device: str, cores: float, *, mount: Path = MOUNT) -> ControlGrou
 def sweep(*, mount: Path = MOUNT) -> list[str]:
     """Remove empty groups left by runs that were killed; returns their names."""
     removed = set()
-    for parent in (mount, mount / "cpu", mount / "memory"):
-        for folder in parent.glob(f"{_PREFIX}-*"):
-            owner = re.fullmatch(rf"{_PREFIX}-(\d+)-.+", folder.name)
-            if owner and not Path("/proc", owner[1]).exists():
-                with suppress(OSError):  # Still in use: not ours to take away.
-                    folder.rmdir()
-                    removed.add(folder.name)
+    for folder in _folders("*", mount):
+        owner = re.fullmatch(rf"{_PREFIX}-(\d+)-.+", folder.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            with suppress(OSError):  # Still in use: not ours to take away.
+                folder.rmdir()
+                removed.add(folder.name)
     return sorted(removed)
+
+
+def end_groups_of(owner: int, *, mount: Path = MOUNT) -> None:
+    """End every process in the groups that this process made, and remove the groups."""
+    deadline = time.monotonic() + _REMOVE_TIMEOUT_S
+    folders = _folders(str(owner), mount)
+    for folder in folders:
+        _kill(folder)
+    for folder in folders:
+        _remove(folder, deadline)
+
+
+def _folders(owner: str, mount: Path) -> list[Path]:
+    parents = (mount, mount / "cpu", mount / "memory")
+    return [folder for parent in parents for folder in parent.glob(f"{_PREFIX}-{owner}-*")]
+
+
+def _kill(folder: Path) -> None:
+    """SIGKILL, again and again: a process may start another between our look and our signal."""
+    deadline = time.monotonic() + _REMOVE_TIMEOUT_S
+    with suppress(FileNotFoundError):  # Somebody else removed it meanwhile.
+        while time.monotonic() < deadline and (pids := (folder / "cgroup.procs").read_text().split()):
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            time.sleep(0.005)
+
+
+def _remove(folder: Path, deadline: float) -> None:
+    while folder.exists():
+        try:
+            folder.rmdir()
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

@@ -3,41 +3,19 @@
 from __future__ import annotations
 
 import os
-import shutil
+import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
-from broker.children import end
-from stageline.emulation.cgroups import ControlGroup, NoCgroupsError, make_group
-from stageline.emulation.duty_cycle import DutyCycle
+from broker.children import end, tied_to_us
+from services.worker.memory import default_budget_bytes
+from stageline.emulation.limiter import Limiter, enforced, limit
+from stageline.emulation.usage import cpu_s, resident_bytes
 
-_SERVICES: Final = ("monitor", "worker")
-
-
-class Limiter(Protocol):
-    """What keeps a device slow."""
-
-    @property
-    def method(self) -> str:
-        """How it limits, for people."""
-
-    def add(self, pid: int) -> None:
-        """Put a process under the limit."""
-
-    def set_cores(self, cores: float) -> None:
-        """Change the limit."""
-
-
-def limit(device: str, cores: float) -> Limiter:
-    """The best limiter that is permitted here: the kernel's quota, else a duty cycle."""
-    try:
-        return make_group(device, cores)
-    except NoCgroupsError:
-        return DutyCycle(device, cores).start()
+SERVICES: Final = ("monitor", "worker")
 
 
 class EmulatedDevice:
@@ -47,25 +25,44 @@ class EmulatedDevice:
         name: the device's name on the bus.
         cores: CPU it may use, in cores.
         folder: where it keeps blobs and logs.
-        broker: the broker's address.
+        broker: the broker's address, as it is reached from the device.
+        memory_bytes: what its processes may hold together; None does not limit them. Where nothing enforces that, the
+            worker is told its part of it.
         environment: further `STAGELINE_...` settings, e.g. a memory budget.
+        entering: a command prefix that starts a process inside the device, e.g. in its network.
     """
 
     def __init__(
-        self, name: str, cores: float, *, folder: Path, broker: str, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        cores: float,
+        *,
+        folder: Path,
+        broker: str,
+        memory_bytes: int | None = None,
+        environment: Mapping[str, str] | None = None,
+        entering: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.cores = cores
+        self.memory_bytes = memory_bytes
         self.folder = folder
         self._broker = broker
         self._environment = dict(environment or {})
+        self._entering = tuple(entering)
         self._limiter: Limiter | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._spent_s = dict.fromkeys(SERVICES, 0.0)
 
     @property
     def method(self) -> str:
         """How its CPU is limited; known once started."""
         return self._limiter.method if self._limiter else "not started"
+
+    @property
+    def enforced(self) -> bool:
+        """Whether the kernel enforces its limits; known once started."""
+        return self._limiter is not None and enforced(self._limiter)
 
     def pid(self, service: str) -> int:
         """Process id of its "monitor" or "worker"."""
@@ -76,11 +73,27 @@ class EmulatedDevice:
         self._environment |= environment
         self.folder.mkdir(parents=True, exist_ok=True)
         if self._limiter is None:
-            self._limiter = limit(self.name, self.cores)
-        for service in _SERVICES:
+            self._limiter = limit(self.name, self.cores, self.memory_bytes)
+        for service in SERVICES:
             if service not in self._processes:
-                self._processes[service] = self._launch(service)
+                self._processes[service] = self._launch(service, self._limiter)
                 self._limiter.add(self._processes[service].pid)
+
+    def set_cores(self, cores: float) -> None:
+        """Give it more or less CPU from now on. Where nothing enforces it, its services still report what they had."""
+        self.cores = cores
+        if self._limiter is not None:
+            self._limiter.set_cores(cores)
+
+    def cpu_s(self, service: str) -> float:
+        """CPU seconds that a service of this device used so far, lives that ended included."""
+        process = self._processes.get(service)
+        return self._spent_s[service] + (cpu_s(process.pid) if process else 0.0)
+
+    def resident_bytes(self, service: str) -> int:
+        """Memory that a service of this device holds now."""
+        process = self._processes.get(service)
+        return resident_bytes(process.pid) if process else 0
 
     def log(self, service: str) -> str:
         """What a service of this device wrote so far."""
@@ -92,25 +105,26 @@ class EmulatedDevice:
 
     def kill(self, service: str) -> None:
         """SIGKILL one service, as a power cut would."""
+        self._spent_s[service] = self.cpu_s(service)
         process = self._processes.pop(service)
         process.kill()
         process.wait()
 
     def stop_services(self) -> None:
         """End monitor and worker in good order; the limit stays for the next `start`."""
+        for service in self._processes:
+            self._spent_s[service] = self.cpu_s(service)
         end(*self._processes.values())
         self._processes.clear()
 
     def stop(self) -> None:
         """End everything and give the limit back."""
         self.stop_services()
-        if isinstance(self._limiter, ControlGroup):
-            self._limiter.remove()
-        elif isinstance(self._limiter, DutyCycle):
-            self._limiter.stop()
+        if self._limiter is not None:
+            self._limiter.release()
         self._limiter = None
 
-    def _launch(self, service: str) -> subprocess.Popen[bytes]:
+    def _launch(self, service: str, limiter: Limiter) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "STAGELINE_BROKER": self._broker,
@@ -118,21 +132,18 @@ class EmulatedDevice:
             "STAGELINE_STATE_DIR": str(self.folder),
             **self._environment,
         }
-        if not isinstance(self._limiter, ControlGroup):
+        if not enforced(limiter):
             environment["STAGELINE_CAPACITY_CORES"] = str(self.cores)
+            if self.memory_bytes is not None:
+                budget_mb = default_budget_bytes(self.memory_bytes) / 1e6
+                environment.setdefault("STAGELINE_MEMORY_BUDGET_MB", f"{budget_mb:.1f}")
+        # SIGKILL: a duty cycle may have stopped it just when we are killed, and a stopped process hears nothing else.
+        command = [*tied_to_us(signal.SIGKILL), *self._entering, *limiter.entering()]
         with (self.folder / f"{service}.log").open("ab") as log:
             return subprocess.Popen(
-                [*tied_to_us(), sys.executable, "-m", f"services.{service}.main"],
+                [*command, sys.executable, "-m", f"services.{service}.main"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-
-
-def tied_to_us() -> list[str]:
-    """A command prefix that ends the child when we are killed; the kernel ties it to the starting thread."""
-    setpriv = shutil.which("setpriv")
-    if setpriv is None or threading.current_thread() is not threading.main_thread():
-        return []
-    return [setpriv, "--pdeathsig", "TERM", "--"]

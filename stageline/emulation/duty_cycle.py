@@ -15,7 +15,7 @@ PERIOD_S: Final = 0.02
 
 
 class DutyCycle:
-    """Lets some processes run for `cores` of every period. For devices of up to one core; `start`, `add`, `stop`."""
+    """Lets some processes run for `cores` of every period. For devices of up to one core; `start`, `add`, `release`."""
 
     def __init__(self, device: str, cores: float) -> None:
         self._run_s = min(1.0, max(0.02, cores)) * PERIOD_S
@@ -34,6 +34,10 @@ class DutyCycle:
         self._thread.start()
         return self
 
+    def entering(self) -> list[str]:
+        """No command prefix makes a process slow; `add` does."""
+        return []
+
     def add(self, pid: int) -> None:
         """Slow this process down too."""
         with self._lock:
@@ -43,7 +47,7 @@ class DutyCycle:
         """Change the share."""
         self._run_s = min(1.0, max(0.02, cores)) * PERIOD_S
 
-    def stop(self) -> None:
+    def release(self) -> None:
         """Let everything run freely again."""
         self._stopping.set()
         self._thread.join()

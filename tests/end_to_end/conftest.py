@@ -13,7 +13,8 @@ from models.importer import import_model
 from models.library import Library
 from models.runtime import StageRunner, load_stage
 from schemas.model import ModelCard
-from stageline.demo.fleet import House, house
+from stageline.demo.fleet import house
+from stageline.emulation.house import House
 
 
 @pytest.fixture(scope="module")

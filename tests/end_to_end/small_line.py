@@ -16,9 +16,9 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import PLAN_CURRENT
 from services.planner.fleet import read_fleet
-from stageline.demo.fleet import House
 from stageline.demo.memory import forcing_budget_bytes
 from stageline.deploying import deploy
+from stageline.emulation.house import House
 
 DEVICES = {"ant": 0.6, "bee": 0.6, "cat": 0.6}
 LAYERS = 6

@@ -21,7 +21,7 @@ from broker.bus import Bus
 from models.runtime import StageRunner
 from schemas.model import ModelCard
 from stageline.client import Client
-from stageline.demo.fleet import House
+from stageline.emulation.house import House
 
 REQUESTS = 200
 

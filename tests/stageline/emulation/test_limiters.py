@@ -86,7 +86,7 @@ def test_the_duty_cycle_stops_and_continues_and_lets_go_at_the_end(busy: subproc
     cycle.add(busy.pid)
     eventually(lambda: process.status() == psutil.STATUS_STOPPED)
     eventually(lambda: process.status() == psutil.STATUS_RUNNING)
-    cycle.stop()
+    cycle.release()
     assert process.status() != psutil.STATUS_STOPPED
 
 
@@ -95,4 +95,4 @@ def test_the_duty_cycle_forgets_a_process_that_ended(busy: subprocess.Popen[byte
     cycle.add(busy.pid)
     busy.kill()
     busy.wait()
-    cycle.stop()
+    cycle.release()

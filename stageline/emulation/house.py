@@ -1,0 +1,95 @@
+"""A whole house on one machine: a private broker, a planner and emulated devices, each service a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from broker.children import end, tied_to_us
+from broker.embedded import EmbeddedBroker
+from stageline.emulation.caretaker import caretaker
+from stageline.emulation.cgroups import sweep
+from stageline.emulation.device import EmulatedDevice
+
+
+class ServiceEndedError(RuntimeError):
+    """A process of the house ended by itself; the message holds the end of its log."""
+
+    def __init__(self, name: str, log: str) -> None:
+        last = "\n".join(log.strip().splitlines()[-15:])
+        super().__init__(f"{name} ended by itself. The end of its log:\n{last}")
+
+
+@dataclass(slots=True)
+class House:
+    """All that runs."""
+
+    broker: EmbeddedBroker
+    devices: tuple[EmulatedDevice, ...]
+    folder: Path
+    library: Path
+    planner: subprocess.Popen[bytes]
+
+    def device(self, name: str) -> EmulatedDevice:
+        """The device of that name."""
+        return next(device for device in self.devices if device.name == name)
+
+    def restart_planner(self) -> None:
+        """SIGKILL the planner and start another."""
+        self.planner.kill()
+        self.planner.wait()
+        self.planner = _planner(self.broker.url, self.folder, self.library)
+
+    def check(self) -> None:
+        """Say so when one of the processes is gone.
+
+        Raises:
+            ServiceEndedError: one is.
+        """
+        if self.broker.ended:
+            raise ServiceEndedError("mosquitto", self.broker.log())
+        if self.planner.poll() is not None:
+            raise ServiceEndedError("the planner", (self.folder / "planner.log").read_text(errors="replace"))
+        for device in self.devices:
+            if service := device.failed():
+                raise ServiceEndedError(f"{device.name}'s {service}", device.log(service))
+
+
+@contextmanager
+def inhabited(
+    broker: EmbeddedBroker, devices: tuple[EmulatedDevice, ...], *, folder: Path, library: Path
+) -> Iterator[House]:
+    """Start the planner and the devices of a broker that runs; end them, in order, whatever happens.
+
+    Args:
+        broker: started already, since the devices were told its address.
+        devices: not started yet.
+        folder: for the planner's log.
+        library: the planner's model library; models may be imported into it at any time.
+    """
+    with ExitStack() as stack:
+        sweep()
+        stack.enter_context(caretaker())
+        running = House(broker, devices, folder, library, _planner(broker.url, folder, library))
+        stack.callback(lambda: end(running.planner))
+        for device in devices:
+            stack.callback(device.stop)
+            device.start()
+        yield running
+
+
+def _planner(broker: str, folder: Path, library: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library)}
+    with (folder / "planner.log").open("ab") as log:
+        return subprocess.Popen(
+            [*tied_to_us(), sys.executable, "-m", "services.planner.main"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
