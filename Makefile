@@ -35,8 +35,8 @@ format: setup-dev ## put the code in its usual form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup ## the figures of docs/performance.md, measured here
-	@$(BIN)/stageline bench all
+bench: setup-bench ## measure everything on emulated devices: ~35 min; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
+	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

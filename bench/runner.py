@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 from bench.context import Context
 from bench.machine import commit, machine, versions
 from bench.results import META, Results, read_results, with_failure, with_outcome, write_results
+from bench.testbed.start import why_not_shaped
 
 FILE: Final = "results.json"
 EARLIER_FULL: Final = "results-full.json"
@@ -95,6 +96,7 @@ def _about(context: Context, start: float, load: float) -> dict[str, Any]:
         "mode": _mode(context),
         "machine": machine(),
         "commit": commit(),
+        "links": why_not_shaped() or "emulated",
         "load_before": load,
         "load_after": os.getloadavg()[0],
     }

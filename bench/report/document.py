@@ -84,7 +84,8 @@ def _section(section: Section, results: Mapping[str, Any]) -> Html:
 
 
 def _taken(about: Mapping[str, Any]) -> str:
+    links = "" if about["links"] == "emulated" else f"; links were not emulated: {about['links']}"
     return (
         f"Measured {about['taken']} in {about['took_s']:g} s ({about['mode']}), at {about['commit']}, on "
-        f"{about['machine']}; load average {about['load_before']:.1f} before, {about['load_after']:.1f} after."
+        f"{about['machine']}; load average {about['load_before']:.1f} before, {about['load_after']:.1f} after{links}."
     )

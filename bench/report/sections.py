@@ -28,9 +28,9 @@ SECTIONS: Final = (
         "Six models, six ways to run them",
         "On the emulated fleet H+M+L. The two single-device rows have the strongest device's quota; the others "
         "have all three devices. CPU is in percent of one core over the flat-out part, all processes of a system "
-        "together; memory is what these processes held. Output error is the largest difference from the unsplit "
-        "model, ONNX Runtime, same weights. Energy of every row comes from the fleet file's power model and the "
-        "CPU seconds that were used: it is modelled, not measured.",
+        "together; memory is what all of them but the submitting one held. Output error is the largest difference "
+        "from the unsplit model, ONNX Runtime, same weights. Energy of every row comes from the fleet file's power "
+        "model and the CPU seconds that were used: it is modelled, not measured.",
         "Nothing about real boards: their memory bandwidth, heat and radio are not emulated. The weights are "
         "random (the time and the bytes do not depend on them), so the outputs are compared with each other, not "
         "with labels.",

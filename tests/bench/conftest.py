@@ -2,7 +2,7 @@ import pytest
 
 ABOUT = {
     "taken": "2026-01-01T00:00:00+00:00", "took_s": 12.5, "mode": "full", "machine": "made up", "commit": "0000000000",
-    "load_before": 0.1, "load_after": 1.5,
+    "load_before": 0.1, "load_after": 1.5, "links": "emulated",
 }  # fmt: skip
 
 
