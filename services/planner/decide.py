@@ -19,12 +19,13 @@ from schemas.device import Command, Profile
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import DEVICE_COMMAND
-from services.planner.cost import DeviceFacts, HubFacts, NoDeviceError, Problem, problem_from
+from services.planner.cost import NoDeviceError, Problem, problem_from
 from services.planner.deployments import Tell
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import choose, lines_of, objective, to_plan
 from services.planner.events import Decide, Planned, Profiling, Refused
 from services.planner.explain import explain
+from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Device, Fleet
 from services.planner.library_server import LibraryServer
 from services.planner.policies import find_policy

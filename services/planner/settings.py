@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from services.planner.cost import HubFacts
+from services.planner.facts import HubFacts
 from services.planner.rollout import Patience
 from services.settings import HubSettings
 

@@ -18,7 +18,8 @@ from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Objective
-from services.planner.cost import DeviceFacts, HubFacts, problem_from
+from services.planner.cost import problem_from
+from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.policies.exact import Exact
 
 DEVICES: Final = 8

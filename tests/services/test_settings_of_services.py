@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.monitor.settings import MonitorSettings
-from services.planner.cost import HubFacts
+from services.planner.facts import HubFacts
 from services.planner.settings import PlannerSettings
 from services.settings import BadSettingsError, DeviceSettings, default_device_name, load
 from stageline.settings import CommandSettings

@@ -24,13 +24,14 @@ from typing import Final
 import numpy as np
 
 from schemas.model import Cut, TensorSpec
-from services.planner.cost import Floats, Problem, transfer_ms
+from services.planner.cost import Floats, Problem
 from services.planner.cuts import wire_bytes
 from services.planner.diagnosis import too_narrow
 from services.planner.evaluate import Line, Placement, choose, kind
 from services.planner.min_cut import LiveTensor, prefix_cut
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick
+from services.planner.stage_times import transfer_ms
 from services.planner.two_stages import two_stage_lines, whole_lines
 
 _SPACE: Final = "one device or two in a row"

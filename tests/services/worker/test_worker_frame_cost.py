@@ -5,7 +5,8 @@ import pytest
 from models.library import Library
 from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
-from services.planner.cost import DeviceFacts, HubFacts, problem_from
+from services.planner.cost import problem_from
+from services.planner.facts import DeviceFacts, HubFacts
 from services.worker.frame_cost import FrameCost, Visit, frame_cost, undisturbed
 from services.worker.line import Beside
 

@@ -10,7 +10,8 @@ import pytest
 from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
-from services.planner.cost import DeviceFacts, HubFacts, Problem, problem_from
+from services.planner.cost import Problem, problem_from
+from services.planner.facts import DeviceFacts, HubFacts
 
 NO_HUB = HubFacts(submitter_up_mbps=1e12, submitter_down_mbps=1e12)
 

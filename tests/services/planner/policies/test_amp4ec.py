@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from schemas.deployment import Pin
 from schemas.plan import Plan, parse_route
-from services.planner.cost import HubFacts
 from services.planner.errors import InfeasibleError
 from services.planner.evaluate import line_cost, lines_of, predict, shared_rates_rps, to_plan
+from services.planner.facts import HubFacts
 from services.planner.policies import find_policy
 
 NAMES = (

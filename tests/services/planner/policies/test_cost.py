@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from schemas.deployment import Pin
-from services.planner.cost import HubFacts, NoDeviceError, NoLinkError, StaleProfileError
+from services.planner.cost import NoDeviceError, NoLinkError, StaleProfileError
 from services.planner.evaluate import Placement, choose, line_cost, lines_of, rates_rps, to_plan, window
+from services.planner.facts import HubFacts
 from services.planner.pins import PinError
 
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from schemas.deployment import Decision, Pin
-from services.planner.cost import HubFacts
 from services.planner.explain import explain
+from services.planner.facts import HubFacts
 from services.planner.policies import find_policy
 
 

@@ -1,0 +1,73 @@
+"""What a plan is made from: the devices and links, as they are known now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from schemas.deployment import Deployment
+from schemas.device import DeviceInfo, LinkMeasure, Profile
+
+FREE_SHARE_MIN: Final = 0.05
+"""A device that looks fully busy still gets its turn: never predict worse than 20 times the profile."""
+UNLIMITED_BYTES: Final = 1 << 53
+_UNLIMITED_MBPS: Final = 1e12
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """One usable device, as the planner knows it now."""
+
+    info: DeviceInfo
+    profile: Profile
+    link: LinkMeasure
+    memory_budget_bytes: int
+    """What its worker will give to stages of this deployment."""
+    free_share: float = 1.0
+    """Share of the profiled capacity that other work leaves free, 0..1; 1.0 until telemetry can tell other work from
+    our own (docs/decisions/0006-plans-do-not-follow-load-yet.md)."""
+    stage_overhead_ms: float = 0.0
+    """Fixed compute cost of any stage that block times do not show."""
+    max_packet_bytes: int = 0
+    """Largest MQTT packet its broker passes; 0 when unlimited or unknown."""
+
+    @property
+    def name(self) -> str:
+        """The device's name."""
+        return self.info.device
+
+    @property
+    def free(self) -> float:
+        """The free share that costs are divided by, FREE_SHARE_MIN..1."""
+        return min(1.0, max(FREE_SHARE_MIN, self.free_share))
+
+    def budget_bytes(self, deployment: Deployment) -> int:
+        """Memory it may give: its worker's budget, or the deployment's limit if that is less."""
+        return min(self.memory_budget_bytes, deployment.memory_limit_bytes.get(self.name, self.memory_budget_bytes))
+
+    def with_unlimited_memory(self) -> DeviceFacts:
+        """The same device if memory were no constraint."""
+        return replace(self, memory_budget_bytes=UNLIMITED_BYTES)
+
+    def with_free_link(self) -> DeviceFacts:
+        """The same device if links and frames cost nothing."""
+        link = self.link.model_copy(update={"rtt_ms": 0.0, "up_mbps": _UNLIMITED_MBPS, "down_mbps": _UNLIMITED_MBPS})
+        profile = self.profile.model_copy(update={"frame_ms": 0.0, "frame_ms_per_mb": 0.0})
+        return replace(self, link=link, profile=profile, max_packet_bytes=0)
+
+
+@dataclass(frozen=True)
+class HubFacts:
+    """What all routes share: the submitter's way to the broker, and the hub's own link."""
+
+    submitter_up_mbps: float = 1000.0
+    submitter_down_mbps: float = 1000.0
+    hop_ms: float = 0.0
+    """Round trip submitter -> broker -> submitter of a small message."""
+    hub_mbps: float | None = None
+    """Link of the hub, each direction; None when it is no limit (all on one machine, or a fast switch)."""
+
+    @classmethod
+    def free(cls) -> HubFacts:
+        """Links that cost nothing."""
+        return cls(_UNLIMITED_MBPS, _UNLIMITED_MBPS)
