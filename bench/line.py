@@ -20,6 +20,7 @@ from typing import Final, Literal, Protocol
 
 import numpy as np
 
+from bench.profiles import MEASURED
 from bench.window import Window, settle_s, steady_rps
 from broker.bus import Bus
 from models.made_up import made_up_tensor
@@ -32,6 +33,7 @@ from schemas.topics import DEPLOYMENT, PLAN_DECISION
 from services.planner.fleet import read_fleet
 from stageline.client import Client
 from stageline.deploying import deploy
+from stageline.emulation.fleet_file import FleetFile
 from stageline.receipts import Answer, EnergyMethod, Receipt
 
 REST_S: Final = (0.01, 0.03)
@@ -49,8 +51,8 @@ class Bed(Protocol):
     """The part of a testbed that measuring a line needs."""
 
     @property
-    def devices(self) -> Sequence[object]:
-        """All that should join."""
+    def fleet(self) -> FleetFile:
+        """Whose devices should join."""
 
     def cpu_s(self) -> dict[str, float]:
         """CPU seconds so far, by service."""
@@ -146,19 +148,20 @@ class FlatOut:
 
 
 async def joined(bus: Bus, bed: Bed, *, timeout_s: float = _JOIN_TIMEOUT_S) -> None:
-    """Return when every device of the bed can be planned with.
+    """Return when every device of the bed can be planned with; models they measured in this run are known then.
 
     Raises:
         TimeoutError: one does not join in time.
     """
     async with asyncio.timeout(timeout_s):
-        while len((await read_fleet(bus)).usable) < len(bed.devices):
+        while len((await read_fleet(bus)).usable) < len(bed.fleet.devices):
             bed.check()
             await asyncio.sleep(0.2)
+    await MEASURED.recall(bus, bed.fleet.name)
 
 
 @asynccontextmanager
-async def served(bus: Bus, wish: Deployment, *, reference: StageRunner | None = None) -> AsyncIterator[Line]:
+async def served(bus: Bus, bed: Bed, wish: Deployment, *, reference: StageRunner | None = None) -> AsyncIterator[Line]:
     """Deploy `wish` and submit to it while inside; it goes on being served afterwards.
 
     Raises:
@@ -167,6 +170,7 @@ async def served(bus: Bus, wish: Deployment, *, reference: StageRunner | None = 
     started = time.monotonic()
     decision = await deploy(bus, wish.model_copy(update={"requested": time.time()}), timeout_s=_DEPLOY_TIMEOUT_S)
     deploy_s = time.monotonic() - started
+    await MEASURED.remember(bus, bed.fleet.name)
     async with Client(bus.address, deployment=wish.deployment, root=bus.root) as client:
         card = await client.ready()
         while client.watch.served is None or client.watch.served.plan.generation < decision.generation:
@@ -249,7 +253,7 @@ async def measure_line(
         stageline.deploying.DeployFailedError: there is no plan for the wish, or it took too long.
         stageline.receipts.RequestFailedError: a request got no answer.
     """
-    async with served(bus, wish, reference=reference) as line:
+    async with served(bus, bed, wish, reference=reference) as line:
         latencies = await at_rest(line, one_by_one)
         full = await flat_out(bed, line, flat_out_s)
     bed.check()
