@@ -48,7 +48,10 @@ def testbed(
         folder.mkdir(parents=True, exist_ok=True)
         why_not = why_not_shaped(wanted=shape)
         links = stack.enter_context(network()) if why_not is None else None
-        entering = {device.name: links.attach(device.name).entering() if links else [] for device in fleet.devices}
+        entering = {
+            device.name: [*links.attach(device.name).entering(), *called(device.name)] if links else []
+            for device in fleet.devices
+        }
         late = [
             device for device in fleet.devices if links and device.link and not links.set_link(device.name, device.link)
         ]
@@ -67,6 +70,15 @@ def testbed(
 
 # Its name begins like a test's.
 vars(testbed)["__test__"] = False
+
+
+def called(name: str) -> list[str]:
+    """A command prefix: what follows runs on a machine of that host name.
+
+    The planner has devices of one host measure a model in turn, since they share its cores; emulated devices do not
+    share theirs.
+    """
+    return ["unshare", "--uts", "--", "sh", "-c", 'echo "$0" > /proc/sys/kernel/hostname && exec "$@"', name]
 
 
 def why_not_shaped(*, wanted: bool = True) -> str | None:
