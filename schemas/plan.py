@@ -75,6 +75,8 @@ class Route(Message):
     """Share of the requests that this route should get."""
     window: Annotated[int, Field(ge=1, le=1024)] = 2
     """Requests in flight on this route at most."""
+    together: Annotated[int, Field(ge=1, le=16)] = 1
+    """Frames that each of its stages may take up and hand on at once: cheaper for each, and the first of them waits."""
     predicted: Prediction | None = None
     stage_predictions: tuple[StagePrediction, ...] = ()
 

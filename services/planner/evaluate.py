@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
+from services.planner.bound import BOTTLENECK_MIN_MS, compute_bound_rps
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
 from services.planner.policy import Choice
 
-BOTTLENECK_MIN_MS: Final = 1e-6
 WINDOW_MAX: Final = 1024
+TOGETHER: Final = 3
+"""Frames that a stage takes up and hands on at once where only throughput counts."""
 
 
 class Placement(NamedTuple):
@@ -75,19 +77,25 @@ def window(problem: Problem, cost: LineCost) -> int:
     """Requests in flight that suit the objective.
 
     latency / bottleneck requests fill a pipeline exactly (Little's law). For throughput and energy: that, rounded
-    up, and one more per stage, so that a hiccup of one stage does not starve the next; fewer where waiting in
-    line would break the latency bound. For latency and cost: no more than can be under way without waiting, and
-    at most 2, because real stages vary.
+    up, and `together` more per stage, so that neither frames handled together nor a hiccup of one stage starve the
+    next; fewer where waiting in line would break the latency bound. For latency and cost: no more than can be under
+    way without waiting, and at most 2, because real stages vary.
     """
     fill = cost.latency_ms / max(cost.bottleneck_ms, BOTTLENECK_MIN_MS)
     deployment = problem.deployment
     if deployment.objective in ("latency", "cost"):
         return max(1, min(2, math.floor(fill * (1 + 1e-9))))
     full = math.ceil(fill * (1 - 1e-9))
-    wanted = full + cost.stages
+    wanted = full + together(problem) * cost.stages
     if deployment.objective == "throughput" and deployment.latency_bound_ms is not None:
         wanted = max(full, min(wanted, math.floor(deployment.latency_bound_ms / cost.bottleneck_ms)))
     return max(1, min(WINDOW_MAX, wanted))
+
+
+def together(problem: Problem) -> int:
+    """Frames that a stage may take up and hand on at once: one where anybody waits for a single answer."""
+    deployment = problem.deployment
+    return TOGETHER if deployment.objective == "throughput" and deployment.latency_bound_ms is None else 1
 
 
 def rates_rps(problem: Problem, costs: Sequence[LineCost]) -> list[float]:
@@ -178,7 +186,8 @@ def choose(
     total = sum(rates[index] for index in used)
     routes = tuple(_route(problem, lines[i], costs[i], rate=rates[i], weight=min(1.0, rates[i] / total)) for i in used)
     predicted = _whole(problem, [costs[i] for i in used], [rates[i] for i in used])
-    return Choice(routes=routes, predicted=predicted, label=label, notes=tuple(notes))
+    bound = compute_bound_rps(problem) if problem.deployment.objective == "throughput" else None
+    return Choice(routes=routes, predicted=predicted, label=label, notes=tuple(notes), bound_rps=bound)
 
 
 def kind(lines: Sequence[Line]) -> str:
@@ -250,6 +259,7 @@ def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight:
         ),
         weight=weight,
         window=window(problem, cost),
+        together=together(problem),
         predicted=_whole(problem, [cost], [rate]),
         stage_predictions=tuple(
             StagePrediction(

@@ -47,6 +47,8 @@ class Assignment:
     next_device: str | None
     """None: the last stage of its route, which answers the submitter."""
     next_stage: str | None
+    together: int = 1
+    """How many frames may be taken up and handed on at once."""
     refused: str = ""
     """Why this device will not even try."""
 
@@ -95,20 +97,21 @@ Action = Revive | Drop | Load | Drain
 def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
     """The stages that `plan` places on `device`, in route order."""
     found: list[Assignment] = []
-    for route, stages in enumerate(route.stages for route in plan.routes):
-        for index, stage in enumerate(stages):
+    for number, route in enumerate(plan.routes):
+        for index, stage in enumerate(route.stages):
             if stage.device != device:
                 continue
-            after = stages[index + 1] if index + 1 < len(stages) else None
+            after = route.stages[index + 1] if index + 1 < len(route.stages) else None
             found.append(
                 Assignment(
-                    key=StageKey(plan.deployment, plan.generation, stage_id(route, index)),
+                    key=StageKey(plan.deployment, plan.generation, stage_id(number, index)),
                     model=plan.model,
                     slice=Slice(plan.card_sha, stage.first, stage.last),
-                    route=route,
+                    route=number,
                     codec=stage.codec if after else "fp32",
                     next_device=after.device if after else None,
-                    next_stage=stage_id(route, index + 1) if after else None,
+                    next_stage=stage_id(number, index + 1) if after else None,
+                    together=route.together,
                 )
             )
     return tuple(found)

@@ -1,9 +1,8 @@
 """The line: frames in, one at a time through the compute thread, results out.
 
-Everything on the event loop here is short. One thread computes for all stages of this worker, so that a small CPU
-quota is spent on one frame at a time; while it computes, the loop sends what is done and takes in what comes. How
-many frames of a stage wait here is bounded by the bus's receive maximum: a frame is acknowledged when its result was
-handed on.
+Everything on the event loop here is short. While the compute thread computes, the loop sends what is done and takes in
+what comes. How many frames of a stage wait here is bounded by the bus's receive maximum: a frame is acknowledged when
+its result was handed on.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -21,6 +20,7 @@ from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLar
 from broker.rejections import Rejections
 from schemas.frame import FrameHeader
 from schemas.topics import ANSWER, STAGE
+from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
 from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
 from services.worker.timing import Timings
@@ -63,13 +63,14 @@ class Line:
         self._undelivered = Rejections(logger, "result not delivered:")
 
     async def __aenter__(self) -> Self:
-        self._compute = ThreadPoolExecutor(1, thread_name_prefix="compute")
+        self._compute = ComputeThread()
+        self._compute.start()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._compute.shutdown(wait=True, cancel_futures=True)
+        self._compute.stop()
 
     @property
     def queue_depth(self) -> int:
@@ -119,7 +120,7 @@ class Line:
 
     async def barrier(self) -> None:
         """Wait until everything given to the compute thread so far is done."""
-        await asyncio.get_running_loop().run_in_executor(self._compute, _nothing)
+        await self._compute.run(_nothing)
 
     async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
         for counts in (traffic, self._total):
@@ -129,7 +130,8 @@ class Line:
         header = delivery.frame.header
         try:
             check(lane, header)
-            done = await asyncio.get_running_loop().run_in_executor(self._compute, self._compute_one, lane, delivery)
+            work = partial(self._compute_one, lane, delivery)
+            done = await self._compute.run(work, together=lane.assignment.together)
             self._timings.record(lane.assignment.key, done.trace)
             await self._hand_on(lane, done)
         except RefusedError as refused:

@@ -5,7 +5,7 @@ import pytest
 
 from schemas.deployment import Pin
 from services.planner.cost import NoDeviceError, NoLinkError, StaleProfileError
-from services.planner.evaluate import Placement, choose, line_cost, lines_of, rates_rps, to_plan, window
+from services.planner.evaluate import TOGETHER, Placement, choose, line_cost, lines_of, rates_rps, to_plan, window
 from services.planner.facts import HubFacts
 from services.planner.pins import PinError
 
@@ -236,5 +236,5 @@ def test_a_latency_bound_keeps_the_window_from_queueing_past_it(make_problem, ma
     line = tuple(Placement(u, u, u + 1) for u in range(3))
     free = make_problem(devices, [8] * 4, objective="throughput")
     tight = make_problem(devices, [8] * 4, objective="throughput", latency_bound_ms=40)
-    assert window(free, line_cost(free, line)) == 6
+    assert window(free, line_cost(free, line)) == 3 + 3 * TOGETHER
     assert window(tight, line_cost(tight, line)) == 4
