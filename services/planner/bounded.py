@@ -11,15 +11,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.planner.bound import rates_of
 from services.planner.cost import Floats, Problem
-from services.planner.evaluate import BOTTLENECK_MIN_MS
 from services.planner.subset_dp import fill, members, subsets_of
-
-
-def rates_of(bottleneck_ms: Floats) -> Floats:
-    """Requests per second; 0 for an infinite bottleneck."""
-    rates: Floats = 1e3 / np.maximum(bottleneck_ms, BOTTLENECK_MIN_MS)
-    return rates
 
 
 class BoundedRates:

@@ -9,8 +9,8 @@ import numpy as np
 from services.planner.cost import FRAME_HEADER_BYTES, Problem
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import Line, Placement, line_cost
-from services.planner.grouping import any_line
-from services.planner.pins import PinError
+from services.planner.one_route import any_line
+from services.planner.pins import PinError, allowed
 
 
 class NotEnoughMemoryError(PlanningError):
@@ -75,7 +75,7 @@ def why_not(problem: Problem, stage: Placement) -> str:
     text = line_text(problem, (stage,))
     if need > budget:
         return f"{text} needs {megabytes(need)} and {problem.devices[stage.device].name} offers {megabytes(budget)}"
-    if problem.without("pins").feasible[stage]:
+    if not allowed(problem.deployment.pins, [problem.devices[stage.device].name], problem.positions)[0, *stage[1:]]:
         return f"{text} takes blocks that are pinned elsewhere"
     return f"{text}: its frames do not pass {problem.devices[stage.device].name}'s link"
 

@@ -19,7 +19,7 @@ from services.planner.cost import Problem
 from services.planner.diagnosis import line_text, why_not
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import Line, Placement, choose, lines_of, objective
-from services.planner.grouping import best_pipeline
+from services.planner.one_route import best_pipeline
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.even_split import EvenSplit
 from services.planner.policies.replicas import Replicas

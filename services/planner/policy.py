@@ -19,6 +19,8 @@ class Choice:
     """What kind of plan it is, in words: "one device", "replicas", "pipeline", ..."""
     notes: tuple[str, ...] = ()
     """What a reader of the decision should know: approximations made, bounds, gaps."""
+    bound_rps: float | None = None
+    """For throughput: all devices computing all the time over free links (`services.planner.bound`)."""
 
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))

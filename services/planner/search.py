@@ -97,22 +97,26 @@ def chain(problem: Problem, order: Sequence[int]) -> Line | None:
     """A good route that visits devices in the order given and may skip any; O(n P^2), so for fleets of any size."""
     throughput = problem.deployment.objective == "throughput"
     cost = problem.bottleneck_ms if throughput else stage_cost(problem)
-    combine: np.ufunc = np.maximum if throughput else np.add
-    reached = np.full(len(problem.positions), np.inf)
+    line = chain_line(cost[np.asarray(order)], np.maximum if throughput else np.add)
+    return None if line is None else tuple(stage._replace(device=order[stage.device]) for stage in line)
+
+
+def chain_line(cost: Floats, combine: np.ufunc) -> Line | None:
+    """The cheapest route that visits devices in the order of `cost`, (n, P, P), and may skip any; None without one."""
+    reached = np.full(cost.shape[1], np.inf)
     reached[0] = 0.0
     steps = [reached]
-    for device in order:
-        with_it = combine(reached[:, None], cost[device]).min(axis=0)
-        reached = np.minimum(reached, with_it)
+    for added in cost:
+        reached = np.minimum(reached, combine(reached[:, None], added).min(axis=0))
         steps.append(reached)
     if not np.isfinite(reached[-1]):
         return None
     line: list[Placement] = []
     last = len(reached) - 1
-    for number in range(len(order), 0, -1):
+    for number in range(len(cost), 0, -1):
         if steps[number][last] < steps[number - 1][last]:
-            first = int(combine(steps[number - 1], cost[order[number - 1], :, last]).argmin())
-            line.append(Placement(order[number - 1], first, last))
+            first = int(combine(steps[number - 1], cost[number - 1, :, last]).argmin())
+            line.append(Placement(number - 1, first, last))
             last = first
     return tuple(reversed(line))
 

@@ -13,6 +13,7 @@ from services.planner.policies.dads import Dads
 from services.planner.policies.even_split import EvenSplit
 from services.planner.policies.exact import Exact
 from services.planner.policies.heft import Heft
+from services.planner.policies.large_fleet import LargeFleet
 from services.planner.policies.neurosurgeon import Neurosurgeon
 from services.planner.policies.nsa_replicas import NsaReplicas
 from services.planner.policies.pipe_edge import PipeEdge
@@ -21,6 +22,7 @@ from services.planner.policy import Policy
 
 POLICIES: Final[tuple[Policy, ...]] = (
     Exact(),
+    LargeFleet(),
     BestSingle(),
     Replicas(),
     RoundRobin(),

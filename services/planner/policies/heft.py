@@ -5,9 +5,10 @@ Placing [P]: each block in turn goes to the device on which it finishes earliest
 
 [R] Reconstructed: blocks run one after another on a route, so each has one successor, ranks fall along the route, and
 what a block reads is what crosses the cut before it. Consecutive blocks on one device are one stage. Moving on costs
-the way through the broker (up, two half hops, down) and what the new stage adds in frames; the way of the answer back
-to the submitter is seen by no block, as in the paper, where the last task's output goes nowhere. A block finishes when
-a request that comes alone has been through it; there is never another task to slip in between, so insertion is void.
+the way through the broker (up, two half hops, down, a frame handled at both ends); a block finishes when a request that
+comes alone has been through it (`services.planner.block_times`). The answer's way back to the submitter is seen by no
+block, as in the paper, where the last task's output goes nowhere. There is never another task to slip in between, so
+insertion is void.
 
 A device that the route has left is no candidate again: workers would hold both stages, but the cost model has a device
 serve one stage of a route, and would promise a pace it cannot keep. A device whose memory would not hold the longer
@@ -22,11 +23,12 @@ from typing import Final
 
 import numpy as np
 
+from services.planner.block_times import BlockTimes, block_times
 from services.planner.cost import Floats, Problem
 from services.planner.diagnosis import line_text, no_plan, too_narrow, why_not
 from services.planner.errors import InfeasibleError
 from services.planner.evaluate import Line, Placement, choose, in_bound, kind, line_cost
-from services.planner.grouping import any_line
+from services.planner.one_route import any_line
 from services.planner.policy import Choice
 
 _REASONS_MAX: Final = 4
@@ -84,46 +86,43 @@ def earliest_finish(problem: Problem) -> Line:
     Raises:
         InfeasibleError: a block fits no device that is left.
     """
-    finish = _finish_ms(problem)
+    times = block_times(problem)
     until = [_held_until(problem, device) for device in range(len(problem.devices))]
+    left = set(range(len(problem.devices)))
     line: list[Placement] = []
-    sent_ms = 0.0
-    for block in by_rank(problem):
-        best: Placement | None = None
-        best_ms = np.inf
+    finished_ms = 0.0
+    for block in by_rank(times):
+        choices = []
+        arrived_ms = finished_ms
         if line:
-            longer = line[-1]._replace(last=block + 1)
-            best, best_ms = longer, sent_ms + float(finish[longer])
-        free = not line or until[line[-1].device] <= block
-        arrived_ms = sent_ms + (float(problem.latency_ms[line[-1]]) if line else 0.0)
-        for device in range(len(problem.devices)) if free else ():
-            stage = Placement(device, block, block + 1)
-            stays = problem.feasible[device, block, max(block + 1, until[device])]
-            if stays and all(device != before.device for before in line) and arrived_ms + finish[stage] < best_ms:
-                best, best_ms = stage, arrived_ms + float(finish[stage])
-        if best is None or not np.isfinite(best_ms):
+            staying = line[-1]._replace(last=block + 1)
+            if problem.feasible[staying]:
+                choices.append((finished_ms + float(times.block_ms[staying.device, block]), -1))
+            arrived_ms += float(times.depart_ms[staying.device, block])
+        if not line or until[line[-1].device] <= block:
+            done_ms = arrived_ms + times.arrive_ms[:, block] + times.block_ms[:, block]
+            choices.extend(
+                (float(done_ms[device]), device)
+                for device in left
+                if problem.feasible[device, block, max(block + 1, until[device])]
+            )
+        if not choices:
             raise _out_of_devices(problem, line, block, until)
-        if line and best.first == line[-1].first:
-            line[-1] = best
+        finished_ms, device = min(choices)
+        if device < 0:
+            line[-1] = line[-1]._replace(last=block + 1)
         else:
-            line.append(best)
-            sent_ms = arrived_ms
+            line.append(Placement(device, block, block + 1))
+            left.remove(device)
     return tuple(line)
 
 
-def by_rank(problem: Problem) -> list[int]:
+def by_rank(times: BlockTimes) -> list[int]:
     """Blocks between cut positions, highest upward rank first."""
-    inner = np.arange(len(problem.positions) - 1)
-    moving = problem.down_ms[:, 1:-1] + problem.up_ms[:, 1:-1] + problem.rtt_ms[:, None]
+    moving = times.arrive_ms[:, 1:-1] + times.depart_ms[:, 1:-1]
     # A link that carries nothing says nothing about the others.
-    ranks = upward_ranks(problem.idle_compute_ms[:, inner, inner + 1], np.where(np.isfinite(moving), moving, 0.0))
+    ranks = upward_ranks(times.block_ms, np.where(np.isfinite(moving), moving, 0.0))
     return [int(block) for block in np.argsort(-ranks, kind="stable")]
-
-
-def _finish_ms(problem: Problem) -> Floats:
-    """(n, P, P) from when a stage's input is at the broker until the stage has computed; inf where not feasible."""
-    arriving = (problem.rtt_ms / 2)[:, None, None] + problem.down_ms[:, :, None]
-    return np.where(problem.feasible, arriving + problem.idle_compute_ms + problem.idle_frame_ms, np.inf)
 
 
 def _held_until(problem: Problem, device: int) -> int:

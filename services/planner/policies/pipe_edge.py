@@ -12,7 +12,8 @@ Unlike `exact` it knows one pipeline only: no replicas, no two pipelines side by
 [R] Reconstructed: communication goes through the broker (down into a stage, up out of it) instead of from device to
 device, so it belongs to the stage and not to the edge between two. Among equally fast pipelines the one with the least
 latency is taken, under the latency bound if there is one. Energy and `cost(w)` add up over stages and use the sum form.
-A set DP is exponential in devices: beyond EXACT_DEVICES only the fastest that many are planned with.
+A set DP is exponential in devices: beyond EXACT_DEVICES it is given that many promising ones, the quickest for the
+objective or, if these cannot hold the model, the roomiest.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from __future__ import annotations
 from services.planner.cost import Problem
 from services.planner.diagnosis import too_narrow
 from services.planner.evaluate import choose, kind
-from services.planner.grouping import EXACT_DEVICES, best_pipeline
+from services.planner.one_route import EXACT_DEVICES, promising, renumbered
 from services.planner.policy import Choice
+from services.planner.search import best_line
 
 
 class PipeEdge:
@@ -40,9 +42,11 @@ class PipeEdge:
             services.planner.errors.PlanningError: no pipeline keeps the constraints; says why.
         """
         fleet = len(problem.devices)
-        line = best_pipeline(problem, stages_min=1)
-        if line is None:
-            space = "one pipeline" if fleet <= EXACT_DEVICES else f"a pipeline of the {EXACT_DEVICES} fastest devices"
-            raise too_narrow(problem, space)
-        notes = [f"planned with the {EXACT_DEVICES} fastest of {fleet} devices"] if fleet > EXACT_DEVICES else []
-        return choose(problem, [line], kind([line]), notes)
+        some = fleet > EXACT_DEVICES
+        for group in promising(problem):
+            found = best_line(problem.only(group))
+            if found is not None:
+                line = renumbered(found, group)
+                notes = [f"planned with {EXACT_DEVICES} promising ones of {fleet} devices"] if some else []
+                return choose(problem, [line], kind([line]), notes)
+        raise too_narrow(problem, f"a pipeline of {EXACT_DEVICES} promising devices" if some else "one pipeline")

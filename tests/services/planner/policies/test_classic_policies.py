@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from schemas.deployment import Deployment, Pin
 from schemas.model import Cut, TensorSpec
-from services.planner.cost import HubFacts, problem_from
+from services.planner.block_times import block_times
+from services.planner.cost import problem_from
 from services.planner.diagnosis import LatencyBoundError, LinkError, NotEnoughMemoryError
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import in_bound, line_cost, lines_of, objective, predict
-from services.planner.grouping import EXACT_DEVICES
+from services.planner.facts import HubFacts
+from services.planner.one_route import EXACT_DEVICES
 from services.planner.pins import PinError
 from services.planner.policies.brute_force import all_lines
 from services.planner.policies.dads import Dads, lifetimes
@@ -254,13 +256,17 @@ def test_pipe_edge_is_the_best_of_all_single_routes(data, make_problem, make_dev
     )
 
 
-def test_pipe_edge_plans_with_the_fastest_of_a_large_fleet_and_says_so(make_problem, make_device):
-    devices = [make_device(f"d{index}", [20 - index] * 12) for index in range(EXACT_DEVICES + 2)]
+def test_pipe_edge_plans_with_promising_devices_of_a_large_fleet_and_says_so(make_problem, make_device):
+    fleet = EXACT_DEVICES + 2
+    devices = [make_device(f"d{index}", [20 - index] * 12) for index in range(fleet)]
     choice = PipeEdge().plan(make_problem(devices, [4] * 13, objective="throughput"))
-    assert choice.notes == (f"planned with the {EXACT_DEVICES} fastest of {EXACT_DEVICES + 2} devices",)
+    assert choice.notes == (f"planned with {EXACT_DEVICES} promising ones of {fleet} devices",)
     assert not {"d0", "d1"} & set(choice.routes[0].devices)
-    small = [make_device(f"d{index}", [20 - index] * 12, budget=1) for index in range(EXACT_DEVICES + 2)]
-    with pytest.raises(InfeasibleError, match=r"a pipeline of the 10 fastest devices, though d0\[0:1\)"):
+    roomy = [make_device(f"d{index}", [20 - index] * 12, budget=12 if index < 2 else 1) for index in range(fleet)]
+    choice = PipeEdge().plan(make_problem(roomy, [4] * 13, weight_bytes=[1] * 12))
+    assert {"d0", "d1"} & set(choice.routes[0].devices)
+    small = [make_device(f"d{index}", [20 - index] * 12, budget=1) for index in range(fleet)]
+    with pytest.raises(InfeasibleError, match=r"a pipeline of 10 promising devices, though d"):
         PipeEdge().plan(make_problem(small, [4] * 13, weight_bytes=[1] * 12))
 
 
@@ -276,7 +282,7 @@ def test_heft_gives_each_block_to_the_device_that_has_it_done_first(make_problem
         make_device(name, blocks, rtt_ms=2) for name, blocks in {"a": [4, 9, 9], "b": [6, 5, 3], "c": [9, 9, 2]}.items()
     )
     problem = make_problem([a, b, c], [4] * 4)
-    assert by_rank(problem) == [0, 1, 2]
+    assert by_rank(block_times(problem)) == [0, 1, 2]
     choice = Heft().plan(problem)
     assert str(choice) == "r0: a[0:1) -> b[1:3)"
     assert choice.predicted.latency_ms == pytest.approx(4 + 5 + 3 + 2 * 2)

@@ -29,7 +29,7 @@ def test_policies_are_found_by_name_and_say_where_they_are_from():
 
 
 def test_an_unknown_policy_is_answered_with_the_known_ones():
-    with pytest.raises(UnknownPolicyError, match=r"no policy 'magic'; there are exact, best-single"):
+    with pytest.raises(UnknownPolicyError, match=r"no policy 'magic'; there are exact, large-fleet, best-single"):
         find_policy("magic")
 
 
@@ -137,7 +137,8 @@ def test_fifty_devices_all_work_for_throughput(make_problem, make_device):
     problem = make_problem(fleet_of(make_device, 50), [1000] * 9, objective="throughput")
     choice = find_policy("exact").plan(problem)
     assert len({stage.device for route in choice.routes for stage in route.stages}) == 50
-    assert choice.predicted.throughput_rps >= find_policy("replicas").plan(problem).predicted.throughput_rps
+    replicas = find_policy("replicas").plan(problem)
+    assert choice.predicted.throughput_rps >= replicas.predicted.throughput_rps * (1 - 1e-9)
     assert any("50 devices" in note for note in choice.notes)
 
 
