@@ -10,20 +10,19 @@ beat the best so far were its tensors free to move, and the whole model on one d
 blocks read a tensor is not on a card, but at which cuts it is alive is: it was made by the block before the first of
 them and is last read by the block after the last, and for prefixes no reader in between matters.
 
-A min-cut adds up block times. Under a CPU quota a device at rest is quicker over the first milliseconds, which does not
-add up; such a device's blocks take the whole model's time there, in proportion. Without quotas sums are exact, and the
-light-load plan is the one that Neurosurgeon makes.
+A min-cut adds up block times (`services.planner.block_times`). Without CPU quotas sums are exact, and the light-load
+plan is as quick as the one that Neurosurgeon makes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from schemas.model import Cut, TensorSpec
+from services.planner.block_times import BlockTimes, block_times
 from services.planner.cost import Floats, Problem
 from services.planner.cuts import wire_bytes
 from services.planner.diagnosis import too_narrow
@@ -77,57 +76,28 @@ def least_delay(problem: Problem) -> Line | None:
             line, least = whole, latency
     if last < 2:
         return line
-    sides = _Sides.of(problem)
-    floor = _without_transfers(problem, sides)
+    times = block_times(problem)
+    fixed = _fixed_ms(times)
+    floor = _without_transfers(problem, times) + fixed
     for pair in np.argsort(floor, axis=None, kind="stable").tolist():
         device, server = divmod(pair, len(problem.devices))
         if not floor[device, server] < least * (1 - TIE):
             break
         may = problem.feasible[device, 0] & problem.feasible[server, :, last]
         cut = prefix_cut(
-            sides.block_ms[device].tolist(),
-            sides.block_ms[server].tolist(),
-            list(live_tensors(problem, device, server, sides)),
+            times.block_ms[device].tolist(),
+            times.block_ms[server].tolist(),
+            list(live_tensors(problem, times, device, server)),
             forbidden=[border for border in range(1, last) if not may[border]],
         )
-        if cut is not None and cut[1] + sides.first_ms[device] + sides.last_ms[server] < least * (1 - TIE):
+        if cut is not None and cut[1] + fixed[device, server] < least * (1 - TIE):
             border, delay = cut
             line = (Placement(device, 0, border), Placement(server, border, last))
-            least = delay + float(sides.first_ms[device] + sides.last_ms[server])
+            least = delay + float(fixed[device, server])
     return line
 
 
-@dataclass(frozen=True, eq=False)
-class _Sides:
-    """What does not depend on the cut, additive: (n, B) per block, (n,) for being first or last, (n,) per megabyte."""
-
-    block_ms: Floats
-    first_ms: Floats
-    last_ms: Floats
-    per_mb_ms: Floats
-
-    @classmethod
-    def of(cls, problem: Problem) -> _Sides:
-        """Read from the cost model's arrays, at what a request finds that comes alone."""
-        inner = np.arange(len(problem.positions) - 1)
-        overhead = problem.compute_ms[:, 0, 0]
-        whole = problem.compute_ms[:, 0, -1] + problem.frame_ms[:, 0, -1]
-        idle = problem.idle_compute_ms[:, 0, -1] + problem.idle_frame_ms[:, 0, -1]
-        at_rest = np.where(whole > 0, idle / np.where(whole > 0, whole, 1), 1.0)
-        block = problem.compute_ms[:, inner, inner + 1] - overhead[:, None]
-        # frame_ms[d, p, q] = fixed + per_mb * (megabytes at p + megabytes at q).
-        megabytes = problem.wire_bytes / 1e6
-        per_mb = np.array([device.profile.frame_ms_per_mb / device.free for device in problem.devices])
-        fixed = problem.frame_ms[:, 0, 0] - 2 * per_mb * megabytes[0] + overhead
-        return cls(
-            block_ms=block * at_rest[:, None],
-            first_ms=problem.rtt_ms + problem.down_ms[:, 0] + (fixed + per_mb * megabytes[0]) * at_rest,
-            last_ms=problem.rtt_ms + problem.up_ms[:, -1] + (fixed + per_mb * megabytes[-1]) * at_rest,
-            per_mb_ms=per_mb * at_rest,
-        )
-
-
-def live_tensors(problem: Problem, device: int, server: int, sides: _Sides) -> Iterator[LiveTensor]:
+def live_tensors(problem: Problem, times: BlockTimes, device: int, server: int) -> Iterator[LiveTensor]:
     """Every tensor that is alive at an inner cut, with its time from `device` to `server`."""
     codec = problem.deployment.codec
     up, down = problem.devices[device].link.up_mbps, problem.devices[server].link.down_mbps
@@ -135,7 +105,7 @@ def live_tensors(problem: Problem, device: int, server: int, sides: _Sides) -> I
         nbytes = wire_bytes(Cut(tensors=(tensor,)), codec)
         # A codec touches the raw bytes once more at either end.
         handled = nbytes + (tensor.nbytes if codec != "fp32" else 0)
-        handling = float(sides.per_mb_ms[device] + sides.per_mb_ms[server]) * handled / 1e6
+        handling = float(times.handling_ms_per_mb[device] + times.handling_ms_per_mb[server]) * handled / 1e6
         moving = transfer_ms(np.array([nbytes], dtype=np.float64), up) + transfer_ms(np.array([nbytes]), down)
         yield LiveTensor(
             producer=max(0, first - 1),
@@ -158,15 +128,23 @@ def lifetimes(cuts: Sequence[Cut]) -> Iterator[tuple[TensorSpec, int, int]]:
         yield tensor, first, len(cuts) - 1
 
 
-def _without_transfers(problem: Problem, sides: _Sides) -> Floats:
-    """(n, n) least delay of each ordered pair if its tensors moved for nothing; inf where it cannot be used."""
+def _fixed_ms(times: BlockTimes) -> Floats:
+    """(n, n) what an ordered pair takes wherever its cut is."""
+    first = times.arrive_ms[:, 0] + times.depart_fixed_ms
+    second = times.arrive_fixed_ms + times.depart_ms[:, -1]
+    fixed: Floats = np.add.outer(first, second)
+    return fixed
+
+
+def _without_transfers(problem: Problem, times: BlockTimes) -> Floats:
+    """(n, n) least computing time of each ordered pair; inf where it cannot be used."""
     last = len(problem.positions) - 1
-    done = np.cumsum(sides.block_ms, axis=1)[:, :-1]
-    left = sides.block_ms.sum(axis=1, keepdims=True) - done
-    before = np.where(problem.feasible[:, 0, 1:last], done + sides.first_ms[:, None], np.inf)
-    after = np.where(problem.feasible[:, 1:last, last], left + sides.last_ms[:, None], np.inf)
-    floor = np.full((len(problem.devices), len(problem.devices)), np.inf)
+    done = np.cumsum(times.block_ms, axis=1)[:, :-1]
+    left = times.block_ms.sum(axis=1, keepdims=True) - done
+    before = np.where(problem.feasible[:, 0, 1:last], done, np.inf)
+    after = np.where(problem.feasible[:, 1:last, last], left, np.inf)
+    least = np.full((len(problem.devices), len(problem.devices)), np.inf)
     for border in range(last - 1):
-        floor = np.minimum(floor, np.add.outer(before[:, border], after[:, border]))
-    np.fill_diagonal(floor, np.inf)
-    return floor
+        least = np.minimum(least, np.add.outer(before[:, border], after[:, border]))
+    np.fill_diagonal(least, np.inf)
+    return least
