@@ -30,16 +30,32 @@ def outcome_tables(results: Results) -> Iterator[Table]:
 def rows_of(value: Any) -> list[dict[str, Any]]:
     """A part of results.json as rows: a list of them as it is, an object of objects with their names, else one row."""
     if isinstance(value, list):
-        return [row if isinstance(row, dict) else {"value": row} for row in value]
+        return [_flat(row) if isinstance(row, dict) else {"value": row} for row in value]
     if isinstance(value, dict) and value and all(isinstance(inner, dict) for inner in value.values()):
-        return [{"": name, **inner} for name, inner in value.items()]
-    return [value] if isinstance(value, dict) else [{"value": value}]
+        return [{"": name, **_flat(inner)} for name, inner in value.items()]
+    return [_flat(value)] if isinstance(value, dict) else [{"value": value}]
 
 
 def columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Every key of any row whose values fit one cell, in the order of first appearance."""
     keys = dict.fromkeys(key for row in rows for key in row)
     return [key for key in keys if not any(isinstance(row.get(key), dict | list) for row in rows)]
+
+
+def upright(rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the rows are better shown as columns: few of them, with much in each."""
+    return len(rows) <= 3 and len(columns(rows)) > 8
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Objects inside a row become keys with a dot, as deep as they go."""
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        inner = (
+            {f"{key}.{name}": one for name, one in _flat(value).items()} if isinstance(value, dict) else {key: value}
+        )
+        found |= inner
+    return found
 
 
 def cell(value: object) -> str:
@@ -51,6 +67,13 @@ def cell(value: object) -> str:
 
 def _table(part: str, rows: list[dict[str, Any]]) -> Table:
     shown = columns(rows)
+    if upright(rows):
+        heads = [str(row.get("", "")) for row in rows]
+        table = new_table(part, "figure", *(f"~{head}" for head in heads))
+        for key in shown:
+            if key:
+                table.add_row(escape(key), *(escape(cell(row.get(key))) for row in rows))
+        return table
     table = new_table(part, *(f">{key}" if _numeric(rows, key) else f"~{key}" for key in shown))
     for row in rows:
         table.add_row(*(escape(cell(row.get(key))) for key in shown))

@@ -18,6 +18,7 @@ from bench.context import Context
 from bench.energy import active_energy_j, source
 from bench.line import SUBMITTER, at_rest, flat_out, joined, removed, served
 from bench.peers import PeerFailedError, PeerLine, available, peer_line
+from bench.peers.line import Measured
 from bench.runner import reason
 from bench.statistics import median, spread
 from bench.testbed import Testbed
@@ -31,6 +32,8 @@ from stageline.receipts import RequestFailedError
 
 TOTALS: Final = ("broker", "planner", "monitors", "workers", SUBMITTER)
 """The keys of a testbed's figures that add up to everything; the others are parts of these."""
+AS_IT_COMES: Final = 0
+"""Threads of a peer's variant: the runtime's own choice."""
 FINDINGS: Final = (DeployFailedError, RequestFailedError, PeerFailedError, TimeoutError)
 """What a system can fail of by itself: a row that says so, and no end of the measurement."""
 
@@ -102,20 +105,29 @@ class PeerTurn:
     def measure(self, fleet: FleetFile, amount: Amount) -> None:
         """One turn."""
         self.line.round(amount.one_by_one, amount.flat_out_s)
-        # Variants are told apart by all their turns, so what was seen is told anew each time.
-        fastest, quickest = self.line.fastest, self.line.quickest
-        seen = self.seen
-        seen.latencies_ms = list(quickest.latencies_ms)
-        size = len(quickest.latencies_ms) // len(quickest.loads)
-        turns = range(len(quickest.loads))
-        seen.turn_latency_ms = [median(quickest.latencies_ms[turn * size : (turn + 1) * size]) for turn in turns]
-        seen.throughput_rps, seen.cpu_pct, seen.memory_bytes, seen.energy_j = [], [], [], []
-        for load, rps in zip(fastest.loads, fastest.throughput_rps, strict=True):
-            resident = {key: held for key, held in fastest.resident_bytes.items() if key != SUBMITTER}
-            seen.load(rps, load.cpu_s, load.run.wall_s, resident)
-            seen.energy_j.append(active_energy_j(fleet, load.cpu_s) / load.run.requests)
-        seen.max_abs_error = max(each.max_abs_error for each in self.line.measured)
-        seen.note = self.line.note
+        # Which variant is best is told by all turns, so what was seen is told anew after each.
+        _tell(self.seen, self.line.fastest, self.line.quickest, fleet)
+        self.seen.note = self.line.note
+
+    def as_it_comes(self, fleet: FleetFile) -> Seen:
+        """The variant that leaves threads as the runtime sets them, by itself."""
+        variant = next(each for each in self.line.measured if each.variant.threads == AS_IT_COMES)
+        seen = Seen(self.seen.name, note=variant.variant.label)
+        _tell(seen, variant, variant, fleet)
+        return seen
+
+
+def _tell(seen: Seen, fastest: Measured, quickest: Measured, fleet: FleetFile) -> None:
+    seen.latencies_ms = list(quickest.latencies_ms)
+    turns = len(quickest.loads)
+    size = len(quickest.latencies_ms) // turns
+    seen.turn_latency_ms = [median(quickest.latencies_ms[turn * size : (turn + 1) * size]) for turn in range(turns)]
+    seen.throughput_rps, seen.cpu_pct, seen.memory_bytes, seen.energy_j = [], [], [], []
+    for load, rps in zip(fastest.loads, fastest.throughput_rps, strict=True):
+        resident = {key: held for key, held in fastest.resident_bytes.items() if key != SUBMITTER}
+        seen.load(rps, load.cpu_s, load.run.wall_s, resident)
+        seen.energy_j.append(active_energy_j(fleet, load.cpu_s) / load.run.requests)
+    seen.max_abs_error = max(fastest.max_abs_error, quickest.max_abs_error)
 
 
 @dataclass(frozen=True)

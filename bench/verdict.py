@@ -48,7 +48,7 @@ def judge(
 ) -> Verdict:
     """The verdict over all cases of a target: it is reached when the worst one reaches it and none is missing."""
     if not cases:
-        return Verdict(name, wanted, "-", None, _sentences(remark, _not_measured(missing)))
+        return Verdict(name, wanted, "-", None, sentences(remark, _not_measured(missing)))
     ordered = sorted(cases, key=lambda case: case.value, reverse=not more_is_better)
     worst, best = ordered[0], ordered[-1]
     measured = form.format(worst.value)
@@ -57,7 +57,7 @@ def judge(
     short = [f"{case.what} {form.format(case.value)}" for case in ordered if not reached(case.value)]
     verdict = False if short else (None if missing else True)
     misses = f"not reached by {len(short)} of {len(cases)}: {', '.join(short)}" if len(cases) > 1 and short else ""
-    return Verdict(name, wanted, measured, verdict, _sentences(remark, misses, _not_measured(missing)))
+    return Verdict(name, wanted, measured, verdict, sentences(remark, misses, _not_measured(missing)))
 
 
 def rows(results: Mapping[str, Any], part: str) -> list[Row]:
@@ -82,5 +82,6 @@ def _not_measured(missing: Sequence[str]) -> str:
     return f"not measured: {', '.join(missing)}" if missing else ""
 
 
-def _sentences(*parts: str) -> str:
+def sentences(*parts: str) -> str:
+    """Remarks in one cell; empty ones are left out."""
     return "; ".join(part for part in parts if part)
