@@ -56,6 +56,8 @@ class ProfiledBlocks:
     """How often each block was run at least."""
     rest_ratio: float = 1.0
     """Processor time of a run after a rest, relative to one at sustained load."""
+    slowdown: float = 1.0
+    """How much longer runs took by the clock than in processor time; it is in `block_ms`."""
 
 
 def profile_blocks(
@@ -108,7 +110,8 @@ def profile_blocks(
             rested += bench.measure_rested(part)
     cost = typical_costs(runs)
     costs = separate(cost, longer)
-    to_ms = 1000 * slowdown(runs, cost)
+    slower = slowdown(runs, cost)
+    to_ms = 1000 * slower
     rounds = min(Counter(run.span for run in runs).values())
     ratio = sum(typical_costs(rested).values()) / max(1e-9, sum(cost[part] for part in longer))
     return ProfiledBlocks(
@@ -116,6 +119,7 @@ def profile_blocks(
         costs.overhead * to_ms,
         rounds,
         min(max(ratio, _REST_RATIOS[0]), _REST_RATIOS[1]),
+        slower,
     )
 
 

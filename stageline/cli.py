@@ -58,6 +58,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),
     "undeploy": Entry(_MODELS, "undeploy:undeploy", "Stop serving a deployment."),
     "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
+    "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),
+    "plan policies": Entry(_MODELS, "policies:policies", "The planning policies, and the papers they are from."),
     "infer": Entry(_USE, "infer:infer", "Run pictures, folders or .npy tensors through a deployment."),
     "top": Entry(_USE, "top:top", "Devices, stages, queues and rates, live."),
     "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
@@ -68,9 +70,12 @@ COMMANDS: Final[dict[str, Entry]] = {
 
 
 class _LazyGroup(TyperGroup):
-    """Lists commands from the table above, and imports only the one that is run."""
+    """Lists commands from the table above, and imports only the one that is run; a command may have two words."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        two = " ".join(args[:2])
+        if len(args) > 1 and two in COMMANDS:
+            return two, load(two), args[2:]
         name, _, rest = super().resolve_command(ctx, args)
         return name, load(name) if name is not None else None, rest
 

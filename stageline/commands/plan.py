@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -14,18 +13,18 @@ from broker.bus import Bus
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from schemas.topics import MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
-from services.planner.decide import Ground, make_plan, no_device
+from services.planner.decide import make_plan
 from services.planner.errors import PlanningError
 from services.planner.events import Decide
-from services.planner.fleet import read_fleet
 from services.planner.settings import PlannerSettings
 from services.settings import load
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
 from stageline.deploying import NoSuchModelError, refusal, still_served
+from stageline.fleet_now import ground_now
 from stageline.plan_tables import plan_document, prediction_text, show_decision
 from stageline.tables import new_table
-from stageline.wishes import BadWishError, make_wish, strangers
+from stageline.wishes import BadWishError, make_wish
 
 
 def plan(
@@ -55,7 +54,8 @@ def plan(
 
     stageline plan mobilenet_v2 --dry-run -o throughput --memory-limit pi4=20      (nothing is deployed)
 
-    The options from --objective to --policy are for --dry-run.
+    The options from --objective to --policy are for --dry-run. `stageline plan compare MODEL` plans by every policy,
+    and `stageline plan policies` lists them; a deployment of such a name is shown by `stageline plan -- compare`.
 
     Exit codes: 0 there is a plan; 1 there is none (the reason is shown); 2 to mend: no such deployment or model, no
     broker, an option.
@@ -116,43 +116,16 @@ def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:
 
 
 async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
-    fleet = await read_fleet(bus)
-    for line in strangers(wish, fleet.devices):
-        report.err.print(f"warning: {line}", markup=False)
-    if wish.model not in fleet.cards:
-        raise NoSuchModelError(wish.model, list(fleet.cards))
-    card = fleet.cards[wish.model]
-    left_out = {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
-    left_out |= dict.fromkeys(wish.exclude, "excluded")
-    devices, unmeasured = {}, []
-    for name, device in fleet.usable.items():
-        profile = device.profile_of(card.name, card.sha256)
-        if name not in left_out and profile is not None:
-            devices[name] = (device, profile)
-        elif name not in left_out:
-            left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
-            unmeasured.append(name)
     # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
     facts = load(PlannerSettings).hub_facts
-    if not devices:
-        return _no_plan(report, wish, not_measured(card.name, unmeasured) if unmeasured else no_device(wish, left_out))
     try:
-        question = Decide(0, wish, {})
-        made, decision = await asyncio.to_thread(make_plan, question, Ground(card, devices, left_out), facts)
+        ground = await ground_now(bus, wish, lambda line: report.err.print(f"warning: {line}", markup=False))
+        made, decision = await asyncio.to_thread(make_plan, Decide(0, wish, {}), ground, facts)
     except PlanningError as error:
         return _no_plan(report, wish, str(error))
-    show_decision(report.out, decision, made, card, on_paper=True)
+    show_decision(report.out, decision, made, ground.card, on_paper=True)
     report.write_json({**plan_document(decision, made), "dry_run": True})
     return DONE
-
-
-def not_measured(model: str, devices: Sequence[str]) -> str:
-    """What to say when there is nothing to plan with on paper, though devices are there."""
-    have, it = ("have", "them") if len(devices) > 1 else ("has", "it")
-    return (
-        f"{', '.join(devices)} {have} not measured {model} yet, so nobody knows how fast its blocks would run: "
-        f"`stageline deploy {model}` has {it} measure it and serves it"
-    )
 
 
 def _no_plan(report: Report, wish: Deployment, why: str) -> int:
