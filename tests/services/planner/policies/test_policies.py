@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.deployment import Deployment, Pin
-from services.planner.cost import HubFacts
 from services.planner.cuts import POSITIONS_MAX, thin, wire_bytes
 from services.planner.diagnosis import NotEnoughMemoryError
 from services.planner.errors import InfeasibleError
+from services.planner.facts import HubFacts
 from services.planner.partition import best_partitions, parts
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy, policy_names
 from stageline.benches.planner import made_up_card, made_up_fleet, run
