@@ -68,6 +68,8 @@ class Decision(Message):
     state: Literal["profiling", "preparing", "serving", "failed", "removed"]
     plan: Text = ""
     predicted: Prediction | None = None
+    bound_rps: NonNegative | None = None
+    """For throughput: requests per second if all devices computed all the time and links were free."""
     alternatives: tuple[Alternative, ...] = ()
     decided_by: Term = "none"
     explanation: Text = ""

@@ -19,6 +19,8 @@ CodecName = Literal["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 Objective = Literal["latency", "throughput", "energy", "cost"]
 
 
+PLAN_ROUTES: Final = 1024
+"""Routes of one plan at most."""
 ROUTE_STAGES: Final = 64
 """Stages of one route at most: each leaves a trace in the header of the frame."""
 
@@ -116,7 +118,7 @@ class Plan(Message):
     objective: Objective
     policy: Name
     input_codec: CodecName = "fp32"
-    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=1024)]
+    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=PLAN_ROUTES)]
     predicted: Prediction | None = None
 
     @property

@@ -16,6 +16,11 @@ from schemas.tensors import ITEM_BYTES
 
 POSITIONS_MAX: Final = 64
 """Cut positions (both ends included) that a plan is made from; more are thinned."""
+STAGES_MAX: Final = 1 << 20
+"""Possible stages of all devices together. In large fleets cuts are thinned further, for time and memory (8 MB for
+each array of a problem): what is lost by that is won back by choosing which devices work together."""
+POSITIONS_MIN: Final = 16
+"""As many cut positions are kept in a fleet of any size."""
 NEAR_SHARE: Final = 0.005
 """Cuts closer than this share of the model's work are alternatives to one another."""
 
@@ -36,12 +41,12 @@ def wire_bytes(cut: Cut, codec: CodecName) -> int:
     )
 
 
-def thin(card: ModelCard, deployment: Deployment, block_ms: Iterable[Sequence[float]]) -> NDArray[np.intp]:
+def thin(card: ModelCard, deployment: Deployment, block_ms: Sequence[Sequence[float]]) -> NDArray[np.intp]:
     """The cut positions to plan with, ascending, both ends and all pins' borders included.
 
-    All of them up to POSITIONS_MAX. Beyond, a cut goes when another one nearby carries no more bytes and less
-    than NEAR_SHARE of the model's work (on any device) or weights lies between: little is lost by cutting there
-    instead. If that leaves too many, "nearby" widens until they fit.
+    All of them up to POSITIONS_MAX, fewer in a large fleet. Beyond, a cut goes when another one nearby carries no
+    more bytes and less than NEAR_SHARE of the model's work (on any device) or weights lies between: little is lost
+    by cutting there instead. If that leaves too many, "nearby" widens until they fit.
 
     Args:
         card: the model; N blocks.
@@ -49,7 +54,8 @@ def thin(card: ModelCard, deployment: Deployment, block_ms: Iterable[Sequence[fl
         block_ms: per device, N block times.
     """
     blocks = len(card.blocks)
-    if blocks + 1 <= POSITIONS_MAX:
+    most = min(POSITIONS_MAX, max(POSITIONS_MIN, math.isqrt(STAGES_MAX // max(1, len(block_ms)))))
+    if blocks + 1 <= most:
         return np.arange(blocks + 1, dtype=np.intp)
     pinned = {border for pin in deployment.pins for border in (pin.first, pin.last)}
     kept = {0, blocks} | pinned
@@ -61,7 +67,7 @@ def thin(card: ModelCard, deployment: Deployment, block_ms: Iterable[Sequence[fl
         for position in sorted(size, key=lambda p: (size[p], p)):
             if all(abs(far[position] - far[other]) >= near for other in chosen):
                 chosen.append(position)
-        if len(kept | set(chosen)) <= max(POSITIONS_MAX, len(kept)):
+        if len(kept | set(chosen)) <= max(most, len(kept)):
             return np.array(sorted(kept | set(chosen)), dtype=np.intp)
         near *= 1.5
 

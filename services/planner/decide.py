@@ -214,6 +214,7 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
         state="preparing",
         plan=clip(str(plan)),
         predicted=plan.predicted,
+        bound_rps=choice.bound_rps,
         alternatives=why.alternatives,
         decided_by=why.decided_by,
         explanation=clip(" ".join(part for part in (why.explanation, left_out_text(ground.left_out)) if part)),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
+from schemas.plan import PLAN_ROUTES, ROUTE_STAGES, Plan, Prediction, Route, Stage, StagePrediction
 from services.planner.bound import BOTTLENECK_MIN_MS, compute_bound_rps
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
@@ -166,7 +166,9 @@ def choose(
     *,
     shares: Sequence[float] | None = None,
 ) -> Choice:
-    """Complete routes with weights, windows and predictions. Routes that would get no request are left out.
+    """Complete routes with weights, windows and predictions.
+
+    Routes that would get no request are left out, and of more than PLAN_ROUTES the slowest.
 
     Args:
         problem: what the lines are for.
@@ -178,7 +180,20 @@ def choose(
     Raises:
         InfeasibleError: a route that breaks a constraint.
     """
+    longest = max(map(len, lines), default=0)
+    if longest > ROUTE_STAGES:
+        raise InfeasibleError(
+            f"{label}: a route of {longest} stages, and a frame can pass {ROUTE_STAGES} at most: exclude some devices"
+        )
     costs = [line_cost(problem, line) for line in lines]
+    if len(lines) > PLAN_ROUTES:
+        notes = (
+            *notes,
+            f"the {len(lines) - PLAN_ROUTES} slowest routes are left out: a plan has {PLAN_ROUTES} at most",
+        )
+        fastest = sorted(range(len(lines)), key=lambda index: costs[index].bottleneck_ms)[:PLAN_ROUTES]
+        lines, costs = [lines[index] for index in fastest], [costs[index] for index in fastest]
+        shares = None if shares is None else [shares[index] for index in fastest]
     if not lines or not all(in_bound(problem, cost) for cost in costs):
         raise InfeasibleError(f"{label}: a stage does not fit its device, breaks a pin, or is over the latency bound")
     rates = rates_rps(problem, costs) if shares is None else shared_rates_rps(problem, costs, shares)
