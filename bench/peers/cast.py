@@ -1,0 +1,135 @@
+"""A peer that runs: all its programs together, from the first one started to the last one ended."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from bench.peers.conversation import FlatOut
+from bench.peers.program import START_TIMEOUT_S, STARTER, Program, Role
+
+_SLACK_S: Final = 60.0
+_WARM_REQUESTS: Final = 3
+_WARM_S: Final = 0.3
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way of running a peer; where there are several, the best one of each figure counts."""
+
+    peer: str
+    label: str
+    """What is particular about it, for people; empty when it is the only one."""
+    roles: tuple[Role, ...]
+    """The first leads: it is told what to measure."""
+    threads: int | None = None
+    """What its leader is told to compute with: 0 is as many as its runtime takes by itself; None: nothing is said."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """A flat-out run, with what it cost."""
+
+    run: FlatOut
+    cpu_s: dict[str, float]
+    """By device, and `submitter`."""
+
+
+class Cast:
+    """The programs of one variant, once they are ready. Variants of the same roles may share them."""
+
+    def __init__(self, programs: list[Program], members: dict[str, int]) -> None:
+        self._programs = programs
+        self._members = members
+
+    def use_threads(self, count: int | None) -> None:
+        """Have the leader compute with so many threads (see `Variant`)."""
+        if count is not None:
+            self._ask(0.0, do="threads", count=count)
+
+    def warm_up(self) -> None:
+        """First runs are slow everywhere: allocations, caches, connections."""
+        self.one_by_one(_WARM_REQUESTS)
+        self.flat_out(_WARM_S)
+
+    def answer(self) -> NDArray[np.float64]:
+        """The line's answer to the input, flat."""
+        return np.asarray(self._ask(0.0, do="answer")["answer"], dtype=np.float64)
+
+    def one_by_one(self, count: int) -> list[float]:
+        """Latencies of so many requests, each alone and after a rest, ms."""
+        return list(self._ask(float(count), do="one_by_one", count=count)["latencies_ms"])
+
+    def flat_out(self, seconds: float) -> Load:
+        """Requests for about so long."""
+        before = self._cpu_s()
+        said = self._ask(10 * seconds, do="flat_out", seconds=seconds)
+        after = self._cpu_s()
+        # A process that came meanwhile counts whole; nothing of these systems ends while it serves.
+        spent = {key: after[key] - before.get(key, 0.0) for key in after}
+        return Load(FlatOut(said["answered"], said["wall_s"], said["requests"]), spent)
+
+    def resident_bytes(self) -> dict[str, int]:
+        """Memory by device, and `submitter`."""
+        return {key: sum(p.memory_info().rss for p in processes) for key, processes in self._by_key().items()}
+
+    def pids(self) -> list[int]:
+        """Of every process."""
+        return [process.pid for processes in self._by_key().values() for process in processes]
+
+    def _ask(self, takes_s: float, **command: Any) -> dict[str, Any]:
+        self._programs[0].tell(**command)
+        return self._programs[0].hear(takes_s + _SLACK_S)
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {
+            key: sum(times.user + times.system for times in (p.cpu_times() for p in processes))
+            for key, processes in self._by_key().items()
+        }
+
+    def _by_key(self) -> dict[str, list[psutil.Process]]:
+        device_of = {pid: key for key, pid in self._members.items()}
+        found: dict[str, list[psutil.Process]] = defaultdict(list)
+        for program in self._programs:
+            for process in program.processes():
+                found[device_of.get(process.pid, program.role.key)].append(process)
+        found.pop(STARTER, None)
+        return dict(found)
+
+
+@contextmanager
+def started(peer: str, roles: tuple[Role, ...]) -> Iterator[Cast]:
+    """All programs of a line, ready and under their quotas; all ended when left, however that happens.
+
+    They load before they are confined: what a start costs under a tenth of a core says nothing about serving.
+
+    Raises:
+        bench.peers.program.PeerFailedError: one of them cannot; with the end of its log.
+    """
+    with ExitStack() as stack:
+        programs = []
+        for role in roles:
+            programs.append(Program(role, owner=peer))
+            stack.callback(programs[-1].end)
+        ready = [program.hear(START_TIMEOUT_S) for program in programs]
+        ports = [said.get("ports", []) for said in ready]
+        if any(ports):
+            for program in programs:
+                program.tell(ports=ports)
+            for program in programs:
+                program.hear(START_TIMEOUT_S)
+        members: dict[str, int] = {}
+        for program, said in zip(programs, ready, strict=True):
+            if program.role.cores is not None:
+                program.confine(program.role.cores)
+            for key, (pid, cores) in said.get("members", {}).items():
+                program.confine(cores, pid)
+                members[key] = pid
+        yield Cast(programs, members)
