@@ -43,18 +43,18 @@ def show_comparison(console: Console, problem: Problem, rows: Sequence[Row]) -> 
 
 def figures_table(problem: Problem, rows: Sequence[Row], *, plans: bool) -> Table:
     """The figures, and the plans where they are wanted."""
-    best = best_of(rows)
     methods = {row.figures.energy_method for row in rows if row.figures is not None}
     headings = {**_COLUMNS, "energy_j": f">J {next(iter(methods))}"} if len(methods) == 1 else _COLUMNS
+    texts = {row.policy: _texts(row.figures, tagged=len(methods) > 1) for row in rows if row.figures is not None}
+    # What reads the same is marked the same, whatever the digits behind it say.
+    best = {name: {texts[policy][name] for policy in policies} for name, policies in best_of(rows).items()}
     where = f"{len(problem.devices)} devices" if len(problem.devices) > 1 else "one device"
     title = f"{problem.card.name} on {where}, planned for {problem.deployment.objective}"
     table = new_table(title, "policy", *headings.values(), *(["~plan"] if plans else []))
     for row in rows:
-        cells = ["-"] * len(_COLUMNS)
-        if row.figures is not None:
-            texts = _texts(row.figures, tagged=len(methods) > 1)
-            cells = [_marked(texts[name], best=row.policy in best[name]) for name in _COLUMNS]
-        table.add_row(row.policy, *cells, *([_plan(row)] if plans else []), style="" if row.choice else "dim")
+        own = texts.get(row.policy)
+        cells = [_marked(own[name], best=own[name] in best[name]) if own else "-" for name in _COLUMNS]
+        table.add_row(row.policy, *cells, *([_plan(row)] if plans else []), style="" if own else "dim")
     return table
 
 

@@ -49,7 +49,9 @@ MemoryLimits = Annotated[
 Codec = Annotated[
     str, typer.Option("--codec", help="For activations between stages: fp32, fp16 or u8, each also with +zstd.")
 ]
-Policy = Annotated[str, typer.Option("--policy", help="How to plan: exact, best-single, replicas, even-split, ...")]
+Policy = Annotated[
+    str, typer.Option("--policy", help="How to plan: exact, best-single, ... (see `stageline plan policies`).")
+]
 Deployment = Annotated[
     str | None,
     typer.Option("--deployment", "-d", metavar="NAME", help="Which deployment; may be left out if only one."),
