@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, NamedTuple
 
@@ -123,8 +124,13 @@ def members(quota: Quota) -> list[int]:
 
 def find_groups(root: Path = Path("/")) -> Groups:
     """Where this process stands, from `/proc/self` below `root` (a recorded tree in tests)."""
-    mounts = parse_mountinfo(_read(root / "proc/self/mountinfo"))
-    memberships = parse_memberships(_read(root / "proc/self/cgroup"))
+    return _groups(root, _read(root / "proc/self/mountinfo"), _read(root / "proc/self/cgroup"))
+
+
+@lru_cache(maxsize=4)
+def _groups(root: Path, mountinfo: str, cgroup: str) -> Groups:
+    """Asked every second, and the answer hardly ever changes."""
+    mounts, memberships = parse_mountinfo(mountinfo), parse_memberships(cgroup)
 
     def chain(controller: str) -> tuple[tuple[Path, ...], Literal[1, 2]]:
         for mount in mounts:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -120,7 +119,7 @@ class Line:
 
     async def barrier(self) -> None:
         """Wait until everything given to the compute thread so far is done."""
-        await self._compute.run(_nothing)
+        await self._compute.run(_nothing())
 
     async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
         for counts in (traffic, self._total):
@@ -130,7 +129,7 @@ class Line:
         header = delivery.frame.header
         try:
             check(lane, header)
-            work = partial(self._compute_one, lane, delivery)
+            work = self._work_on(lane, delivery)
             done = await self._compute.run(work, together=lane.assignment.together)
             self._timings.record(lane.assignment.key, done.trace)
             await self._hand_on(lane, done)
@@ -147,9 +146,9 @@ class Line:
                 counts.in_flight -= 1
             delivery.ack()
 
-    def _compute_one(self, lane: Lane, delivery: FrameDelivery) -> Done:
+    def _work_on(self, lane: Lane, delivery: FrameDelivery) -> Generator[None, None, Done]:
         waited_ms = (time.monotonic() - delivery.received_at) * 1000.0
-        return process(lane, delivery.frame, waited_ms, delivery.expiry_s, self._watts)
+        return (yield from process(lane, delivery.frame, waited_ms, delivery.expiry_s, self._watts))
 
     async def _hand_on(self, lane: Lane, done: Done) -> None:
         here = lane.assignment
@@ -210,5 +209,6 @@ class Line:
         self._undelivered.add(reason, f"request {header.request} of {header.submitter}", str(detail))
 
 
-def _nothing() -> None:
+def _nothing() -> Generator[None, None, None]:
     """A job that is done when all before it are."""
+    yield

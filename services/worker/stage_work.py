@@ -1,10 +1,10 @@
-"""One frame through one stage: check, decode, compute, encode. No bus and no clock but a stopwatch."""
+"""One frame through one stage: check, then decode, compute and encode in steps. No bus, no clock but a stopwatch."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -100,8 +100,10 @@ def check(lane: Lane, header: FrameHeader) -> None:
         )
 
 
-def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, watts: Watts) -> Done:
-    """Decode, run, encode; belongs in the compute thread.
+def process(
+    lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, watts: Watts
+) -> Generator[None, None, Done]:
+    """Decode, run, encode, with a pause after the first two; belongs in the compute thread.
 
     Args:
         lane: the stage.
@@ -122,10 +124,14 @@ def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, wa
         tensors = frame.arrays()
     except FrameError as error:
         raise RefusedError("bad-frame", str(error)) from error
-    decoded = time.perf_counter()
+    decode_s = time.perf_counter() - started
+    yield
+    resumed = time.perf_counter()
     try:
         outputs = lane.runner.run(tensors)
-        computed = time.perf_counter()
+        compute_s = time.perf_counter() - resumed
+        yield
+        resumed = time.perf_counter()
         encoded = [encode_tensor(spec.name, outputs[spec.name], lane.assignment.codec) for spec in lane.gives]
     except Exception as error:
         # Whatever a model's code raises on one input is that request's answer, not the end of this worker.
@@ -133,7 +139,7 @@ def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, wa
             "stage-failed", f"stage {lane.assignment.key} on this input: {type(error).__name__}: {error}"
         ) from error
     finished = time.perf_counter()
-    compute_ms = (computed - decoded) * 1000.0
+    compute_ms = compute_s * 1000.0
     if not 0 <= watts.joules(compute_ms) < math.inf:
         watts = UNKNOWN
     trace = StageTrace(
@@ -142,7 +148,7 @@ def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, wa
         last=lane.assignment.slice.last,
         wait_ms=waited_ms,
         compute_ms=compute_ms,
-        codec_ms=(decoded - started + finished - computed) * 1000.0,
+        codec_ms=(decode_s + finished - resumed) * 1000.0,
         bytes_in=sum(map(len, frame.data)),
         bytes_out=sum(len(tensor.data) for tensor in encoded),
         energy_j=watts.joules(compute_ms),

@@ -1,8 +1,9 @@
-"""One thread, jobs in order; what may be reported together is, and nothing else."""
+"""One thread, jobs in order; what may be taken together is, step by step, and nothing else."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Generator
+from typing import Any
 
 import pytest
 
@@ -17,103 +18,121 @@ async def thread() -> AsyncIterator[ComputeThread]:
     compute.stop()
 
 
-async def held_back(thread: ComputeThread) -> threading.Event:
-    """Keep the thread busy until the event is set, so that what is asked meanwhile waits."""
-    begun, go = threading.Event(), threading.Event()
-
-    def wait() -> None:
-        begun.set()
-        go.wait(10)
-
-    thread.run(wait)
-    await asyncio.to_thread(begun.wait, 10)
-    return go
+def job(*parts: Callable[[], Any]) -> Generator[None, None, Any]:
+    """Each part in a step of its own; the last one's value is the result."""
+    result = None
+    for number, part in enumerate(parts, 1):
+        result = part()
+        if number < len(parts):
+            yield
+    return result
 
 
-async def test_jobs_run_in_the_order_they_come_on_one_thread(thread: ComputeThread) -> None:
+class Gate:
+    """Keeps the thread busy until it is opened, so that what is asked meanwhile waits."""
+
+    def __init__(self) -> None:
+        self._reached, self._go = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        self._reached.set()
+        self._go.wait(10)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, 10)
+
+    def open(self) -> None:
+        self._go.set()
+
+
+async def busy(thread: ComputeThread) -> Gate:
+    gate = Gate()
+    thread.run(job(gate.wait))
+    await gate.reached()
+    return gate
+
+
+async def test_jobs_run_in_the_order_they_come_on_one_thread_that_is_not_the_loops(thread: ComputeThread) -> None:
     seen: list[tuple[int, int]] = []
-    await asyncio.gather(
-        *[thread.run(lambda n=n: seen.append((n, threading.get_ident())), together=1 + n % 3) for n in range(50)]  # type: ignore[misc]
-    )
+
+    def note(number: int) -> None:
+        seen.append((number, threading.get_ident()))
+
+    await asyncio.gather(*[thread.run(job(lambda n=n: note(n)), together=1 + n % 3) for n in range(50)])  # type: ignore[misc]
     assert [number for number, _ in seen] == list(range(50))
-    assert {ident for _, ident in seen} != {threading.get_ident()}
-    assert len({ident for _, ident in seen}) == 1
+    (ident,) = {ident for _, ident in seen}
+    assert ident != threading.get_ident()
 
 
-async def test_what_a_job_raises_is_raised_where_it_is_awaited_and_the_next_runs(thread: ComputeThread) -> None:
-    bad = thread.run(lambda: 1 // 0, together=2)
-    good = thread.run(lambda: 7, together=2)
+async def test_jobs_that_are_taken_together_go_step_by_step(thread: ComputeThread) -> None:
+    gate = await busy(thread)
+    seen: list[str] = []
+    steps = [[lambda part=part, n=n: seen.append(f"{part}{n}") for part in "abc"] for n in range(4)]  # type: ignore[misc]
+    results = [thread.run(job(*parts), together=3) for parts in steps]
+    gate.open()
+    await asyncio.gather(*results)
+    assert seen == ["a0", "a1", "a2", "b0", "b1", "b2", "c0", "c1", "c2", "a3", "b3", "c3"]
+
+
+@pytest.mark.parametrize("together", [1, 3])
+async def test_what_a_job_raises_is_raised_where_it_is_awaited_and_the_others_go_on(
+    thread: ComputeThread, together: int
+) -> None:
+    gate = await busy(thread)
+    good, bad, late = (
+        thread.run(job(lambda: 1, lambda: 2, lambda: 3), together=together),
+        thread.run(job(lambda: 1, lambda: 1 // 0, lambda: 3), together=together),
+        thread.run(job(lambda: 7), together=together),
+    )
+    gate.open()
+    assert await good == 3
     with pytest.raises(ZeroDivisionError):
         await bad
-    assert await good == 7
+    assert await late == 7
 
 
-async def test_as_many_jobs_as_they_say_are_reported_together_and_no_more(thread: ComputeThread) -> None:
-    free = await held_back(thread)
-    begun, go = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        begun.set()
-        go.wait(10)
-
-    quick = [thread.run(lambda: None, together=3) for _ in range(3)]
-    late = thread.run(slow, together=3)
-    free.set()
-    await asyncio.to_thread(begun.wait, 10)
+async def test_as_many_jobs_as_they_say_are_taken_together_and_no_more(thread: ComputeThread) -> None:
+    gate, slow = await busy(thread), Gate()
+    quick = [thread.run(job(lambda: None), together=3) for _ in range(3)]
+    late = thread.run(job(slow.wait), together=3)
+    gate.open()
+    await slow.reached()
     await asyncio.wait_for(asyncio.gather(*quick), 10)
     assert not late.done()
-    go.set()
+    slow.open()
     await late
 
 
-async def test_a_job_that_must_not_wait_is_never_reported_late(thread: ComputeThread) -> None:
-    begun, go = threading.Event(), threading.Event()
-    free = await held_back(thread)
-    urgent = thread.run(lambda: "done")
-
-    def slow() -> None:
-        begun.set()
-        go.wait(10)
-
-    slow_one = thread.run(slow)
-    free.set()
-    assert await asyncio.wait_for(urgent, 10) == "done"
-    assert not slow_one.done()
-    go.set()
-    await slow_one
-
-
-async def test_jobs_of_another_patience_are_not_mixed_in(thread: ComputeThread) -> None:
-    free = await held_back(thread)
-    begun, go = threading.Event(), threading.Event()
-
-    def slow() -> None:
-        begun.set()
-        go.wait(10)
-
-    patient = thread.run(lambda: "patient", together=3)
-    thread.run(slow, together=1)
-    free.set()
-    assert await asyncio.wait_for(patient, 10) == "patient"
-    go.set()
+@pytest.mark.parametrize(("first", "second"), [(1, 1), (1, 3), (3, 1), (3, 2)])
+async def test_a_job_waits_for_no_other_that_does_not_say_the_same(
+    thread: ComputeThread, first: int, second: int
+) -> None:
+    gate, slow = await busy(thread), Gate()
+    quick = thread.run(job(lambda: "done"), together=first)
+    late = thread.run(job(slow.wait), together=second)
+    gate.open()
+    assert await asyncio.wait_for(quick, 10) == "done"
+    assert not late.done()
+    slow.open()
+    await late
 
 
 async def test_a_cancelled_job_takes_no_other_with_it(thread: ComputeThread) -> None:
-    go = await held_back(thread)
-    gone, stays = thread.run(lambda: 1, together=2), thread.run(lambda: 2, together=2)
+    gate = await busy(thread)
+    gone, stays = thread.run(job(lambda: 1), together=2), thread.run(job(lambda: 2), together=2)
     gone.cancel()
-    go.set()
+    gate.open()
     assert await stays == 2
 
 
 async def test_stopping_waits_for_the_job_under_way_and_gives_up_the_rest() -> None:
     compute = ComputeThread()
     compute.start()
-    go = await held_back(compute)
+    gate = await busy(compute)
     ran: list[int] = []
-    left = compute.run(lambda: ran.append(1), together=3)
+    left = compute.run(job(lambda: ran.append(1)), together=3)
     compute._stopping = True
-    go.set()
+    gate.open()
     await asyncio.to_thread(compute.stop)
     assert ran == []
     assert not left.done()

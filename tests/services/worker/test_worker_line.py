@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -84,10 +84,10 @@ GOOD = {"x": np.ones((1, 4), np.float32)}
 async def test_a_bug_that_one_frame_finds_fails_that_frame_and_shows_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def process(lane: Lane, frame: Frame, *rest: Any) -> Done:
+    def process(lane: Lane, frame: Frame, *rest: Any) -> Generator[None, None, Done]:
         if frame.header.request.startswith("bad"):
             raise OverflowError("too many joules")
-        return stage_work.process(lane, frame, *rest)
+        return (yield from stage_work.process(lane, frame, *rest))
 
     monkeypatch.setattr("services.worker.line.process", process)
     bus = OneBus([frame(request, GOOD) for request in ("bad1", "bad2", "good")])

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from schemas.codec import Array
 from schemas.device import Power, PowerModel
 from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame
 from schemas.model import TensorSpec
+from services.worker import stage_work
 from services.worker.energy import UNKNOWN, Watts, watts_now
 from services.worker.following import Assignment, Slice, StageKey
-from services.worker.stage_work import Lane, RefusedError, check, expiry_s, fault_payload, process
+from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload
 
 WATTS = Watts(4.0, "modelled", "busy 4 W x compute time; a table")
 X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
@@ -41,6 +43,16 @@ def lane(first: int = 0, next_device: str | None = None, **changes: object) -> L
 def header(**changes: object) -> FrameHeader:
     base = FrameHeader(kind="work", request="r1", submitter="laptop", deployment="cats", generation=3, budget_ms=1000.0)
     return base.model_copy(update=changes)
+
+
+def process(lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, watts: Watts) -> Done:
+    """All steps in one go."""
+    steps = stage_work.process(lane, frame, waited_ms, expiry_s, watts)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return cast("Done", end.value)
 
 
 def frame(tensors: Mapping[str, Array] | None = None, **changes: object) -> Frame:
