@@ -29,7 +29,7 @@ from schemas.codec import Array
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
-from schemas.topics import DEPLOYMENT, PLAN_DECISION
+from schemas.topics import DEPLOYMENT, DEVICE_STAGES, PLAN_DECISION
 from services.planner.fleet import read_fleet
 from stageline.client import Client
 from stageline.deploying import deploy
@@ -186,6 +186,24 @@ async def removed(bus: Bus, deployment: str) -> None:
         await bus.clear(DEPLOYMENT, deployment=deployment)
         async for delivery in decisions:
             if delivery.message.state == "removed" and not delivery.retained:
+                return
+
+
+async def undisturbed(bus: Bus, plan: Plan, *, timeout_s: float = _DEPLOY_TIMEOUT_S) -> None:
+    """Return when no device holds a stage of an earlier plan any more: dropping one takes of its quota, too.
+
+    Raises:
+        TimeoutError: one is not dropped in time.
+    """
+    async with asyncio.timeout(timeout_s), bus.subscribe(DEVICE_STAGES) as reports:
+        devices = {report.message.device for report in await bus.snapshot(DEVICE_STAGES)}
+        async for report in reports:
+            stages = [stage for stage in report.message.stages if stage.deployment == plan.deployment]
+            if all(stage.generation == plan.generation for stage in stages):
+                devices.discard(report.message.device)
+            else:
+                devices.add(report.message.device)
+            if not devices:
                 return
 
 

@@ -1,0 +1,40 @@
+"""Which plan the planner would make of a wish now: its own pure decision, over what devices said of themselves."""
+
+from __future__ import annotations
+
+from schemas.deployment import Deployment
+from schemas.plan import Plan
+from services.planner.decide import Ground, make_plan
+from services.planner.events import Decide
+from services.planner.fleet import Fleet
+from services.planner.settings import PlannerSettings
+from services.settings import load
+
+
+def on_paper(fleet: Fleet, wish: Deployment) -> Plan:
+    """The plan for `wish`, of generation 1.
+
+    Args:
+        fleet: e.g. as `services.planner.fleet.read_fleet` finds it on the bus.
+        wish: of a model that the devices have measured; who has not is left out.
+
+    Raises:
+        services.planner.errors.PlanningError: there is none; says why.
+        KeyError: the fleet does not know the model.
+    """
+    card = fleet.cards[wish.model]
+    measured = {name: (device, device.profile_of(card.name, card.sha256)) for name, device in fleet.usable.items()}
+    devices = {name: (device, profile) for name, (device, profile) in measured.items() if profile is not None}
+    left_out = dict.fromkeys(measured.keys() - devices.keys(), "has not measured the model")
+    plan, _decision = make_plan(Decide(0, wish, {}), Ground(card, devices, left_out), load(PlannerSettings).hub_facts)
+    return plan
+
+
+def sameness(plan: Plan, *, flat_out: bool) -> str:
+    """Equal for plans that serve alike: same routes, same shares (to a percent), and same windows where those matter.
+
+    One request at a time (`flat_out` is False) never meets a window.
+    """
+    left_out = {"predicted", "stage_predictions", "weight", *(() if flat_out else ("window",))}
+    routes = [route.model_dump_json(exclude=left_out) + f" {route.weight:.2f}" for route in plan.routes]
+    return "\n".join(sorted(routes))
