@@ -1,9 +1,10 @@
 """A fleet file as the planner would know it, with nothing started: one thread is measured here, and scaled.
 
-What is measured on this machine, now: every block of the model with made-up weights, and what handling a frame costs,
-both in processor time of one thread (`one_core`). What the file says: cores, memory, links, watts. What is assumed, as
-the emulated devices would have it: a CPU quota renewed every 10 ms, `threads_for` compute threads that share the work
-evenly, and the worker's own rule for the memory that it lends.
+What is measured on this machine, now (`one_core`): every block of the model with made-up weights and what handling a
+frame costs, both in processor time of one thread, and the way through a broker on this machine, which no link is
+quicker than. What the file says: cores, memory, links, watts. What is assumed, as the emulated devices would have it: a
+CPU quota renewed every 10 ms, `threads_for` compute threads that share the work evenly, and the worker's own rule for
+the memory that it lends.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from models.profiling import ProfiledBlocks, profile_blocks
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from schemas.model import ModelCard
 from services.capacity import capacity, threads_for
+from services.monitor.link import LinkProbe
 from services.monitor.power.model import TYPICAL
 from services.planner.facts import DeviceFacts
 from services.worker.frame_cost import FrameCost, measure_frame_cost
@@ -35,13 +37,11 @@ Progress = Callable[[str, float], None]
 
 SERVICES_BYTES: Final = 78_000_000
 """What monitor and worker of a device hold when the worker looks how much is free; measured in a memory group."""
-FAST_MBPS: Final = 10_000.0
-"""Of a link that the file does not say: about what a broker on the same machine passes on."""
-FAST_RTT_MS: Final = 0.1
 ASSUMED_POWER: Final = FleetPower(idle_w=TYPICAL["pi-4"].idle_w, busy_w=TYPICAL["pi-4"].busy_w)
 """Of a device that the file gives no watts: a typical Raspberry Pi 4's."""
 _NAME: Final = "paper-fleet"
 _BLOCKS_SHARE: Final = 0.9
+_LINK_PROBES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class OneCore:
 
     blocks: ProfiledBlocks
     frame: FrameCost
+    link: LinkMeasure
+    """To a broker on this machine and back, unshaped."""
     max_packet_bytes: int
     """Largest packet that a broker with our configuration passes."""
 
@@ -81,9 +83,9 @@ def one_core(card: ModelCard, library: Library, *, progress: Progress | None = N
         progress=lambda share: say("measuring blocks", _BLOCKS_SHARE * share),
     )
     say("measuring frames", _BLOCKS_SHARE)
-    frame, max_packet_bytes = asyncio.run(_frames())
+    frame, link, max_packet_bytes = asyncio.run(_through_a_broker())
     say("measured", 1.0)
-    return OneCore(blocks, frame, max_packet_bytes)
+    return OneCore(blocks, frame, link, max_packet_bytes)
 
 
 def on_paper(card: ModelCard, fleet: FleetFile, measured: OneCore) -> tuple[DeviceFacts, ...]:
@@ -127,7 +129,7 @@ def _facts(card: ModelCard, fleet: FleetFile, device: FleetDevice, measured: One
             rounds=blocks.rounds,
             capacity_cores=cores,
         ),
-        link=_link(device),
+        link=_link(device, measured.link),
         memory_budget_bytes=default_budget_bytes(free),
         stage_overhead_ms=blocks.stage_overhead_ms * compute,
         max_packet_bytes=measured.max_packet_bytes,
@@ -140,22 +142,30 @@ def _power(device: FleetDevice, fleet: FleetFile) -> PowerModel:
     return PowerModel(idle_w=said.idle_w, busy_w=said.busy_w, method="modelled", source=source)
 
 
-def _link(device: FleetDevice) -> LinkMeasure:
+def _link(device: FleetDevice, here: LinkMeasure) -> LinkMeasure:
     link = device.link
-    return LinkMeasure(
-        rtt_ms=FAST_RTT_MS + (2 * link.delay_ms if link else 0.0),
-        up_mbps=link.up_mbps if link else FAST_MBPS,
-        down_mbps=link.down_mbps if link else FAST_MBPS,
-        probe_bytes=0,
-        age_s=0.0,
+    if link is None:
+        return here
+    return here.model_copy(
+        update={
+            "rtt_ms": here.rtt_ms + 2 * link.delay_ms,
+            "up_mbps": min(here.up_mbps, link.up_mbps),
+            "down_mbps": min(here.down_mbps, link.down_mbps),
+        }
     )
 
 
-async def _frames() -> tuple[FrameCost, int]:
+async def _through_a_broker() -> tuple[FrameCost, LinkMeasure, int]:
     with EmbeddedBroker() as broker:
         async with (
             Bus(broker.url, name=_NAME, receive_maximum=4) as bus,
             Line(bus, _NAME, Timings(_NAME, _NAME)) as line,
         ):
             cost = await measure_frame_cost(bus, line, device=_NAME, private=_NAME, capacity_cores=1.0)
-            return cost, bus.max_packet_bytes
+            probe = LinkProbe(bus, device=_NAME, period_s=1.0)
+            for _ in range(_LINK_PROBES):
+                await probe.measure()
+            link = probe.latest()
+            if link is None:
+                raise RuntimeError("a link was measured and is not known")
+            return cost, link, bus.max_packet_bytes

@@ -6,17 +6,19 @@ import pytest
 
 from models.profiling import ProfiledBlocks
 from schemas.deployment import Deployment
+from schemas.device import LinkMeasure
 from services.planner.cost import problem_from
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.policies import find_policy
 from services.worker.frame_cost import FrameCost
 from stageline.benches.planner import made_up_card
 from stageline.emulation.fleet_file import FleetFile
-from stageline.paper_fleet import ASSUMED_POWER, FAST_MBPS, FAST_RTT_MS, SERVICES_BYTES, OneCore, on_paper
+from stageline.paper_fleet import ASSUMED_POWER, SERVICES_BYTES, OneCore, on_paper
 
 CARD = made_up_card(1)
+LOOPBACK = LinkMeasure(rtt_ms=0.5, up_mbps=6000, down_mbps=7.0, probe_bytes=1, age_s=0.0)
 # Runs took twice their processor time: this machine had other work, which the emulated devices have not.
-MEASURED = OneCore(ProfiledBlocks((20.0, 40.0), 2.0, 5, 0.9, 2.0), FrameCost(1.0, 0.5), 1_000_000)
+MEASURED = OneCore(ProfiledBlocks((20.0, 40.0), 2.0, 5, 0.9, 2.0), FrameCost(1.0, 0.5), LOOPBACK, 1_000_000)
 
 
 def fleet_of(*devices: dict[str, object], scale: float = 1.0) -> FleetFile:
@@ -52,8 +54,9 @@ def test_what_the_file_says_counts() -> None:
             }
         )
     )  # fmt: skip
-    assert (facts.link.up_mbps, facts.link.down_mbps) == (5.0, 8.0)
-    assert facts.link.rtt_ms == pytest.approx(20 + FAST_RTT_MS)
+    # 8 Mbit/s down would be more than this machine passes on.
+    assert (facts.link.up_mbps, facts.link.down_mbps) == (5.0, 7.0)
+    assert facts.link.rtt_ms == pytest.approx(20.5)
     assert (facts.info.power.idle_w, facts.info.power.busy_w, facts.info.power.method) == (1.5, 4.5, "modelled")
     assert facts.info.memory_bytes == 512 << 20
     assert facts.memory_budget_bytes == int(0.45 * ((512 << 20) - SERVICES_BYTES))
@@ -62,7 +65,7 @@ def test_what_the_file_says_counts() -> None:
 
 def test_what_it_does_not_say_is_assumed_and_the_watts_say_so() -> None:
     facts = only(fleet_of({"name": "pi", "cores": 1.0}))
-    assert (facts.link.up_mbps, facts.link.down_mbps, facts.link.rtt_ms) == (FAST_MBPS, FAST_MBPS, FAST_RTT_MS)
+    assert facts.link == LOOPBACK
     assert (facts.info.power.idle_w, facts.info.power.busy_w) == (ASSUMED_POWER.idle_w, ASSUMED_POWER.busy_w)
     assert "assumed" in facts.info.power.source
     assert facts.memory_budget_bytes > 0

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from models.profiling import ProfiledBlocks
 from schemas.deployment import Deployment
+from schemas.device import LinkMeasure
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Objective, Route, Stage
 from services.planner.cost import Problem, problem_from
@@ -26,6 +27,7 @@ from stageline.paper_fleet import OneCore, on_paper
 from stageline.policy_comparison import BETTER, best_of, compare, short_plan
 
 CUT_BYTES = (4000, 400, 800, 40)
+LINK = LinkMeasure(rtt_ms=0.0, up_mbps=1e6, down_mbps=1e6, probe_bytes=1, age_s=0.0)
 NEED_BYTES = (10, 30, 20)
 
 
@@ -47,7 +49,7 @@ def problem(objective: Objective = "latency") -> Problem:
     fleet = FleetFile.model_validate(
         {"name": "f", "device": [{"name": "fast", "cores": 1.0}, {"name": "slow", "cores": 0.5}]}
     )
-    devices = on_paper(card, fleet, OneCore(ProfiledBlocks((10.0, 10.0, 10.0), 0.0, 1), FrameCost(0.0, 0.0), 0))
+    devices = on_paper(card, fleet, OneCore(ProfiledBlocks((10.0, 10.0, 10.0), 0.0, 1), FrameCost(0.0, 0.0), LINK, 0))
     wish = Deployment(deployment="d", model="made-up", objective=objective)
 
     def need(model: ModelCard, first: int, last: int) -> int:
