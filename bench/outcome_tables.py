@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.markup import escape
 from rich.table import Table
@@ -12,7 +12,10 @@ from bench.results import META, Results
 from bench.targets import verdicts
 from stageline.tables import new_table
 
-_WORDS = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
+_MOST_COLUMNS: Final = 8
+_LONGEST_CELL: Final = 32
+"""In a wide table on a terminal: longer texts, as plans, are left to the report."""
+_WORDS: Final = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "[dim]not measured[/dim]"}
 
 
 def outcome_tables(results: Results) -> Iterator[Table]:
@@ -74,6 +77,8 @@ def _table(part: str, rows: list[dict[str, Any]]) -> Table:
             if key:
                 table.add_row(escape(key), *(escape(cell(row.get(key))) for row in rows))
         return table
+    if len(shown) > _MOST_COLUMNS:
+        shown = [key for key in shown if all(len(cell(row.get(key))) <= _LONGEST_CELL for row in rows)]
     table = new_table(part, *(f">{key}" if _numeric(rows, key) else f"~{key}" for key in shown))
     for row in rows:
         table.add_row(*(escape(cell(row.get(key))) for key in shown))
