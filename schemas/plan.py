@@ -118,6 +118,8 @@ class Plan(Message):
     objective: Objective
     policy: Name
     input_codec: CodecName = "fp32"
+    in_turn: bool = False
+    """Requests keep to the routes' weights, even if that means waiting; otherwise one with room is taken."""
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=PLAN_ROUTES)]
     predicted: Prediction | None = None
 

@@ -1,5 +1,7 @@
 """Which route the next request takes: weighted turns among the routes that can take it now. Pure.
 
+Where the plan says `in_turn` weights are kept to even when that means waiting for a route that is full.
+
 Weights are honoured by smooth weighted round robin (as in nginx's upstream module): over any run of requests each
 route gets its share, and a heavy route's turns are spread out and not bunched.
 """
@@ -28,14 +30,17 @@ class Turns:
         self._weights = tuple(max(weight, _LEAST_WEIGHT) for weight in weights)
         self._credit = [0.0] * len(weights)
 
+    def whose(self, eligible: Collection[int]) -> int | None:
+        """The next route among `eligible`, or None when there is none."""
+        return max(sorted(eligible), key=lambda route: self._credit[route] + self._weights[route], default=None)
+
     def take(self, eligible: Collection[int]) -> int | None:
-        """The next route among `eligible`, or None when there is none; the others keep their credit."""
-        if not eligible:
-            return None
-        for route in eligible:
-            self._credit[route] += self._weights[route]
-        chosen = max(sorted(eligible), key=self._credit.__getitem__)
-        self._credit[chosen] -= sum(self._weights[route] for route in eligible)
+        """As `whose`, and its turn is over; those that are not eligible keep their credit."""
+        chosen = self.whose(eligible)
+        if chosen is not None:
+            for route in eligible:
+                self._credit[route] += self._weights[route]
+            self._credit[chosen] -= sum(self._weights[route] for route in eligible)
         return chosen
 
 
@@ -105,7 +110,13 @@ class RouteBoard:
     def take(self, now: float, avoid: Collection[int] = ()) -> int | None:
         """Occupy a place on the route whose turn it is, one not in `avoid` where possible; None when all are full."""
         eligible = self._eligible(now)
-        route = self._turns.take([route for route in eligible if route not in avoid] or eligible)
+        if self.plan is not None and self.plan.in_turn:
+            # Whoever has no room now keeps its turn, and all wait for it.
+            sound = self._eligible(now, full_too=True)
+            wanted = [route for route in sound if route not in avoid] or sound
+            route = self._turns.take(wanted) if self._turns.whose(wanted) in eligible else None
+        else:
+            route = self._turns.take([route for route in eligible if route not in avoid] or eligible)
         if route is not None:
             self._lines[route].busy += 1
         return route
@@ -157,14 +168,14 @@ class RouteBoard:
         """When resting routes may be tried again."""
         return [line.rest_until for line in self._lines if line.rest_until > now]
 
-    def _eligible(self, now: float) -> list[int]:
+    def _eligible(self, now: float, *, full_too: bool = False) -> list[int]:
         sound = any(line.state == "up" and not line.silences for line in self._lines)
         return [
             index
             for index, line in enumerate(self._lines)
             if line.state == "up"
             and line.rest_until <= now
-            and line.busy < (1 if line.silences and sound else line.window)
+            and ((full_too and not line.silences) or line.busy < (1 if line.silences and sound else line.window))
         ]
 
 

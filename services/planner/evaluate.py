@@ -202,7 +202,9 @@ def choose(
     routes = tuple(_route(problem, lines[i], costs[i], rate=rates[i], weight=min(1.0, rates[i] / total)) for i in used)
     predicted = _whole(problem, [costs[i] for i in used], [rates[i] for i in used])
     bound = compute_bound_rps(problem) if problem.deployment.objective == "throughput" else None
-    return Choice(routes=routes, predicted=predicted, label=label, notes=tuple(notes), bound_rps=bound)
+    return Choice(
+        routes=routes, predicted=predicted, label=label, notes=tuple(notes), bound_rps=bound, in_turn=shares is not None
+    )
 
 
 def kind(lines: Sequence[Line]) -> str:
@@ -221,6 +223,7 @@ def to_plan(problem: Problem, choice: Choice, *, generation: int, policy: str) -
         card_sha=problem.card.sha256,
         objective=problem.deployment.objective,
         policy=policy,
+        in_turn=choice.in_turn,
         routes=choice.routes,
         predicted=choice.predicted,
     )

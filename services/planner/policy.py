@@ -22,6 +22,9 @@ class Choice:
     bound_rps: float | None = None
     """For throughput: all devices computing all the time over free links (`services.planner.bound`)."""
 
+    in_turn: bool = False
+    """The routes' weights are the policy's own, to be kept to (`schemas.plan.Plan.in_turn`)."""
+
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))
 

@@ -15,10 +15,10 @@ from stageline.route_choice import Latency, RouteBoard, Turns
 SHA = "0" * 64
 
 
-def plan(*routes: Route, generation: int = 1) -> Plan:
+def plan(*routes: Route, generation: int = 1, in_turn: bool = False) -> Plan:
     return Plan(
         deployment="d", generation=generation, model="m", card_sha=SHA, objective="latency", policy="exact",
-        routes=routes,
+        routes=routes, in_turn=in_turn,
     )  # fmt: skip
 
 
@@ -78,6 +78,23 @@ def test_no_more_than_the_window_is_under_way_on_a_route() -> None:
     assert [board.take(0.0) for _ in range(3)] == [0, 0, None]
     board.release(0)
     assert board.take(0.0) == 0
+
+
+def test_a_plan_that_says_in_turn_waits_for_a_full_route_where_others_have_room() -> None:
+    board = RouteBoard(plan(route("a", weight=0.5, window=1), route("b", weight=0.5), in_turn=True))
+    assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [0, 1, None]
+    board.release(0)
+    assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [0, 1, None]
+
+
+def test_nobody_waits_for_the_turn_of_a_route_that_is_down_or_silent() -> None:
+    board = RouteBoard(plan(route("a", weight=0.5, window=1), route("b", weight=0.5), in_turn=True))
+    board.take(0.0)
+    board.silence(0, 0.0, heard=True)
+    assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [1, 1, None]
+    board = RouteBoard(plan(route("a"), route("b"), in_turn=True))
+    board.see({"a": worker("a", online=False)})
+    assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [1, 1, None]
 
 
 def test_a_route_with_a_device_offline_or_a_stage_not_ready_is_not_taken() -> None:
