@@ -55,7 +55,7 @@ def make_card(library: Library, name: str = "net", *, blocks: int = 4, weight_by
         blocks=tuple(
             Block(
                 label=f"b{n}", first_node=n, last_node=n + 1, macs=1000, weight_bytes=weight_bytes,
-                peak_activation_bytes=512, blobs=(n,),
+                peak_activation_bytes=512, layer_cost=100, blobs=(n,),
             )
             for n in range(blocks)
         ),
