@@ -125,7 +125,7 @@ def _tell(seen: Seen, fastest: Measured, quickest: Measured, fleet: FleetFile) -
     seen.throughput_rps, seen.cpu_pct, seen.memory_bytes, seen.energy_j = [], [], [], []
     for load, rps in zip(fastest.loads, fastest.throughput_rps, strict=True):
         resident = {key: held for key, held in fastest.resident_bytes.items() if key != SUBMITTER}
-        seen.load(rps, load.cpu_s, load.run.wall_s, resident)
+        seen.load(rps, load.cpu_s, load.took_s, resident)
         seen.energy_j.append(active_energy_j(fleet, load.cpu_s) / load.run.requests)
     seen.max_abs_error = max(fastest.max_abs_error, quickest.max_abs_error)
 

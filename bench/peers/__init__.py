@@ -37,7 +37,7 @@ class PeerFigures:
     cpu_s: dict[str, float]
     """During the flat-out part, by device and `submitter`."""
     wall_s: float
-    """Of the flat-out part."""
+    """Of the flat-out part, filling and draining the line included."""
     requests: int
     """Of the flat-out part, those that filled and drained the line included: what `cpu_s` was spent on."""
     resident_bytes: dict[str, int]
@@ -83,7 +83,7 @@ def measure_peer(
             throughput_rps=median(fastest.throughput_rps),
             latencies_ms=tuple(line.quickest.latencies_ms),
             cpu_s=fastest.loads[-1].cpu_s,
-            wall_s=fastest.loads[-1].run.wall_s,
+            wall_s=fastest.loads[-1].took_s,
             requests=fastest.loads[-1].run.requests,
             resident_bytes=fastest.resident_bytes,
             max_abs_error=max(each.max_abs_error for each in line.measured),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -39,7 +40,9 @@ class Load:
 
     run: FlatOut
     cpu_s: dict[str, float]
-    """By device, and `submitter`."""
+    """By device, and `submitter`; of all its requests."""
+    took_s: float
+    """How long all its requests took together, so `cpu_s` was spent in that time."""
 
 
 class Cast:
@@ -69,12 +72,13 @@ class Cast:
 
     def flat_out(self, seconds: float) -> Load:
         """Requests for about so long."""
-        before = self._cpu_s()
+        started, before = time.perf_counter(), self._cpu_s()
         said = self._ask(10 * seconds, do="flat_out", seconds=seconds)
         after = self._cpu_s()
         # A process that came meanwhile counts whole; nothing of these systems ends while it serves.
         spent = {key: after[key] - before.get(key, 0.0) for key in after}
-        return Load(FlatOut(said["answered"], said["wall_s"], said["requests"]), spent)
+        took_s = time.perf_counter() - started
+        return Load(FlatOut(said["answered"], said["wall_s"], said["requests"]), spent, took_s)
 
     def resident_bytes(self) -> dict[str, int]:
         """Memory by device, and `submitter`."""
@@ -104,32 +108,35 @@ class Cast:
         return dict(found)
 
 
-@contextmanager
-def started(peer: str, roles: tuple[Role, ...]) -> Iterator[Cast]:
-    """All programs of a line, ready and under their quotas; all ended when left, however that happens.
+def launch(peer: str, roles: Sequence[Role], stack: ExitStack) -> list[Program]:
+    """Start all programs of a line; leaving the stack ends them, however that happens."""
+    programs = []
+    for role in roles:
+        programs.append(Program(role, owner=peer))
+        stack.callback(programs[-1].end)
+    return programs
+
+
+def ready(programs: list[Program]) -> Cast:
+    """Wait until launched programs are ready, and put them under their quotas.
 
     They load before they are confined: what a start costs under a tenth of a core says nothing about serving.
 
     Raises:
         bench.peers.program.PeerFailedError: one of them cannot; with the end of its log.
     """
-    with ExitStack() as stack:
-        programs = []
-        for role in roles:
-            programs.append(Program(role, owner=peer))
-            stack.callback(programs[-1].end)
-        ready = [program.hear(START_TIMEOUT_S) for program in programs]
-        ports = [said.get("ports", []) for said in ready]
-        if any(ports):
-            for program in programs:
-                program.tell(ports=ports)
-            for program in programs:
-                program.hear(START_TIMEOUT_S)
-        members: dict[str, int] = {}
-        for program, said in zip(programs, ready, strict=True):
-            if program.role.cores is not None:
-                program.confine(program.role.cores)
-            for key, (pid, cores) in said.get("members", {}).items():
-                program.confine(cores, pid)
-                members[key] = pid
-        yield Cast(programs, members)
+    first = [program.hear(START_TIMEOUT_S) for program in programs]
+    ports = [said.get("ports", []) for said in first]
+    if any(ports):
+        for program in programs:
+            program.tell(ports=ports)
+        for program in programs:
+            program.hear(START_TIMEOUT_S)
+    members: dict[str, int] = {}
+    for program, said in zip(programs, first, strict=True):
+        if program.role.cores is not None:
+            program.confine(program.role.cores)
+        for key, (pid, cores) in said.get("members", {}).items():
+            program.confine(cores, pid)
+            members[key] = pid
+    return Cast(programs, members)

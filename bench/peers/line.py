@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.context import SEED
-from bench.peers.cast import Cast, Load, Variant, started
+from bench.peers.cast import Cast, Load, Variant, launch, ready
 from bench.peers.variants import Given, variants
 from models.library import Library
 from models.runtime import load_stage
@@ -69,6 +69,7 @@ class PeerLine:
                     "wall_s": load.run.wall_s,
                     "requests": load.run.requests,
                     "cpu_s": load.cpu_s,
+                    "took_s": load.took_s,
                     "resident_bytes": each.resident_bytes,
                     "max_abs_error": each.max_abs_error,
                 }
@@ -106,8 +107,9 @@ def peer_line(name: str, card: ModelCard, library: Library, fleet: FleetFile, ke
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stageline-peer-")))
         np.save(folder / "input.npy", tensor)
         found = variants(name, Given(card, library, fleet, folder))
-        # Variants of the same programs share them.
-        casts = {roles: stack.enter_context(started(name, roles)) for roles in dict.fromkeys(v.roles for v in found)}
+        # Variants of the same programs share them; the others load at the same time.
+        launched = {roles: launch(name, roles, stack) for roles in dict.fromkeys(each.roles for each in found)}
+        casts = {roles: ready(programs) for roles, programs in launched.items()}
         measured = []
         for variant in found:
             cast = casts[variant.roles]

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import psutil
@@ -27,6 +28,7 @@ STARTER: Final = "starter"
 """The key of programs that only start others and hand them commands; what they take is counted nowhere."""
 _LOG_LINES: Final = 15
 _PATIENCE_S: Final = 3.0
+_ROOT: Final = Path(__file__).parents[2]
 # In a network of its own a machine may not know its own name; all of these systems look for an address by it.
 _LOOPBACK: Final = {"GLOO_SOCKET_IFNAME": "lo", "TP_SOCKET_IFNAME": "lo"}
 
@@ -58,6 +60,7 @@ class Program:
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  closed in `end`
         self._process = subprocess.Popen(
             [*tied_to_us(), sys.executable, "-m", role.module, *role.arguments],
+            cwd=_ROOT,
             env={**_LOOPBACK, **os.environ},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
