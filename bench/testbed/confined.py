@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final
 
 from broker.children import end, tied_to_us
-from stageline.emulation.caretaker import caretaker
+from stageline.emulation.caretaker import caretaker, mark
 from stageline.emulation.limiter import limit
 
 _numbers: Final = count()
@@ -42,7 +42,7 @@ def confined(
         try:
             process = subprocess.Popen(
                 [*tied_to_us(signal.SIGKILL), *limiter.entering(), *command],
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **(environment or {}), **mark()},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

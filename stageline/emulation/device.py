@@ -12,6 +12,7 @@ from typing import Final
 
 from broker.children import end, tied_to_us
 from services.worker.memory import default_budget_bytes
+from stageline.emulation.caretaker import mark
 from stageline.emulation.limiter import Limiter, enforced, limit
 from stageline.emulation.usage import cpu_s, resident_bytes
 
@@ -131,6 +132,7 @@ class EmulatedDevice:
             "STAGELINE_DEVICE": self.name,
             "STAGELINE_STATE_DIR": str(self.folder),
             **self._environment,
+            **mark(),
         }
         if not enforced(limiter):
             environment["STAGELINE_CAPACITY_CORES"] = str(self.cores)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from broker.children import end, tied_to_us
 from broker.embedded import EmbeddedBroker
-from stageline.emulation.caretaker import caretaker
+from stageline.emulation.caretaker import caretaker, mark
 from stageline.emulation.cgroups import sweep
 from stageline.emulation.device import EmulatedDevice
 
@@ -84,7 +84,7 @@ def inhabited(
 
 
 def _planner(broker: str, folder: Path, library: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library)}
+    environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library), **mark()}
     with (folder / "planner.log").open("ab") as log:
         return subprocess.Popen(
             [*tied_to_us(), sys.executable, "-m", "services.planner.main"],

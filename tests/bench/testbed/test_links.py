@@ -1,0 +1,89 @@
+"""Links are as slow as stated, in each direction, and can be changed or cut while in use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from bench.testbed.links import token_bucket
+from bench.testbed.namespace import why_no_network
+
+pytestmark = pytest.mark.timeout(60)
+
+MEASURE = """
+import json, socket, subprocess, sys, time
+from bench.testbed.namespace import enter_private_network, in_private_network
+from bench.testbed.network import network
+from stageline.emulation.fleet_file import FleetLink
+
+INSIDE = '''
+import socket, sys, time
+with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[4])) as hub:
+    hub.sendall(bytes(int(sys.argv[3])))
+    hub.recv(1)
+    left, began = int(sys.argv[3]), time.perf_counter()
+    while left:
+        left -= len(hub.recv(1 << 16))
+    hub.sendall(repr(time.perf_counter() - began).encode())
+'''
+
+def rates(links, namespace, nbytes):
+    with socket.create_server((links.hub, 0)) as server:
+        command = [*namespace.entering(), sys.executable, "-c", INSIDE, links.hub, str(server.getsockname()[1])]
+        with subprocess.Popen([*command, str(nbytes), "10"]):
+            device, _ = server.accept()
+            with device:
+                left = nbytes - len(device.recv(1 << 16, socket.MSG_WAITALL))
+                began, counted = time.perf_counter(), left
+                while left:
+                    left -= len(device.recv(1 << 16))
+                up = counted * 8e-6 / (time.perf_counter() - began)
+                device.sendall(bytes(1 + nbytes))
+                return up, nbytes * 8e-6 / float(device.recv(100))
+
+def reached(links, namespace):
+    with socket.create_server((links.hub, 0)) as server:
+        port = str(server.getsockname()[1])
+        program = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.3)"
+        command = [*namespace.entering(), sys.executable, "-c", program, links.hub, port]
+        return subprocess.run(command, stderr=subprocess.DEVNULL).returncode == 0
+
+assert enter_private_network() and in_private_network()
+with network() as links, network() as others:
+    namespace = links.attach("pi")
+    others.attach("pi")
+    result = {"open": rates(links, namespace, 1 << 19)}
+    links.set_link("pi", FleetLink(up_mbps=40, down_mbps=10))
+    result["shaped"] = rates(links, namespace, 1 << 19)
+    links.set_link("pi", FleetLink(up_mbps=10, down_mbps=40))
+    result["changed"] = rates(links, namespace, 1 << 19)
+    result["whole"] = reached(links, namespace)
+    links.plug("pi", plugged=False)
+    result["cut"] = reached(links, namespace)
+    links.plug("pi", plugged=True)
+    result["mended"] = any(reached(links, namespace) for _ in range(30))
+print(json.dumps(result), flush=True)
+"""
+
+
+def test_a_bucket_lets_two_milliseconds_pass_at_once_and_no_less_than_two_packets() -> None:
+    gigabit, slow = token_bucket(1000), token_bucket(5)
+    assert (gigabit.rate_bytes, gigabit.burst_bytes, gigabit.queue_bytes) == (125_000_000, 250_000, 12_500_000)
+    assert (slow.rate_bytes, slow.burst_bytes, slow.queue_bytes) == (625_000, 3200, 1 << 18)
+
+
+def test_bytes_pass_at_the_stated_rate_each_way_and_stop_when_the_cable_is_out(started: Callable[..., Any]) -> None:
+    if (why := why_no_network()) is not None:
+        assert "root" in why or "Linux" in why or "util-linux" in why
+        return
+    with started(MEASURE) as (_, measured):
+        pass
+    # A busy machine makes links slower, never faster.
+    assert min(measured["open"]) > 80
+    for which, up_mbps, down_mbps in (("shaped", 40, 10), ("changed", 10, 40)):
+        up, down = measured[which]
+        assert 0.4 * up_mbps < up < 1.3 * up_mbps
+        assert 0.4 * down_mbps < down < 1.3 * down_mbps
+    assert (measured["whole"], measured["cut"], measured["mended"]) == (True, False, True)
