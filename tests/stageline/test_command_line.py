@@ -361,7 +361,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--memory-limit", "a/b=5"], "cannot name a device"),
         (["--objective", "speed"], "latency"),
         (["--codec", "u2"], "u8"),
-        (["--policy", "magic"], "exact, best-single"),
+        (["--policy", "magic"], "there are exact, "),
         (["--latency-bound-ms", "50"], "--objective throughput"),
         (["--name", "a b"], "a b"),
     ],
