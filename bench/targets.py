@@ -203,7 +203,7 @@ def large_gap(results: Results) -> Verdict:
 
 def _planned(results: Results, policy: str, devices: int, key: str) -> list[Case]:
     return [
-        Case(str(row.get("model", "")), value)
+        Case(", ".join(str(row[key]) for key in ("model", "objective", "memory") if key in row), value)
         for row in rows(results, "planning")
         if row.get("policy") == policy and row.get("devices") == devices and (value := figure(row, key)) is not None
     ]

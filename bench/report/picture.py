@@ -10,6 +10,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from bench.verdict import figure
 
@@ -45,10 +46,12 @@ def grouped_bars(axes: Axes, rows: Rows, *, group: str, series: str, value: str,
     """
     known = [row for row in rows if figure(row, value) is not None]
     groups = list(dict.fromkeys(str(row.get(group, "")) for row in known))
-    names = list(dict.fromkeys(str(row.get(series, "")) for row in known))
+    names = list(dict.fromkeys(str(row.get(series, "")) for row in rows))
     width = 0.8 / max(1, len(names))
     for number, name in enumerate(names):
         mine = [row for row in known if str(row.get(series, "")) == name]
+        if not mine:
+            continue
         places = [groups.index(str(row.get(group, ""))) + (number - (len(names) - 1) / 2) * width for row in mine]
         heights = [float(row[value]) for row in mine]
         colour = COLOURS[number % len(COLOURS)]
@@ -58,25 +61,39 @@ def grouped_bars(axes: Axes, rows: Rows, *, group: str, series: str, value: str,
             places, heights, yerr=list(zip(*whiskers, strict=True)) or None, fmt="none", ecolor="#333", lw=0.8
         )
     axes.set_xticks(range(len(groups)), [literal(one) for one in groups], rotation=0 if len(groups) < 5 else 20)
-    if len(names) > 1:
-        axes.legend(fontsize=7, frameon=False, ncols=2 if len(names) > 4 else 1)
     return bool(known)
 
 
 def lines(axes: Axes, rows: Rows, *, along: str, value: str, series: str) -> bool:
-    """One line per `series`, points by `along`.
+    """One line per `series`, points by `along`; a series has the same colour in every plot of the same rows.
 
     Returns:
         Whether there was anything to draw.
     """
     known = [row for row in rows if figure(row, value) is not None and figure(row, along) is not None]
-    for number, name in enumerate(dict.fromkeys(str(row.get(series, "")) for row in known)):
+    for number, name in enumerate(dict.fromkeys(str(row.get(series, "")) for row in rows)):
         mine = sorted((row for row in known if str(row.get(series, "")) == name), key=lambda row: float(row[along]))
         points = [(float(row[along]), float(row[value])) for row in mine]
+        if not points:
+            continue
         axes.plot(*zip(*points, strict=True), "o-", ms=3, label=literal(name), color=COLOURS[number % len(COLOURS)])
-    if known:
-        axes.legend(fontsize=7, frameon=False)
     return bool(known)
+
+
+def legend_above(drawn: Figure, axes: Axes) -> None:
+    """What the colours of one plot mean, for the whole figure, where it hides no bar."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 1:
+        drawn.legend(handles, labels, loc="outside upper left", fontsize=7, frameon=False, ncols=min(4, len(labels)))
+
+
+def logarithmic(*every: Axes) -> None:
+    """A logarithmic scale upwards, with numbers as people write them."""
+    for axes in every:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(LogFormatter())
+        axes.yaxis.set_minor_formatter(LogFormatter())
+        axes.tick_params(axis="y", which="minor", labelsize=6)
 
 
 def literal(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from bench.outcome_tables import rows_of
-from bench.report.picture import COLOURS, drawing, grouped_bars, lines, literal
+from bench.report.picture import COLOURS, drawing, grouped_bars, legend_above, lines, literal, logarithmic
 from bench.verdict import figure, fleet_of, rows
 
 Results = Mapping[str, Any]
@@ -23,7 +23,8 @@ def seed_table(results: Results) -> Figure | None:
     ) and grouped_bars(quick, found, group="model", series="system", value="latency_ms", spread="latency_spread")
     fast.set_ylabel("answers per second")
     quick.set_ylabel("ms, one request at a time")
-    quick.set_yscale("log")
+    logarithmic(quick)
+    legend_above(drawn, fast)
     return drawn if some else None
 
 
@@ -32,17 +33,22 @@ def headline(results: Results) -> Figure | None:
     ways = results.get("headline")
     if not isinstance(ways, dict):
         return None
-    compared = [{"way": name.replace("_", " "), **way} for name, way in ways.items() if isinstance(way, dict)]
+    compared = []
+    for name, way in ways.items():
+        if isinstance(way, dict):
+            compared.append({"way": name.replace("_", " "), **way})
+            if isinstance(way.get("best_threads"), dict):
+                compared.append({"way": f"{name.replace('_', ' ')},\nbest threads", **way["best_threads"]})
     compared += [
         {
-            "way": "AMP4EC as published",
+            "way": "AMP4EC,\nas published",
             "throughput_change_pct": row.get("amp4ec_throughput_change_pct"),
             "latency_change_pct": row.get("amp4ec_latency_change_pct"),
         }
         for row in compared
         if figure(row, "amp4ec_throughput_change_pct") is not None
     ]
-    drawn, (fast, quick) = drawing(2)
+    drawn, (fast, quick) = drawing(2, width=10.0)
     some = grouped_bars(fast, compared, group="way", series="", value="throughput_change_pct")
     some = grouped_bars(quick, compared, group="way", series="", value="latency_change_pct") or some
     fast.set_ylabel("throughput, change in %")
@@ -58,6 +64,7 @@ def limit(results: Results) -> Figure | None:
     )
     axes.axhline(0.9, color="#333", lw=0.8, ls="--")
     axes.set_ylabel("throughput / bound")
+    legend_above(drawn, axes)
     return drawn if some else None
 
 
@@ -76,7 +83,7 @@ def policies(results: Results) -> Figure | None:
         axes.set_xticks(range(len(names)), [literal(name) for name in names], rotation=40, ha="right")
     panels[0].set_ylabel("throughput / best")
     panels[1].set_ylabel("latency / best")
-    panels[1].set_yscale("log")
+    logarithmic(panels[1])
     return drawn if some else None
 
 
@@ -86,6 +93,7 @@ def peers(results: Results) -> Figure | None:
     found = rows(results, "peers")
     some = grouped_bars(axes, found, group="name", series="model", value="throughput_rps", spread="throughput_spread")
     axes.set_ylabel("answers per second")
+    legend_above(drawn, axes)
     return drawn if some else None
 
 
@@ -117,22 +125,26 @@ def codec(results: Results) -> Figure | None:
     for axes, label in ((kept, "first label kept, share of pictures"), (slow, "encoding one frame, ms")):
         axes.set_xlabel("bytes / bytes of fp32")
         axes.set_ylabel(label)
-    if found:
-        kept.legend(fontsize=7, frameon=False)
+    legend_above(drawn, kept)
     return drawn if found else None
 
 
 def planning(results: Results) -> Figure | None:
     """Time to plan, and gap to the bound, by size of the fleet."""
-    found = rows(results, "planning")
-    drawn, (slow, wide) = drawing(2)
-    some = lines(slow, found, along="devices", value="planning_ms", series="policy")
-    lines(wide, found, along="devices", value="gap_pct", series="policy")
+    found = [
+        {**row, "wish": ", ".join(str(row[key]) for key in ("policy", "objective", "memory") if key in row)}
+        for row in rows(results, "planning")
+        if row.get("model") == rows(results, "planning")[0].get("model")
+    ]
+    drawn, (slow, wide) = drawing(2, width=10.0, height=3.8)
+    some = lines(slow, found, along="devices", value="planning_ms", series="wish")
+    lines(wide, found, along="devices", value="gap_pct", series="wish")
     for axes, label in ((slow, "planning, ms"), (wide, "gap to the bound, %")):
         axes.set_xscale("log")
         axes.set_xlabel("devices")
         axes.set_ylabel(label)
-    slow.set_yscale("log")
+    logarithmic(slow)
+    legend_above(drawn, slow)
     return drawn if some else None
 
 
@@ -144,6 +156,7 @@ def bus(results: Results) -> Figure | None:
     drawn, (many, heavy) = drawing(2)
     some = lines(many, found, along="submitters", value="messages_per_s", series="payload_bytes")
     some = lines(heavy, found, along="submitters", value="mbytes_per_s", series="payload_bytes") or some
+    legend_above(drawn, many)
     for axes, label in ((many, "messages per second"), (heavy, "MB per second")):
         axes.set_xlabel("submitters")
         axes.set_ylabel(label)
