@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from broker.children import end, end_async
+from broker.children import end, end_async, tied_to_us
 
 POLITE = "import sys, time; print('up', flush=True); time.sleep(60)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {POLITE}"
@@ -36,6 +38,15 @@ def test_a_child_that_is_gone_already_is_no_error() -> None:
     gone.wait()
     end(gone)
     assert gone.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="only Linux ties a child to its parent's life")
+def test_only_the_main_thread_ties_a_child_to_our_life() -> None:
+    assert tied_to_us(signal.SIGKILL, as_user=7)[1:] == [
+        "--reuid=7", "--regid=7", "--clear-groups", "--pdeathsig", "KILL", "--",
+    ]  # fmt: skip
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(tied_to_us).result() == []
 
 
 async def test_the_same_holds_for_children_of_an_event_loop() -> None:

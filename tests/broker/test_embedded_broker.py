@@ -44,6 +44,15 @@ def test_it_listens_on_loopback_and_nowhere_else(broker: EmbeddedBroker) -> None
     assert broker.url == f"mqtt://127.0.0.1:{broker.port}"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has all of 127.0.0.0/8")
+def test_it_listens_on_the_address_that_it_is_given_instead() -> None:
+    with EmbeddedBroker(host="127.0.0.2") as running:
+        assert running.url == f"mqtt://127.0.0.2:{running.port}"
+        assert accepts(running.port, "127.0.0.2")
+        assert not accepts(running.port)
+        assert not running.ended
+
+
 def test_it_never_has_roots_rights(broker: EmbeddedBroker) -> None:
     assert psutil.Process(broker.pid).uids().effective != 0
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from stageline.emulation.cgroups import MOUNT, NoCgroupsError, make_group, sweep
+from stageline.emulation.cgroups import MOUNT, ControlGroup, NoCgroupsError, make_group, sweep
 from stageline.emulation.duty_cycle import DutyCycle
+from stageline.emulation.limiter import enforced, limit
 
 
 @pytest.fixture
@@ -35,6 +36,29 @@ def permitted() -> bool:
     except NoCgroupsError:
         return False
     return True
+
+
+def test_the_best_limiter_that_is_permitted_is_taken() -> None:
+    taken = limit("test", 0.5, 64 << 20)
+    try:
+        assert enforced(taken) == permitted()
+        assert isinstance(taken, ControlGroup if permitted() else DutyCycle)
+    finally:
+        taken.release()
+
+
+@pytest.mark.skipif(not permitted(), reason="making control groups is not permitted here")
+def test_what_begins_in_a_group_is_under_its_limits_with_all_that_it_starts() -> None:
+    group = make_group("test", 0.5, 64 << 20)
+    program = "import subprocess, sys; print(len(bytes(8 << 20))); subprocess.Popen(['sleep', '600'], stdout=2)"
+    subprocess.run([*group.entering(), sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL)
+    (orphan,) = group.pids()
+    assert "sleep" in psutil.Process(orphan).name()
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run([*group.entering(), sys.executable, "-c", "bytearray(b'1') * (256 << 20)"], check=True)
+    group.release()
+    assert not psutil.pid_exists(orphan) or psutil.Process(orphan).status() == psutil.STATUS_ZOMBIE
+    assert not any(folder.exists() for folder in group.folders.values())
 
 
 @pytest.mark.skipif(not permitted(), reason="making control groups is not permitted here")
@@ -71,8 +95,14 @@ def test_version_2_is_told_in_its_own_files(tmp_path: Path) -> None:
     folder = tmp_path / f"stageline-{os.getpid()}-pi4"
     assert (folder / "cpu.max").read_text() == "3500 10000"
     assert (folder / "memory.max").read_text() == str(64 << 20)
+    assert not (folder / "memory.swap.max").exists()
     assert (folder / "cgroup.procs").read_text() == str(os.getpid())
     assert "v2" in group.method
+    (folder / "memory.swap.max").touch()
+    group.set_memory(1 << 20)
+    assert (folder / "memory.swap.max").read_text() == "0"
+    group.set_memory(None)
+    assert ((folder / "memory.max").read_text(), (folder / "memory.swap.max").read_text()) == ("max", "max")
 
 
 def test_without_control_groups_the_reason_is_said(tmp_path: Path) -> None:
