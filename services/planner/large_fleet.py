@@ -23,7 +23,7 @@ from services.planner.windows import PACES, best_windows, window_bottlenecks, wi
 
 _BAND: Final = 2
 """Longest windows that a band holds; within it, devices change places."""
-_SEARCHED: Final = 4000
+_SEARCHED: Final = 3000
 """Devices that the local search lines up anew, all rounds together: small fleets get many rounds, large ones a few."""
 _ROUNDS_MAX: Final = 40
 _PARTS: Final = 4
@@ -74,7 +74,7 @@ def _mixed(order: Indices) -> Indices:
 
 
 def _improved(problem: Problem, order: Indices, bottlenecks: Floats) -> tuple[Indices, Floats]:
-    """The order after local search, two devices of every band changing places at a time, and its windows."""
+    """The order after local search, and its windows: every band is shuffled, or two of its devices change places."""
     effort = 1 if problem.deployment.latency_bound_ms is None else 1 + PACES
     rounds = min(_ROUNDS_MAX, _SEARCHED // (2 * effort * len(order)))
     if rounds == 0:
@@ -84,16 +84,19 @@ def _improved(problem: Problem, order: Indices, bottlenecks: Floats) -> tuple[In
     for shifted in (False, True):
         bands = list(_bands(len(order), _BAND * longest, shifted=shifted))
         totals = [best_windows(bottlenecks[band])[0] for band in bands]
-        for _ in range(rounds):
+        for number in range(rounds):
             other = order.copy()
             for band in bands:
-                places = draw.integers(band.start, band.stop, size=2)
-                other[places] = other[places[::-1]]
+                if number % 2:
+                    places = draw.integers(band.start, band.stop, size=2)
+                    other[places] = other[places[::-1]]
+                else:
+                    draw.shuffle(other[band])
             others = window_bottlenecks(problem, other, longest)
-            for number, band in enumerate(bands):
+            for place, band in enumerate(bands):
                 total = best_windows(others[band])[0]
-                if total > totals[number]:
-                    order[band], totals[number] = other[band], total
+                if total > totals[place]:
+                    order[band], totals[place] = other[band], total
         bottlenecks = window_bottlenecks(problem, order, longest)
     return order, bottlenecks
 
