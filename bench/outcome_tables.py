@@ -50,6 +50,12 @@ def upright(rows: Sequence[Mapping[str, Any]]) -> bool:
     return len(rows) <= 3 and len(columns(rows)) > 8
 
 
+def headings(rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
+    """What upright rows are called: the first of these keys that they have, and its values."""
+    label = next((key for key in ("", "policy", "system", "name", "model") if any(key in row for row in rows)), "")
+    return label, [cell(row.get(label, "")) for row in rows]
+
+
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     """Objects inside a row become keys with a dot, as deep as they go."""
     found: dict[str, Any] = {}
@@ -71,10 +77,10 @@ def cell(value: object) -> str:
 def _table(part: str, rows: list[dict[str, Any]]) -> Table:
     shown = columns(rows)
     if upright(rows):
-        heads = [str(row.get("", "")) for row in rows]
+        label, heads = headings(rows)
         table = new_table(part, "figure", *(f"~{head}" for head in heads))
         for key in shown:
-            if key:
+            if key != label:
                 table.add_row(escape(key), *(escape(cell(row.get(key))) for row in rows))
         return table
     if len(shown) > _MOST_COLUMNS:

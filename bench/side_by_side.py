@@ -28,6 +28,7 @@ from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from stageline.deploying import DeployFailedError
 from stageline.emulation.fleet_file import FleetFile
+from stageline.emulation.house import ServiceEndedError
 from stageline.receipts import RequestFailedError
 
 TOTALS: Final = ("broker", "planner", "monitors", "workers", SUBMITTER)
@@ -229,3 +230,10 @@ async def take_turns(
                         keep({"system": turn.seen.name, "round": number, **await turn.measure(bus, bed, amount)})
                 except FINDINGS as error:
                     turn.seen.failed = reason(error)
+                except ServiceEndedError as error:
+                    turn.seen.failed = reason(error)
+                    for other in turns:
+                        other.seen.failed = (
+                            other.seen.failed or f"a device was lost while {turn.seen.name} was measured"
+                        )
+                    return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any, Final
 
-from bench.outcome_tables import cell, columns, upright
+from bench.outcome_tables import cell, columns, headings, upright
 
 _UNITS: Final = ("_ms", "_rps", "_j", "_bytes", "_mbps", "_pct", "_s")
 
@@ -55,8 +55,11 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> Html:
     """Rows of results.json; a figure's quartiles stand small behind it, other nested values are left to the file."""
     keys = columns(rows)
     if upright(rows):
-        heads = ["figure", *(str(row.get("", "")) for row in rows)]
-        return table(heads, [[key.replace("_", " "), *(_value(row, key) for row in rows)] for key in keys if key])
+        label, heads = headings(rows)
+        lines: list[list[Html | str]] = [
+            [key.replace("_", " "), *(_value(row, key) for row in rows)] for key in keys if key != label
+        ]
+        return table(["figure", *heads], lines)
     numeric = [all(isinstance(row.get(key), int | float | None) for row in rows) for key in keys]
     return table([key.replace("_", " ") for key in keys], [[_value(row, key) for key in keys] for row in rows], numeric)
 
