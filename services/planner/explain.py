@@ -27,6 +27,8 @@ from services.planner.policy import Choice, Policy
 
 _TEXT_MAX: Final = 4000
 _REASONS_MAX: Final = 4
+_ROUTES_SHOWN: Final = 8
+"""Of a plan that is mentioned only, and devices of one: in large fleets there are hundreds."""
 _SAME: Final = 1e-3
 """Plans whose objectives differ by less than this share are the same to people."""
 _DECIMALS: Final = 1
@@ -64,7 +66,7 @@ def explain(problem: Problem, choice: Choice, policy: Policy) -> Explanation:
         sentence = _why_whole(problem, choice, others["best pipeline"], policy)
     remarks = [f"Note: {note}." for note in choice.notes]
     if otherwise is not None and decided_by in _COUNTERFACTUALS:
-        remarks.insert(0, f"{_COUNTERFACTUALS[decided_by]} it would be {otherwise}.")
+        remarks.insert(0, f"{_COUNTERFACTUALS[decided_by]} it would be {_in_short(otherwise)}.")
     return Explanation(
         alternatives=(
             _alternative(problem, choice, "chosen", choice),
@@ -256,11 +258,19 @@ def _whole_reasons(problem: Problem) -> str:
     )
 
 
+def _in_short(choice: Choice) -> str:
+    more = len(choice.routes) - _ROUTES_SHOWN
+    shown = " | ".join(f"r{index}: {route}" for index, route in enumerate(choice.routes[:_ROUTES_SHOWN]))
+    return f"{shown} and {more} more routes" if more > 0 else shown
+
+
 def _arrangement(choice: Choice) -> list[tuple[str, ...]]:
     return sorted(route.devices for route in choice.routes)
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > _ROUTES_SHOWN:
+        return f"{', '.join(names[:_ROUTES_SHOWN])} and {len(names) - _ROUTES_SHOWN} more"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

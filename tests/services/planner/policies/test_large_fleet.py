@@ -16,6 +16,7 @@ from services.planner.cost import problem_from
 from services.planner.cuts import STAGES_MAX, thin
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.evaluate import in_bound, line_cost, lines_of
+from services.planner.explain import explain
 from services.planner.facts import HubFacts
 from services.planner.policies import find_policy
 from services.planner.search import chain
@@ -167,6 +168,17 @@ def test_under_a_latency_bound_slow_devices_work_beside_fast_ones():
     assert all(route.predicted.latency_ms <= 100 * (1 + 1e-9) for route in choice.routes)
     copies = find_policy("replicas").plan(problem)
     assert choice.predicted.throughput_rps > 1.2 * copies.predicted.throughput_rps
+
+
+def test_why_a_plan_for_hundreds_of_devices_is_as_it_is_fits_a_message_with_the_gap_in_it(make_problem, make_device):
+    problem = made_up(200, 0.5)
+    choice = LARGE.plan(problem)
+    why = explain(problem, choice, LARGE)
+    assert "more routes. Note: 200 devices: not proved best" in why.explanation
+    assert why.explanation.endswith("of all devices computing all the time over free links.")
+    fleet = [make_device(f"d{index}", [10] * 2) for index in range(30)]
+    copies = make_problem(fleet, [4] * 3, objective="throughput")
+    assert " and 22 more give 1500.0 requests/s" in explain(copies, EXACT.plan(copies), EXACT).explanation
 
 
 def test_in_a_large_fleet_a_pin_leaves_one_route_through_the_pinned_device():
