@@ -88,6 +88,11 @@ class Cast:
         """Of every process."""
         return [process.pid for processes in self._by_key().values() for process in processes]
 
+    def pid(self, device: str) -> int:
+        """Process id of what computes on a device."""
+        by_role = {program.role.key: program.pid for program in self._programs}
+        return self._members.get(device, by_role.get(device, 0))
+
     def _ask(self, takes_s: float, **command: Any) -> dict[str, Any]:
         self._programs[0].tell(**command)
         return self._programs[0].hear(takes_s + _SLACK_S)

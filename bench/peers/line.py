@@ -102,7 +102,7 @@ def peer_line(name: str, card: ModelCard, library: Library, fleet: FleetFile, ke
         bench.peers.program.PeerFailedError: one of its programs failed.
     """
     tensor = made_up_input(card)
-    expected = _expected(card, library, tensor)
+    expected = expected_answer(card, library, tensor)
     with caretaker(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="stageline-peer-")))
         np.save(folder / "input.npy", tensor)
@@ -134,7 +134,7 @@ def made_up_input(card: ModelCard) -> Array:
     return draw.standard_normal(spec.shape).astype(spec.dtype)
 
 
-def _expected(card: ModelCard, library: Library, tensor: Array) -> NDArray[np.float64]:
+def expected_answer(card: ModelCard, library: Library, tensor: Array) -> NDArray[np.float64]:
     """What the unsplit model answers in ONNX Runtime."""
     runner = load_stage(card, library.blobs, 0, len(card.blocks), threads=1)
     try:

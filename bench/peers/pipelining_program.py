@@ -25,6 +25,8 @@ from models.library import Library
 
 MICRO_BATCHES: Final = 32
 """In one batch; filling and draining the pipeline costs (parts - 1) / MICRO_BATCHES of the time."""
+_ANSWERS: Final = 1
+"""Tag of answers: between two ranks they must not be taken for what the schedule sends."""
 
 
 class Rank:
@@ -46,7 +48,7 @@ class Rank:
             if self._rank == 0:
                 answers = torch.empty((count, *self._answer[1:]))
                 # Posted first: gloo sends nothing that nobody waits for.
-                coming = distributed.irecv(answers, src=self._last) if self._last else None
+                coming = distributed.irecv(answers, src=self._last, tag=_ANSWERS) if self._last else None
                 made = schedule.eval(self._input.expand(count, *self._input.shape[1:]).contiguous())
                 if coming is None:
                     return _tensor(made)
@@ -54,7 +56,7 @@ class Rank:
                 return answers
             made = schedule.eval()
             if self._rank == self._last:
-                distributed.send(_tensor(made).contiguous(), dst=0)
+                distributed.send(_tensor(made).contiguous(), dst=0, tag=_ANSWERS)
             return torch.empty(0)
 
     def do(self, command: dict[str, Any]) -> dict[str, Any]:

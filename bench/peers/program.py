@@ -66,7 +66,8 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=self._log,
         )
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     @property
     def pid(self) -> int:
@@ -129,6 +130,10 @@ class Program:
         except subprocess.TimeoutExpired:
             end(self._process, patience_s=_PATIENCE_S)
         _end_rest(left)
+        # Whatever held the other end is gone by now.
+        self._listener.join()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         for limiter in self._limiters:
             limiter.release()
         self._limiters.clear()
