@@ -9,12 +9,16 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Final
 
 MOUNT: Final = Path("/sys/fs/cgroup")
 PERIOD_US: Final = 10_000
 """Short, so that a throttled device is evenly slow and not alternately fast and stopped."""
+
+_LEAST_QUOTA_US: Final = 1000
+"""The kernel's; a device of less than a tenth of a core gets a longer period for it."""
 
 _PREFIX: Final = "stageline"
 _REMOVE_TIMEOUT_S: Final = 5.0
@@ -51,11 +55,12 @@ class ControlGroup:
 
     def set_cores(self, cores: float) -> None:
         """Limit the group's CPU time to `cores` seconds per second."""
-        quota_us = max(1000, round(cores * PERIOD_US))
+        period_us = max(PERIOD_US, ceil(_LEAST_QUOTA_US / cores))
+        quota_us = round(cores * period_us)
         if self.version == 2:
-            (self.folders["cpu"] / "cpu.max").write_text(f"{quota_us} {PERIOD_US}")
+            (self.folders["cpu"] / "cpu.max").write_text(f"{quota_us} {period_us}")
         else:
-            (self.folders["cpu"] / "cpu.cfs_period_us").write_text(str(PERIOD_US))
+            (self.folders["cpu"] / "cpu.cfs_period_us").write_text(str(period_us))
             (self.folders["cpu"] / "cpu.cfs_quota_us").write_text(str(quota_us))
 
     def set_memory(self, limit_bytes: int | None) -> None:

@@ -120,6 +120,9 @@ class EmulatedDevice:
 
     def stop(self) -> None:
         """End everything and give the limit back."""
+        if self._limiter is not None:
+            # Taking leave in good order is work too, and nobody waits for a slow device any more.
+            self._limiter.set_cores(float(os.cpu_count() or 1))
         self.stop_services()
         if self._limiter is not None:
             self._limiter.release()

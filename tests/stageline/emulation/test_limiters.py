@@ -98,6 +98,8 @@ def test_version_2_is_told_in_its_own_files(tmp_path: Path) -> None:
     assert not (folder / "memory.swap.max").exists()
     assert (folder / "cgroup.procs").read_text() == str(os.getpid())
     assert "v2" in group.method
+    group.set_cores(0.08)
+    assert (folder / "cpu.max").read_text() == "1000 12500"
     (folder / "memory.swap.max").touch()
     group.set_memory(1 << 20)
     assert (folder / "memory.swap.max").read_text() == "0"
