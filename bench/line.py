@@ -12,7 +12,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -29,10 +29,11 @@ from schemas.codec import Array
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
+from schemas.stages import HeldStage
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, PLAN_DECISION
 from services.planner.fleet import read_fleet
 from stageline.client import Client
-from stageline.deploying import deploy
+from stageline.deploying import Rollout, deploy
 from stageline.emulation.fleet_file import FleetFile
 from stageline.receipts import Answer, EnergyMethod, Receipt
 
@@ -161,14 +162,22 @@ async def joined(bus: Bus, bed: Bed, *, timeout_s: float = _JOIN_TIMEOUT_S) -> N
 
 
 @asynccontextmanager
-async def served(bus: Bus, bed: Bed, wish: Deployment, *, reference: StageRunner | None = None) -> AsyncIterator[Line]:
-    """Deploy `wish` and submit to it while inside; it goes on being served afterwards.
+async def served(
+    bus: Bus,
+    bed: Bed,
+    wish: Deployment,
+    *,
+    reference: StageRunner | None = None,
+    tell: Callable[[Rollout], None] = lambda _: None,
+) -> AsyncIterator[Line]:
+    """Deploy `wish` and submit to it while inside; it goes on being served afterwards. `tell` hears of each step.
 
     Raises:
         stageline.deploying.DeployFailedError: the planner has no plan for it, or it took too long.
     """
     started = time.monotonic()
-    decision = await deploy(bus, wish.model_copy(update={"requested": time.time()}), timeout_s=_DEPLOY_TIMEOUT_S)
+    stamped = wish.model_copy(update={"requested": time.time()})
+    decision = await deploy(bus, stamped, timeout_s=_DEPLOY_TIMEOUT_S, tell=tell)
     deploy_s = time.monotonic() - started
     await MEASURED.remember(bus, bed.fleet.name)
     async with Client(bus.address, deployment=wish.deployment, root=bus.root) as client:
@@ -189,17 +198,30 @@ async def removed(bus: Bus, deployment: str) -> None:
                 return
 
 
-async def undisturbed(bus: Bus, plan: Plan, *, timeout_s: float = _DEPLOY_TIMEOUT_S) -> None:
+async def undisturbed(bus: Bus, plan: Plan) -> None:
     """Return when no device holds a stage of an earlier plan any more: dropping one takes of its quota, too.
 
     Raises:
         TimeoutError: one is not dropped in time.
     """
-    async with asyncio.timeout(timeout_s), bus.subscribe(DEVICE_STAGES) as reports:
+    await _held(bus, lambda stage: stage.deployment != plan.deployment or stage.generation == plan.generation)
+
+
+async def dropped(bus: Bus, plan: Plan) -> None:
+    """Return when no device holds anything of a removed deployment any more, so that its memory is free.
+
+    Raises:
+        TimeoutError: something is not dropped in time.
+    """
+    await _held(bus, lambda stage: stage.deployment != plan.deployment)
+
+
+async def _held(bus: Bus, fine: Callable[[HeldStage], bool]) -> None:
+    """Return when all stages on all devices are `fine`."""
+    async with asyncio.timeout(_DEPLOY_TIMEOUT_S), bus.subscribe(DEVICE_STAGES) as reports:
         devices = {report.message.device for report in await bus.snapshot(DEVICE_STAGES)}
         async for report in reports:
-            stages = [stage for stage in report.message.stages if stage.deployment == plan.deployment]
-            if all(stage.generation == plan.generation for stage in stages):
+            if all(map(fine, report.message.stages)):
                 devices.discard(report.message.device)
             else:
                 devices.add(report.message.device)
