@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from pyroute2 import NetlinkError
 
-from bench.testbed.links import token_bucket
+from bench.testbed.links import shape, token_bucket
 from bench.testbed.namespace import why_no_network
 
 pytestmark = pytest.mark.timeout(60)
@@ -72,6 +74,30 @@ def test_a_bucket_lets_two_milliseconds_pass_at_once_and_no_less_than_two_packet
     gigabit, slow = token_bucket(1000), token_bucket(5)
     assert (gigabit.rate_bytes, gigabit.burst_bytes, gigabit.queue_bytes) == (125_000_000, 250_000, 12_500_000)
     assert (slow.rate_bytes, slow.burst_bytes, slow.queue_bytes) == (625_000, 3200, 1 << 18)
+
+
+class FakeNetlink:
+    """A kernel's traffic control, that has netem or not."""
+
+    def __init__(self, *, netem: bool) -> None:
+        self.netem = netem
+        self.made: list[tuple[str, dict[str, Any]]] = []
+
+    def tc(self, _command: str, kind: str, _interface: int, **settings: Any) -> None:
+        if kind == "netem" and not self.netem:
+            raise NetlinkError(errno.ENOENT, "No such file or directory")
+        self.made.append((kind, settings))
+
+
+def test_a_delay_goes_around_the_bucket_where_the_kernel_has_netem_and_is_reported_missing_elsewhere() -> None:
+    able, unable, near = FakeNetlink(netem=True), FakeNetlink(netem=False), FakeNetlink(netem=False)
+    assert shape(able, 7, 5, 10.0)
+    (emulator, delay), (bucket, inside) = able.made
+    assert (emulator, delay["handle"], delay["delay"]) == ("netem", "2:", 10_000)
+    assert (bucket, inside["parent"], inside["rate"]) == ("tbf", "2:1", 625_000)
+    assert not shape(unable, 7, 5, 10.0)
+    assert shape(near, 7, 5, 0.0)
+    assert [kind for kind, _ in unable.made] == [kind for kind, _ in near.made] == ["tbf"]
 
 
 def test_bytes_pass_at_the_stated_rate_each_way_and_stop_when_the_cable_is_out(started: Callable[..., Any]) -> None:
