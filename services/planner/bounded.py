@@ -28,7 +28,6 @@ class BoundedRates:
         self._low = np.searchsorted(self._thresholds, fastest_ms)
         self._high = np.full(len(fastest_ms), len(self._thresholds))
         """Between them, inclusive, is the index of each set's least threshold; the last stands for "none"."""
-        self._tried = np.zeros(len(fastest_ms), dtype=np.bool_)
         if np.isfinite(self._left_ms):
             reach = fill(problem.latency_ms, np.add)[:, -1]
             self._low[reach > self._left_ms] = len(self._thresholds)
@@ -42,12 +41,15 @@ class BoundedRates:
 
     def narrow(self, subset: int) -> bool:
         """One step towards one set's exact rate; False when it was exact already."""
-        if self._low[subset] == self._high[subset]:
+        low, high = int(self._low[subset]), int(self._high[subset])
+        if low == high:
             return False
-        # At first at the bottom: most often the latency bound is no obstacle at all.
-        middle = int(self._low[subset] + self._high[subset]) // 2
-        self._probe(subset, middle if self._tried[subset] else int(self._low[subset]))
-        self._tried[subset] = True
+        middle = (low + high) // 2
+        if high < len(self._thresholds):
+            # Halving the ratio of rates rules a set out sooner than halving the number of thresholds.
+            pace = np.sqrt(self._thresholds[low] * self._thresholds[high])
+            middle = min(max(int(np.searchsorted(self._thresholds, pace)), low), high - 1)
+        self._probe(subset, middle)
         return True
 
     def threshold_ms(self, subset: int) -> float:

@@ -10,14 +10,27 @@ with `combine` the sum (latency, energy) or the maximum (bottleneck), as in Pipe
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Final, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from services.planner.cost import Floats, Indices
 from services.planner.evaluate import Line, Placement
 
-_CHUNK_FLOATS = 1 << 16
+_CHUNK_FLOATS: Final = 1 << 16
 """Intermediate results of half a megabyte stay in a small device's cache."""
+
+
+class _Layer(NamedTuple):
+    """All sets of one size, each with its devices, one after the other."""
+
+    sets: Indices
+    users: Indices
+    """(sets * size) each device of each set,"""
+    befores: Indices
+    """and the set without it."""
 
 
 def fill(cost: Floats, combine: np.ufunc) -> Floats:
@@ -28,20 +41,28 @@ def fill(cost: Floats, combine: np.ufunc) -> Floats:
         combine: np.add or np.maximum.
     """
     devices, positions, _ = cost.shape
-    sets = np.arange(1 << devices)
-    sizes = bit_counts(devices)
     table = np.full((1 << devices, positions), np.inf)
     table[0, 0] = 0.0
-    chunk = max(1, _CHUNK_FLOATS // positions**2)
-    for size in range(1, min(devices, positions - 1) + 1):
-        for device in range(devices):
-            holding = sets[(sizes == size) & (sets >> device & 1 == 1)]
-            for start in range(0, len(holding), chunk):
-                these = holding[start : start + chunk]
-                before = table[these ^ (1 << device)]
-                reached = combine(before[:, :, None], cost[device]).min(axis=1)
-                table[these] = np.minimum(table[these], reached)
+    for size, layer in enumerate(_layers(devices)[: positions - 1], start=1):
+        chunk = max(1, _CHUNK_FLOATS // (positions**2 * size))
+        for start in range(0, len(layer.sets), chunk):
+            pairs = slice(start * size, (start + chunk) * size)
+            reached = cost[layer.users[pairs]]
+            combine(reached, table[layer.befores[pairs], :, None], out=reached)
+            least = reached.min(axis=1).reshape(-1, size, positions)
+            table[layer.sets[start : start + chunk]] = least.min(axis=1)
     return table
+
+
+@lru_cache(maxsize=16)
+def _layers(devices: int) -> tuple[_Layer, ...]:
+    sizes = bit_counts(devices)
+    layers = []
+    for size in range(1, devices + 1):
+        sets = np.flatnonzero(sizes == size)
+        users = np.array([members(int(subset)) for subset in sets], dtype=np.intp)
+        layers.append(_Layer(sets, users.ravel(), (sets[:, None] ^ (1 << users)).ravel()))
+    return tuple(layers)
 
 
 def trace(table: Floats, cost: Floats, combine: np.ufunc, subset: int) -> Line:
