@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -79,8 +79,17 @@ def _section(section: Section, results: Mapping[str, Any]) -> Html:
     drawn = section.plot(results)
     if drawn is not None:
         pieces.append(image(data_uri(drawn), f"Plot: {section.title}"))
-    pieces += [table_of(rows_of(results[part])) for part in about["parts"]]
+    for part in about["parts"]:
+        pieces += [table_of(rows_of(results[part])), *_inner_tables(results[part])]
     return joined(*pieces, tag("p", f"What this does not show. {section.not_shown}", class_="limits"))
+
+
+def _inner_tables(part: Any) -> Iterator[Html]:
+    """Lists of rows inside a part, each with its name."""
+    for key, value in part.items() if isinstance(part, dict) else ():
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            yield tag("h3", key.replace("_", " "))
+            yield table_of(rows_of(value))
 
 
 def _taken(about: Mapping[str, Any]) -> str:

@@ -149,17 +149,26 @@ def planning(results: Results) -> Figure | None:
 
 
 def bus(results: Results) -> Figure | None:
-    """What the broker carries as more submitters ask."""
+    """What the broker carries as more submitters ask, and how busy it is."""
     found = [
-        row for row in (rows_of(results["bus"]) if "bus" in results else []) if figure(row, "submitters") is not None
+        {**row, "frames": f"{size / 1000:g} KB"}
+        for row in rows(results, "bus")
+        if (size := figure(row, "payload_bytes")) is not None
     ]
-    drawn, (many, heavy) = drawing(2)
-    some = lines(many, found, along="submitters", value="messages_per_s", series="payload_bytes")
-    some = lines(heavy, found, along="submitters", value="mbytes_per_s", series="payload_bytes") or some
-    legend_above(drawn, many)
-    for axes, label in ((many, "messages per second"), (heavy, "MB per second")):
+    shown = {
+        "messages_per_s": "messages per second",
+        "mbytes_per_s": "MB per second",
+        "broker_core_pct": "broker, % of a core",
+    }
+    drawn, panels = drawing(len(shown), width=10.5)
+    some = False
+    for axes, (key, label) in zip(panels, shown.items(), strict=True):
+        some = lines(axes, found, along="submitters", value=key, series="frames") or some
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlabel("submitters")
         axes.set_ylabel(label)
+    legend_above(drawn, panels[0])
     return drawn if some else None
 
 

@@ -40,7 +40,8 @@ def results():
             {"name": name, "model": "mobilenet_v2", "throughput_rps": rps, "latency_ms": 10.0}
             for name, rps in (("stageline", 100.0), ("torch-rpc", 30.0), ("torch-pipelining", 40.0), ("ray-serve", 9.0))
         ],
-        "overhead": {"services_share_pct": 8.0, "monitor_core_pct": 0.5, "cpu_s": {"broker": 1.0, "workers": 11.5}},
+        "overhead": {"services_share_pct": 8.0, "monitor_core_pct": 0.5, "cpu_s": {"broker": 1.0, "workers": 11.5},
+                     "hop": [{"bytes": 50_000, "stageline_ms": 0.25}]},
         "planning": [
             {"devices": 8, "policy": "exact", "planning_ms": 20.0, "gap_pct": 0.0},
             {"devices": 1000, "policy": "large-fleet", "planning_ms": 400.0, "gap_pct": 3.0},

@@ -38,6 +38,7 @@ def test_the_page_begins_with_the_verdicts_and_shows_each_experiment(results):
     assert [one.experiment for one in SECTIONS] == list(EXPERIMENTS)
     for section in SECTIONS:
         assert section.title in words
+    assert "stageline ms" in words
     assert words.count("Not measured yet.") == len(EXPERIMENTS) - len(results["meta"]["experiments"])
 
 
