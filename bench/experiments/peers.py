@@ -28,6 +28,8 @@ TITLE: Final = "Peers: other systems on the same devices"
 FLEET: Final = "hml"
 MODELS: Final = ("mobilenet_v2", "resnet18")
 QUICK_MODELS: Final = ("mobilenet_v2",)
+QUICK_PEERS: Final = ("onnxruntime-replicas", "torch-rpc", "torch-pipelining", "ray-serve", "tcp-pipeline")
+"""Whole models in one process are among the other experiments' systems."""
 FULL: Final = Amount(rounds=2, one_by_one=8, flat_out_s=1.5)
 QUICK: Final = Amount(rounds=1, one_by_one=4, flat_out_s=0.8)
 NEVER_IDLE: Final = ("ray-serve",)
@@ -64,7 +66,7 @@ def _model(context: Context, bed: Testbed, card: ModelCard, begun: float, share:
 
         _measure(context, bed, card, [*peers, *ours], said)
 
-    seen = {name: Seen(name) for name in PEERS}
+    seen = {name: Seen(name) for name in (QUICK_PEERS if context.quick else PEERS)}
     throughput, latency = Seen(OURS), Seen(f"{OURS}, for latency")
     reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
     ours = [_turn(throughput, card, "throughput", reference), _turn(latency, card, "latency", reference)]

@@ -6,6 +6,7 @@ Parts are cut by torch.fx where one tensor alone crosses, nearest to the wanted 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
@@ -21,6 +22,13 @@ from models.catalog import resolve
 from models.normalise import PictureInput
 from models.torch_source import build
 from schemas.model import ModelCard
+
+
+class LooseWeightsError(ValueError):
+    """A module that reads weights outside of any layer, which this way of cutting cannot follow."""
+
+    def __init__(self, takes: Sequence[Any]) -> None:
+        super().__init__(f"a part would take {', '.join(map(str, takes))}: put loose weights into layers of their own")
 
 
 class Normalise(nn.Module):
@@ -58,10 +66,12 @@ def parts_by_shares(module: nn.Module, example: torch.Tensor, shares: Sequence[f
 
     Raises:
         bench.peers.splits.TooFewPlacesError: fewer places to cut than needed.
+        LooseWeightsError: parts would have to be handed weights.
     """
     traced = fx.GraphModule(module, _Tracer().trace(module))
     with torch.no_grad():
         ShapeProp(traced).propagate(example)
+    _fix_sizes(traced)
     nodes = [node for node in traced.graph.nodes if node.op not in {"placeholder", "output"}]
     modules = dict(traced.named_modules())
     done = [0, *accumulate(_macs(node, modules) for node in nodes)]
@@ -70,12 +80,32 @@ def parts_by_shares(module: nn.Module, example: torch.Tensor, shares: Sequence[f
     borders = [places[index] for index in borders_of_shares([done[place] for place in places], shares)]
     part_of = {node: part for part, (first, last) in enumerate(pairwise(borders)) for node in nodes[first:last]}
     split = split_module(traced, traced, lambda node: part_of.get(node, 0))
-    return [split.get_submodule(f"submod_{part}") for part in range(len(shares))]
+    found = [split.get_submodule(f"submod_{part}") for part in range(len(shares))]
+    for part in found:
+        takes = [node.target for node in part.graph.nodes if node.op == "placeholder"]  # type: ignore[union-attr]
+        if len(takes) != 1:
+            raise LooseWeightsError(takes)
+    return found
 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Normalise) or super().is_leaf_module(m, module_qualified_name)
+        # A library's own layers count as layers, too: traced into, they would read their weights from outside a part.
+        return isinstance(m, Normalise | nn.Conv2d | nn.Linear) or super().is_leaf_module(m, module_qualified_name)
+
+
+def _fix_sizes(traced: fx.GraphModule) -> None:
+    """Write sizes that are asked for as numbers, as an imported graph has them: they would cross every cut."""
+    for node in list(traced.graph.nodes):
+        if node.op == "call_method" and node.target == "size" and len(node.args) == 2:
+            size = int(node.args[0].meta["tensor_meta"].shape[node.args[1]])
+            for user in list(node.users):
+                user.args = fx.node.map_arg(user.args, partial(_with_number, asked=node, number=size))
+            traced.graph.erase_node(node)
+
+
+def _with_number(argument: fx.Node, *, asked: fx.Node, number: int) -> Any:
+    return number if argument is asked else argument
 
 
 def _macs(node: fx.Node, modules: Mapping[str, nn.Module]) -> int:
