@@ -106,6 +106,10 @@ async def test_routes_that_survive_a_loss_go_on_as_they_are(house: House) -> Non
         await house.want(objective="throughput")
         plan = await house.serving()
         assert sorted(plan.devices) == ["a", "b", "c"]
+        bound_rps = (await house.decision("serving")).bound_rps
+        assert plan.predicted is not None
+        assert bound_rps is not None
+        assert plan.predicted.throughput_rps <= bound_rps
         await devices["b"].die()
         after = await house.serving(generation=2)
         assert sorted(str(route) for route in after.routes) == ["a[0:4)", "c[0:4)"]
