@@ -32,7 +32,7 @@ QUICK_PEERS: Final = ("onnxruntime-replicas", "torch-rpc", "torch-pipelining", "
 """Whole models in one process are among the other experiments' systems."""
 FULL: Final = Amount(rounds=2, one_by_one=8, flat_out_s=1.5)
 QUICK: Final = Amount(rounds=1, one_by_one=4, flat_out_s=0.8)
-NEVER_IDLE: Final = ("ray-serve",)
+NEVER_IDLE: Final = ("ray-serve", "ray-serve-replicas")
 OURS: Final = "stageline"
 _DEPLOYMENT: Final = "peers"
 
@@ -72,7 +72,9 @@ def _model(context: Context, bed: Testbed, card: ModelCard, begun: float, share:
     ours = [_turn(throughput, card, "throughput", reference), _turn(latency, card, "latency", reference)]
     try:
         measure([one for name, one in seen.items() if name not in NEVER_IDLE], ours, 0.0, 0.9)
-        measure([seen[name] for name in NEVER_IDLE], [], 0.9, 1.0)
+        for name in NEVER_IDLE:
+            if name in seen:
+                measure([seen[name]], [], 0.9, 1.0)
     finally:
         reference.close()
     rows = [row(one, one) for one in seen.values()] + [row(throughput, latency)]

@@ -1,4 +1,7 @@
-"""A pipeline on Ray Serve: one deployment per part, each calling the next one's handle, computing with ONNX Runtime.
+"""Ray Serve, computing with ONNX Runtime: as a pipeline, or as replicas of the whole model.
+
+A pipeline has one deployment per part, which calls the next one's handle. Replicas are one deployment's, and Ray's own
+router chooses among them.
 
 The same stages as `tcp_stage` has, so that what differs is Ray. Ray's own processes (raylet, control store, controller)
 are on no device's quota, as Stageline's broker and planner are not.
@@ -27,6 +30,7 @@ from schemas.codec import Array
 from schemas.model import ModelCard
 
 IN_FLIGHT_PER_PART: Final = 2
+_TIMEOUT_S: Final = 30.0
 
 
 class Part:
@@ -91,6 +95,7 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--input", type=Path, required=True)
     parser.add_argument("--parts", nargs="+", required=True, help="in the order that a request visits them")
+    parser.add_argument("--copies", action="store_true", help="each part is the whole model")
     options = parser.parse_args()
     conversation = Conversation()
     parts = [part.split(":") for part in options.parts]
@@ -105,6 +110,18 @@ def main() -> None:
         _node_ip_address="127.0.0.1",
         runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join((str(Path.cwd()), os.environ.get("PYTHONPATH", "")))}},
     )
+    application = _copies(options, parts) if options.copies else _pipeline(options, parts)
+    handle = serve.run(application, name="line", route_prefix=None)
+    chain = Chain(handle, card, load_input(options.input), len(parts))
+    chain.infer()
+    pids = _all_pids(handle, len(parts))
+    conversation.say(members={key: (pid, float(cores)) for (key, cores, _, _), pid in zip(parts, pids, strict=True)})
+    lead(conversation, chain)
+    serve.shutdown()
+    ray.shutdown()
+
+
+def _pipeline(options: argparse.Namespace, parts: list[list[str]]) -> Any:
     # The handle of the one after it is an argument of each, so the last is bound first.
     following: tuple[Any, ...] = ()
     for number, (_key, _cores, first, last) in reversed(list(enumerate(parts))):
@@ -114,15 +131,36 @@ def main() -> None:
             max_ongoing_requests=IN_FLIGHT_PER_PART * len(parts),
             ray_actor_options={"num_cpus": 0},
         )
-        following = (deployment.bind(str(options.library), card.name, int(first), int(last), *following),)
-    handle = serve.run(following[0], name="line", route_prefix=None)
-    chain = Chain(handle, card, load_input(options.input), len(parts))
-    chain.infer()
-    pids = handle.pids.remote().result()
-    conversation.say(members={key: (pid, float(cores)) for (key, cores, _, _), pid in zip(parts, pids, strict=True)})
-    lead(conversation, chain)
-    serve.shutdown()
-    ray.shutdown()
+        following = (deployment.bind(str(options.library), options.model, int(first), int(last), *following),)
+    return following[0]
+
+
+def _copies(options: argparse.Namespace, parts: list[list[str]]) -> Any:
+    _, _, first, last = parts[0]
+    deployment = serve.deployment(
+        Part,
+        name="copies",
+        num_replicas=len(parts),
+        max_ongoing_requests=IN_FLIGHT_PER_PART,
+        ray_actor_options={"num_cpus": 0},
+    )
+    return deployment.bind(str(options.library), options.model, int(first), int(last))
+
+
+def _all_pids(handle: Any, count: int) -> list[int]:
+    """Of all parts or copies; which copy is asked is Ray's choice, so ask until all have said theirs.
+
+    Raises:
+        TimeoutError: one is never asked.
+    """
+    found: dict[int, None] = {}
+    deadline = time.monotonic() + _TIMEOUT_S
+    while len(found) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{len(found)} of {count} replicas answered within {_TIMEOUT_S:g} s; see Ray's logs")
+        for asked in [handle.pids.remote() for _ in range(IN_FLIGHT_PER_PART * count)]:
+            found |= dict.fromkeys(asked.result())
+    return list(found)
 
 
 if __name__ == "__main__":

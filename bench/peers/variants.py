@@ -139,12 +139,20 @@ def _torch_pipeline(peer: str, given: Given, module: str, key: str) -> tuple[Var
 
 
 def _ray_serve(peer: str, given: Given) -> tuple[Variant, ...]:
-    split = measured_split(given.card, given.library, given.cores)
+    return (_ray(peer, given, measured_split(given.card, given.library, given.cores)),)
+
+
+def _ray_replicas(peer: str, given: Given) -> tuple[Variant, ...]:
+    whole = [Part(device, 0, len(given.card.blocks)) for device in range(len(given.cores))]
+    return (_ray(peer, given, whole, "--copies"),)
+
+
+def _ray(peer: str, given: Given, split: Sequence[Part], *options: str) -> Variant:
     parts = [
         f"{given.fleet.devices[part.device].name}:{given.cores[part.device]}:{part.first}:{part.last}" for part in split
     ]
-    role = Role(SUBMITTER, "bench.peers.ray_program", (*given.common, "--parts", *parts), None)
-    return (Variant(peer, "", (role,)),)
+    arguments = (*given.common, *options, "--parts", *parts)
+    return Variant(peer, "", (Role(SUBMITTER, "bench.peers.ray_program", arguments, None),))
 
 
 def _spans(given: Given, parts: Sequence[Part]) -> str:
@@ -160,6 +168,7 @@ _MAKERS: Final[dict[str, Callable[[str, Given], tuple[Variant, ...]]]] = {
     "torch-rpc": _torch_rpc,
     "torch-pipelining": _torch_pipelining,
     "ray-serve": _ray_serve,
+    "ray-serve-replicas": _ray_replicas,
     "tcp-pipeline": _tcp_pipeline,
 }
 PEERS: Final = tuple(_MAKERS)
