@@ -47,7 +47,7 @@ def grouped_bars(axes: Axes, rows: Rows, *, group: str, series: str, value: str,
     known = [row for row in rows if figure(row, value) is not None]
     groups = list(dict.fromkeys(str(row.get(group, "")) for row in known))
     names = list(dict.fromkeys(str(row.get(series, "")) for row in rows))
-    width = 0.8 / max(1, len(names))
+    width = min(0.35, 0.8 / max(1, len(names)))
     for number, name in enumerate(names):
         mine = [row for row in known if str(row.get(series, "")) == name]
         if not mine:
@@ -60,6 +60,7 @@ def grouped_bars(axes: Axes, rows: Rows, *, group: str, series: str, value: str,
         axes.errorbar(
             places, heights, yerr=list(zip(*whiskers, strict=True)) or None, fmt="none", ecolor="#333", lw=0.8
         )
+    axes.set_xlim(-0.6, max(1, len(groups)) - 0.4)
     axes.set_xticks(range(len(groups)), [literal(one) for one in groups], rotation=0 if len(groups) < 5 else 20)
     return bool(known)
 

@@ -98,12 +98,16 @@ def peers(results: Results) -> Figure | None:
 
 
 def memory_bound(results: Results) -> Figure | None:
-    """Throughput by how the model was spread."""
-    found = rows_of(results["memory_bound"]) if "memory_bound" in results else []
-    label = next((key for key in ("policy", "system", "fleet", "model", "") if any(key in row for row in found)), "")
+    """How long each step took from the wish to the first answer."""
+    steps = [
+        {"step": step, "seconds": seconds, "plan": str(row.get("policy", ""))}
+        for row in rows(results, "memory_bound")
+        for step, seconds in (row["steps_s"].items() if isinstance(row.get("steps_s"), dict) else ())
+    ]
     drawn, (axes,) = drawing(height=3.0)
-    some = grouped_bars(axes, found, group=label, series="model", value="throughput_rps", spread="throughput_spread")
-    axes.set_ylabel("answers per second")
+    some = grouped_bars(axes, steps, group="step", series="plan", value="seconds")
+    axes.set_ylabel("seconds until the first answer")
+    legend_above(drawn, axes)
     return drawn if some else None
 
 
