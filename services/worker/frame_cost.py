@@ -30,6 +30,9 @@ from services.worker.stage_work import Lane
 
 SMALL_BYTES: Final = 1_000
 LARGE_BYTES: Final = 1_000_000
+PROBE_BYTES: Final = 30_000
+LARGE_WITHIN_S: Final = 8.0
+"""About how long the large frames may take: over a slow link they would take minutes, and nobody waits so long."""
 _BATCHES: Final = 4
 _TRIES: Final = 4
 _FRAMES: Final = 8
@@ -77,12 +80,28 @@ async def measure_frame_cost(bus: Bus, line: Line, *, device: str, private: str,
             users lets a device hear nothing else.
         capacity_cores: what this device has; below one core, CPU time takes longer than itself.
     """
-    large_bytes = min(LARGE_BYTES, bus.max_packet_bytes // 2)
-    small, large = [
-        Visit(nbytes, nbytes, await _cost_s(bus, line, device, private, nbytes))
-        for nbytes in (SMALL_BYTES, large_bytes)
-    ]
+
+    async def visit(nbytes: int, batches: int = _BATCHES) -> Visit:
+        return Visit(nbytes, nbytes, await _cost_s(bus, line, device, private, nbytes, batches=batches))
+
+    small, started = await visit(SMALL_BYTES), time.monotonic()
+    await visit(PROBE_BYTES, batches=1)
+    most = min(LARGE_BYTES, bus.max_packet_bytes // 2)
+    large = await visit(large_bytes(time.monotonic() - started, most))
     return frame_cost(small, large, capacity_cores)
+
+
+def large_bytes(probe_s: float, most: int) -> int:
+    """The largest frames that this link and this device measure in time, at most `most`. Pure.
+
+    Args:
+        probe_s: how long one batch of each kind, and one to warm up, took with frames of `PROBE_BYTES`.
+        most: what would be measured if time were no matter; bytes.
+    """
+    # In passes of a frame up and down: a stage's frame makes two, a straight one makes one.
+    share = (2 + 3 * _BATCHES) / (2 + 3)
+    in_time = PROBE_BYTES * LARGE_WITHIN_S / (share * max(probe_s, 1e-6))
+    return int(min(most, max(PROBE_BYTES, in_time)))
 
 
 def frame_cost(small: Visit, large: Visit, capacity_cores: float) -> FrameCost:
@@ -93,7 +112,7 @@ def frame_cost(small: Visit, large: Visit, capacity_cores: float) -> FrameCost:
     return FrameCost(fixed * slow_down, per_byte * 1e6 * slow_down)
 
 
-async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) -> float:
+async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int, *, batches: int) -> float:
     """CPU seconds that a stage without computation spends on one frame of that size."""
     lane = _lane(device, private, nbytes)
     key = lane.assignment.key
@@ -131,7 +150,7 @@ async def _cost_s(bus: Bus, line: Line, device: str, private: str, nbytes: int) 
                 await undisturbed(partial(batch, STAGE, stage), beside),
                 await undisturbed(partial(batch, ANSWER, {"submitter": device}), beside),
             )
-            for _ in range(_BATCHES)
+            for _ in range(batches)
         ]
     return max(0.0, min(through for through, _ in costs) - min(straight for _, straight in costs))
 

@@ -7,7 +7,7 @@ from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from services.planner.cost import problem_from
 from services.planner.facts import DeviceFacts, HubFacts
-from services.worker.frame_cost import FrameCost, Visit, frame_cost, undisturbed
+from services.worker.frame_cost import PROBE_BYTES, FrameCost, Visit, frame_cost, large_bytes, undisturbed
 from services.worker.line import Beside
 
 CORES = 0.5
@@ -81,3 +81,12 @@ async def test_where_frames_never_stop_the_least_of_a_few_batches_is_taken() -> 
     busy = Batches(*((float(9 - i % 3), 1, 0) for i in range(100)))
     assert await undisturbed(busy.batch, busy.beside) == 7.0
     assert len(busy.measured) < 10
+
+
+def test_a_fast_link_is_measured_with_the_largest_frames_and_a_slow_one_with_those_that_take_seconds():
+    assert large_bytes(0.01, 1_000_000) == 1_000_000
+    assert large_bytes(0.01, 400_000) == 400_000
+    five_mbit_s = 40 * 2 * PROBE_BYTES / 625_000  # forty passes, each up and then down
+    assert large_bytes(five_mbit_s, 1_000_000) == PROBE_BYTES
+    hundred_mbit_s = five_mbit_s / 20
+    assert PROBE_BYTES < large_bytes(hundred_mbit_s, 1_000_000) < 1_000_000
