@@ -7,7 +7,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from bench.outcome_tables import rows_of
 from bench.report.picture import COLOURS, drawing, grouped_bars, legend_above, lines, literal, logarithmic
 from bench.verdict import figure, fleet_of, rows
 
