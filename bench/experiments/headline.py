@@ -22,7 +22,7 @@ TITLE: Final = "The headline: the paper's way, and the fair way"
 FLEET: Final = "hml"
 MODEL: Final = "mobilenet_v2"
 FULL: Final = Amount(rounds=5, one_by_one=30, flat_out_s=3.0)
-QUICK: Final = Amount(rounds=1, one_by_one=10, flat_out_s=2.0)
+QUICK: Final = Amount(rounds=1, one_by_one=10, flat_out_s=1.5)
 _DEPLOYMENT: Final = "headline"
 _PEERS: Final = ("torch-monolith", "onnxruntime-monolith", "onnxruntime-single")
 

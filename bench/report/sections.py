@@ -81,8 +81,8 @@ SECTIONS: Final = (
     Section(
         "memory_bound",
         "A model that no device can hold",
-        "VGG16 on devices whose memory limits rule out every whole copy: only a split can serve it. Weights move "
-        "once, on the first deployment.",
+        "VGG16 on devices whose memory limits rule out every whole copy: only a split can serve it (a quick run takes "
+        "AlexNet, on devices with less). Weights move once, on the first deployment.",
         "Swapping or reading weights from flash while serving, which some systems do instead.",
         plots.memory_bound,
     ),
