@@ -31,7 +31,7 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import HeldStage
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, PLAN_DECISION
-from services.planner.fleet import read_fleet
+from services.planner.fleet import Device, read_fleet
 from stageline.client import Client
 from stageline.deploying import Rollout, deploy
 from stageline.emulation.fleet_file import FleetFile
@@ -43,8 +43,13 @@ PICTURES: Final = 4
 """Different inputs, in turn: nothing is measured on an answer that could have been remembered."""
 SUBMITTER: Final = "submitter"
 _JOIN_TIMEOUT_S: Final = 180.0
+_LINKS_SETTLED: Final = 10
+"""Telemetry messages, one a second: monitors probe their links three times at first, within about eight seconds."""
 _DEPLOY_TIMEOUT_S: Final = 240.0
 _WARM_UP: Final = 3
+_SPARE: Final = 4
+"""Requests held beyond a route's window, so that it is full again the moment answers leave it, several at once too.
+No more: all that is held must be answered before the next measurement."""
 _DEADLINE_S: Final = 120.0
 
 
@@ -148,14 +153,25 @@ class FlatOut:
     """Of those answers, from sending to answer: how long a request is under way when the line is full."""
 
 
-async def joined(bus: Bus, bed: Bed, *, timeout_s: float = _JOIN_TIMEOUT_S) -> None:
+async def joined(bus: Bus, bed: Bed, *, links_settled: bool = True, timeout_s: float = _JOIN_TIMEOUT_S) -> None:
     """Return when every device of the bed can be planned with; models they measured in this run are known then.
+
+    Args:
+        bus: open, of the bed's broker.
+        bed: whose devices should join.
+        links_settled: wait until monitors have measured their links a few times, too: measuring a model fills a slow
+            link with frames, and what a probe sees then is not the link.
+        timeout_s: for all of it.
 
     Raises:
         TimeoutError: one does not join in time.
     """
+
+    def there(device: Device) -> bool:
+        return not links_settled or (device.telemetry is not None and device.telemetry.sequence >= _LINKS_SETTLED)
+
     async with asyncio.timeout(timeout_s):
-        while len((await read_fleet(bus)).usable) < len(bed.fleet.devices):
+        while sum(map(there, (await read_fleet(bus)).usable.values())) < len(bed.fleet.devices):
             bed.check()
             await asyncio.sleep(0.2)
     await MEASURED.recall(bus, bed.fleet.name)
@@ -252,9 +268,11 @@ async def flat_out(bed: Bed, line: Line, seconds: float) -> FlatOut:
     looking = asyncio.create_task(_spent(bed, window))
     arrivals: list[tuple[float, Receipt]] = []
     try:
-        async with aclosing(
-            line.client.submit_many(_until(line, window.end), deadline_s=_DEADLINE_S, in_order=False)
-        ) as results:
+        held = sum(route.window + _SPARE for route in line.plan.routes)
+        submitted = line.client.submit_many(
+            _until(line, window.end), deadline_s=_DEADLINE_S, in_order=False, at_once=held
+        )
+        async with aclosing(submitted) as results:
             async for result in results:
                 if result.answer is None:
                     raise result.error or RuntimeError("neither an answer nor an error")

@@ -9,8 +9,8 @@ from typing import Final
 from schemas.plan import Plan
 
 LEAST_SETTLE_S: Final = 1.0
-MOST_SETTLE_S: Final = 20.0
-_FILLINGS: Final = 1.5
+MOST_SETTLE_S: Final = 8.0
+_FILLINGS: Final = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def steady_rps(arrivals: Sequence[float], window: Window) -> float:
 def settle_s(plan: Plan) -> float:
     """How long to submit before the clock starts: until every route's window has been filled and answered once.
 
-    A full window leaves its route in window / rate seconds (Little's law); half as long again for what varies.
+    A full window leaves its route in window / rate seconds (Little's law); a quarter more for what varies.
     """
     fills = [
         route.window / route.predicted.throughput_rps

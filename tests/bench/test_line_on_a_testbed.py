@@ -25,7 +25,7 @@ def test_a_small_line_is_measured_at_rest_and_flat_out_with_every_answer_compare
 
     async def measure(bed):
         async with Bus(bed.url, name="test") as bus:
-            await joined(bus, bed)
+            await joined(bus, bed, links_settled=False)
             return await measure_line(bus, bed, wish, one_by_one=3, flat_out_s=0.5, reference=reference)
 
     settings = {"STAGELINE_PROFILE_BUDGET_S": "0.2"}

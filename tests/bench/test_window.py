@@ -50,7 +50,7 @@ def test_a_window_is_half_open():
 
 
 def test_the_clock_starts_after_the_slowest_route_has_filled_its_window():
-    assert settle_s(plan((2, 100.0), (4, 2.0))) == pytest.approx(3.0)
+    assert settle_s(plan((2, 100.0), (4, 2.0))) == pytest.approx(2.5)
 
 
 def test_settling_takes_at_least_a_moment_and_never_for_ever():
