@@ -72,10 +72,19 @@ class Link:
 
 
 def estimate(times: Times) -> Link:
-    """The method of the module's first paragraph, on medians."""
+    """The method of the module's first paragraph, on medians.
+
+    On a busy device noise can swallow one of the two differences. Then that direction is taken to be like the other,
+    as most links are: a slow link that looks infinitely fast one way would be given work that it cannot carry.
+    """
     rtt = median(times.small_echoes)
     up = median(times.large_acks) - median(times.small_acks)
     down = median(times.large_echoes) - max(0.0, up) - rtt
+    least = times.probe_bytes * 8e-6 / FASTEST_MBPS
+    if up < least < down:
+        up = down
+    elif down < least < up:
+        down = up
     return Link(rtt * 1e3, _mbps(times.probe_bytes, up), _mbps(times.probe_bytes, down), times.probe_bytes)
 
 

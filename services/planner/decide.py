@@ -19,6 +19,7 @@ from schemas.device import Command, Profile
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import DEVICE_COMMAND
+from services.planner.certainty import prefer_whole
 from services.planner.cost import NoDeviceError, Problem, problem_from
 from services.planner.deployments import Tell
 from services.planner.errors import InfeasibleError, PlanningError
@@ -28,7 +29,7 @@ from services.planner.explain import explain
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Device, Fleet
 from services.planner.library_server import LibraryServer
-from services.planner.policies import find_policy
+from services.planner.policies import OWN_POLICIES, find_policy
 from services.planner.policy import Choice
 from services.planner.watch import FleetWatch
 
@@ -203,7 +204,10 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
     facts = [facts_of(device, profile, wish.deployment) for device, profile in ground.devices.values()]
     problem = problem_from(ground.card, wish, facts, hub)
     policy = find_policy(wish.policy)
-    choice = keep_survivors(problem, policy.plan(problem), question.serving)
+    choice = policy.plan(problem)
+    if policy.name in OWN_POLICIES:
+        choice = prefer_whole(problem, choice)
+    choice = keep_survivors(problem, choice, question.serving)
     planning_ms = (time.perf_counter() - started) * 1e3
     plan = to_plan(problem, choice, generation=1, policy=wish.policy)
     why = explain(problem, choice, policy)

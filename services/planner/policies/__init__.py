@@ -39,6 +39,8 @@ POLICIES: Final[tuple[Policy, ...]] = (
     CarbonEdge("green"),
     BruteForce(),
 )
+OWN_POLICIES: Final = ("exact", "large-fleet")
+"""Whose plans experience may put right (`services.planner.certainty`); the literature's stay as they are."""
 
 
 class UnknownPolicyError(PlanningError):

@@ -38,6 +38,13 @@ def test_one_slow_message_among_several_changes_nothing():
     assert estimate(noisy) == estimate(quiet)
 
 
+def test_a_direction_that_noise_hides_is_taken_to_be_like_the_other():
+    slow_up = estimate(Times([0.01] * 3, [0.41] * 3, [0.01] * 3, [0.40] * 3, MEGABYTE))
+    assert slow_up.down_mbps == slow_up.up_mbps == pytest.approx(MEGABYTE * 8e-6 / 0.4)
+    slow_down = estimate(Times([0.41] * 3, [0.40] * 3, [0.01] * 3, [0.51] * 3, MEGABYTE))
+    assert slow_down.up_mbps == slow_down.down_mbps == pytest.approx(MEGABYTE * 8e-6 / 0.5)
+
+
 def test_noise_larger_than_the_signal_is_never_zero_nor_infinite():
     for times in (
         Times([0.02], [0.01], [0.03], [0.01], 1000),
