@@ -44,9 +44,9 @@ Goal = Literal["throughput", "latency"]
 class Amount:
     """How much, how often and of what."""
 
-    fleets: dict[str, int]
-    """Rounds, by fleet."""
-    models: tuple[str, ...]
+    fleets: dict[str, tuple[str, ...]]
+    """Models, by fleet."""
+    rounds: int
     flat_out_s: float
     one_by_one: int
     """Requests per round for latency."""
@@ -55,13 +55,18 @@ class Amount:
 
 
 FULL: Final = Amount(
-    {"hml": 2, "hhml": 1, "pis": 1, "weak_link": 1},
-    ("mobilenet_v2", "resnet18", "squeezenet1_1"),
+    {
+        "hml": ("mobilenet_v2", "resnet18", "squeezenet1_1"),
+        "hhml": ("mobilenet_v2", "squeezenet1_1"),
+        "pis": ("mobilenet_v2",),
+        "weak_link": ("mobilenet_v2",),
+    },
+    rounds=2,
     flat_out_s=2.0,
     one_by_one=8,
     latency_rounds=3,
 )
-QUICK: Final = Amount({"hml": 1}, ("mobilenet_v2",), flat_out_s=1.5, one_by_one=6, latency_rounds=2)
+QUICK: Final = Amount({"hml": ("mobilenet_v2",)}, rounds=1, flat_out_s=1.5, one_by_one=6, latency_rounds=2)
 
 
 @dataclass
@@ -82,13 +87,13 @@ def run(context: Context) -> dict[str, Any]:
     """Measure every policy on every fleet and model: a row each."""
     amount = QUICK if context.quick else FULL
     rows: list[dict[str, Any]] = []
-    cells = [(stem, model) for stem in amount.fleets for model in amount.models]
-    for stem in amount.fleets:
-        context.progress(f"{stem}: devices joining", cells.index((stem, amount.models[0])) / len(cells))
+    cells = [(stem, model) for stem, models in amount.fleets.items() for model in models]
+    for stem, models in amount.fleets.items():
+        context.progress(f"{stem}: devices joining", cells.index((stem, models[0])) / len(cells))
         with testbed(context.fleet(stem), library=context.library.root, environment=_SETTINGS) as bed:
-            for model in amount.models:
+            for model in models:
                 context.progress(f"{stem}: {model}", cells.index((stem, model)) / len(cells))
-                rows += asyncio.run(_rows(context, bed, model, amount.fleets[stem], amount))
+                rows += asyncio.run(_rows(context, bed, model, amount))
     return {"policies": rows}
 
 
@@ -103,7 +108,7 @@ class _Cell:
     amount: Amount
 
 
-async def _rows(context: Context, bed: Testbed, model: str, rounds: int, amount: Amount) -> list[dict[str, Any]]:
+async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> list[dict[str, Any]]:
     card = context.card(model)
     reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
     names = [name for name in policy_names() if name not in NOT_LIVE]
@@ -115,8 +120,8 @@ async def _rows(context: Context, bed: Testbed, model: str, rounds: int, amount:
         made = {(name, goal): _made(fleet, _wish(model, name, goal)) for goal in _GOALS for name in names}
         cases = cases_of({key: plan for key, plan in made.items() if isinstance(plan, Plan)})
         cell = _Cell(bus, bed, model, reference, amount)
-        for number in range(max(rounds, amount.latency_rounds)):
-            turns = [case for case in cases if case.goal == "latency" or number < rounds]
+        for number in range(max(amount.rounds, amount.latency_rounds)):
+            turns = [case for case in cases if case.goal == "latency" or number < amount.rounds]
             for case in turns if number % 2 == 0 else reversed(turns):
                 seen = await _measure(cell, case)
                 context.raw("policies", {"fleet": bed.fleet.name, "model": model, "round": number, **seen})

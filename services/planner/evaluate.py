@@ -17,8 +17,10 @@ from services.planner.errors import InfeasibleError
 from services.planner.policy import Choice
 
 WINDOW_MAX: Final = 1024
-TOGETHER: Final = 3
-"""Frames that a stage takes up and hands on at once where only throughput counts."""
+TOGETHER: Final = 6
+"""Frames that a stage takes up and hands on at once where only throughput counts,"""
+TOGETHER_BYTES: Final = 6_000_000
+"""and their bytes: they wait in a small computer's memory."""
 
 
 class Placement(NamedTuple):
@@ -43,6 +45,8 @@ class LineCost:
     energy_j: float
     moved_bytes: float
     """Through the hub, each way, per request."""
+    largest_bytes: float
+    """Of its frames."""
     stages: int
     measured: bool
     """Whether all of its watts were measured, not modelled."""
@@ -60,6 +64,7 @@ def line_cost(problem: Problem, line: Line) -> LineCost:
         bottleneck_ms=max(float(problem.bottleneck_ms[stage]) for stage in line),
         energy_j=sum(float(problem.energy_j[stage]) for stage in line),
         moved_bytes=float(problem.wire_bytes[0]) + sum(float(problem.wire_bytes[stage.last]) for stage in line),
+        largest_bytes=max(float(problem.wire_bytes[position]) for position in (0, *(stage.last for stage in line))),
         stages=len(line),
         measured=all(problem.devices[stage.device].info.power.method == "measured" for stage in line),
     )
@@ -86,16 +91,18 @@ def window(problem: Problem, cost: LineCost) -> int:
     if deployment.objective in ("latency", "cost"):
         return max(1, min(2, math.floor(fill * (1 + 1e-9))))
     full = math.ceil(fill * (1 - 1e-9))
-    wanted = full + together(problem) * cost.stages
+    wanted = full + together(problem, cost) * cost.stages
     if deployment.objective == "throughput" and deployment.latency_bound_ms is not None:
         wanted = max(full, min(wanted, math.floor(deployment.latency_bound_ms / cost.bottleneck_ms)))
     return max(1, min(WINDOW_MAX, wanted))
 
 
-def together(problem: Problem) -> int:
+def together(problem: Problem, cost: LineCost) -> int:
     """Frames that a stage may take up and hand on at once: one where anybody waits for a single answer."""
     deployment = problem.deployment
-    return TOGETHER if deployment.objective == "throughput" and deployment.latency_bound_ms is None else 1
+    if deployment.objective != "throughput" or deployment.latency_bound_ms is not None:
+        return 1
+    return max(1, min(TOGETHER, int(TOGETHER_BYTES / max(cost.largest_bytes, 1.0))))
 
 
 def rates_rps(problem: Problem, costs: Sequence[LineCost]) -> list[float]:
@@ -277,7 +284,7 @@ def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight:
         ),
         weight=weight,
         window=window(problem, cost),
-        together=together(problem),
+        together=together(problem, cost),
         predicted=_whole(problem, [cost], [rate]),
         stage_predictions=tuple(
             StagePrediction(

@@ -26,7 +26,7 @@ class WorkerSettings(DeviceSettings):
     """How long a replaced stage must be quiet before it is dropped."""
     drain_most_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     """After that it is dropped even if frames still come."""
-    receive_maximum: Annotated[int, Field(ge=1, le=64)] = 4
+    receive_maximum: Annotated[int, Field(ge=1, le=64)] = 8
     """Frames here at once, of each stage; the rest waits at the broker."""
     timing_period_s: Annotated[float, Field(ge=0.1, le=60)] = 1.0
     profile_budget_s: Annotated[float, Field(ge=0.1, le=600)] = 3.5
