@@ -17,13 +17,13 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, get_args
+from typing import Final, Self
 
 from broker.children import end, tied_to_us
 from broker.heap import use_two_heaps
 from models.library import Library
 from models.made_up import made_up_tensor
-from models.runtime import Backend, load_stage
+from models.runtime import load_stage
 from schemas.model import ModelCard
 from services.capacity import threads_for
 from stageline.emulation.limiter import Limiter, limit
@@ -46,27 +46,20 @@ class LoopEndedError(RuntimeError):
 class Alone:
     """One model, loaded and warm in a process of its own; use as a context manager.
 
+    Entering raises LoopEndedError when the model does not run; it says why.
+
     Args:
         card: of a model in `library`.
         library: where its weights are.
         cores: the most it will be measured with; decides how many threads compute, as it does for a worker.
-        backend: of the runtime.
     """
 
-    def __init__(self, card: ModelCard, library: Library, cores: float, *, backend: Backend = "onnxruntime") -> None:
+    def __init__(self, card: ModelCard, library: Library, cores: float) -> None:
         self._model = card.name
-        self._command = [
-            sys.executable,
-            "-m",
-            "bench.alone",
-            str(library.root.resolve()),
-            card.name,
-            backend,
-            str(cores),
-        ]
+        self._command = [sys.executable, "-m", "bench.alone", str(library.root.resolve()), card.name, str(cores)]
         self._cores = cores
         self._process: subprocess.Popen[str]
-        self._limiter: Limiter
+        self._limiter: Limiter | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -86,7 +79,6 @@ class Alone:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._end()
-        self._limiter.release()
 
     def rps(self, cores: float, seconds: float) -> float:
         """Inferences per second of the whole model with `cores`, over at least `seconds`.
@@ -94,9 +86,9 @@ class Alone:
         Raises:
             LoopEndedError: the process is gone.
         """
+        if self._limiter is None or self._process.stdin is None:
+            raise RuntimeError("use it as a context manager: the loop runs inside only")
         self._limiter.set_cores(cores)
-        if self._process.stdin is None:
-            raise RuntimeError("a pipe was asked for and not given")
         try:
             self._process.stdin.write(f"{seconds}\n")
             self._process.stdin.flush()
@@ -120,18 +112,9 @@ class Alone:
             if pipe is not None:
                 with suppress(BrokenPipeError):  # what was still to be written has nobody to read it
                     pipe.close()
-
-
-def alone_rps(
-    card: ModelCard, library: Library, cores: float, *, seconds: float, backend: Backend = "onnxruntime"
-) -> float:
-    """`1 / T_i` of a device with so many cores: the whole model, nothing else. Starts and ends a process for it.
-
-    Raises:
-        LoopEndedError: the model does not run there; says why.
-    """
-    with Alone(card, library, cores, backend=backend) as loop:
-        return loop.rps(cores, seconds)
+        if self._limiter is not None:
+            self._limiter.release()
+            self._limiter = None
 
 
 def loop_rps(run: Callable[[], object], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
@@ -145,12 +128,12 @@ def loop_rps(run: Callable[[], object], seconds: float, clock: Callable[[], floa
     return runs / (now - started)
 
 
-def main(library: Path, model: str, backend: Backend, cores: float) -> None:
+def main(library: Path, model: str, cores: float) -> None:
     """Say "ready" when warm; then measure for as many seconds as each line of the input says, and say the rate."""
     use_two_heaps()
     opened = Library(library)
     card = opened.card(model)
-    runner = load_stage(card, opened.blobs, 0, len(card.blocks), backend=backend, threads=threads_for(cores))
+    runner = load_stage(card, opened.blobs, 0, len(card.blocks), threads=threads_for(cores))
     tensors = {spec.name: made_up_tensor(spec) for spec in card.inputs}
     for _ in range(_WARM_UP):
         runner.run(tensors)
@@ -166,12 +149,5 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-def _backend(text: str) -> Backend:
-    for name in get_args(Backend):
-        if name == text:
-            return name  # type: ignore[no-any-return]  # get_args forgets the literals' type
-    raise ValueError(f"no backend {text!r}; there are {', '.join(get_args(Backend))}")
-
-
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], _backend(sys.argv[3]), float(sys.argv[4]))
+    main(Path(sys.argv[1]), sys.argv[2], float(sys.argv[3]))

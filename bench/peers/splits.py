@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate, pairwise
+from typing import Final
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from models.profiling import ProfiledBlocks, profile_blocks
 from schemas.model import ModelCard
 from services.planner.subset_dp import fill, trace
 
-_PROFILE_BUDGET_S = 1.0
+_PROFILE_BUDGET_S: Final = 1.0
+_PROFILED: Final[dict[str, ProfiledBlocks]] = {}
+"""By the card's hash: a model is profiled once per process."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def measured_split(card: ModelCard, library: Library, cores: Sequence[float]) ->
         library: where its graph is.
         cores: of each device.
     """
-    return best_pipeline(_profile(card.sha256, _Here(card, library)), cores)
+    if card.sha256 not in _PROFILED:
+        _PROFILED[card.sha256] = profile_blocks(card, library.blobs, budget_s=_PROFILE_BUDGET_S)
+    return best_pipeline(_PROFILED[card.sha256], cores)
 
 
 def best_pipeline(profile: ProfiledBlocks, cores: Sequence[float]) -> tuple[Part, ...]:
@@ -84,23 +88,3 @@ def best_pipeline(profile: ProfiledBlocks, cores: Sequence[float]) -> tuple[Part
     table = fill(cost, np.maximum)
     line = trace(table, cost, np.maximum, int(table[:, -1].argmin()))
     return tuple(Part(*placement) for placement in line)
-
-
-@dataclass(frozen=True)
-class _Here:
-    """What profiling needs besides the key: equal for everybody, so that a model is profiled once per process."""
-
-    card: ModelCard
-    library: Library
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Here)
-
-    def __hash__(self) -> int:
-        return 0
-
-
-@cache
-def _profile(_sha256: str, here: _Here) -> ProfiledBlocks:
-    graph = here.library.blobs.read(here.card.graph.sha256)
-    return profile_blocks(here.card, graph, budget_s=_PROFILE_BUDGET_S)

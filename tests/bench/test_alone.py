@@ -1,12 +1,14 @@
 import itertools
+import os
 
 import onnx
 import pytest
 from end_to_end.small_line import stack_of_convolutions
 
-from bench.alone import LoopEndedError, alone_rps, loop_rps
+from bench.alone import Alone, LoopEndedError, loop_rps
 from models.importer import import_model
 from models.library import Library
+from stageline.emulation.cgroups import MOUNT
 
 
 @pytest.fixture
@@ -15,6 +17,11 @@ def tiny_library(tmp_path):
     library = Library(tmp_path / "library")
     import_model(str(tmp_path / "stack.onnx"), library)
     return library
+
+
+def groups():
+    name = f"stageline-{os.getpid()}-alone-*"
+    return [folder for parent in (MOUNT, MOUNT / "cpu", MOUNT / "memory") for folder in parent.glob(name)]
 
 
 def test_only_whole_runs_count_and_the_last_one_counts_to_its_end():
@@ -28,11 +35,14 @@ def test_a_loop_that_ended_is_told_with_what_it_wrote():
 
 def test_a_device_alone_has_a_rate_and_leaves_nothing_behind(tiny_library):
     card = tiny_library.card("stack")
-    assert alone_rps(card, tiny_library, 0.5, seconds=0.1) > 1
+    with Alone(card, tiny_library, 0.5) as loop:
+        assert loop.rps(0.5, 0.1) > 0
+    assert not groups()
 
 
 def test_a_model_that_cannot_be_loaded_says_why(tiny_library):
     card = tiny_library.card("stack")
     tiny_library.remove(card.name)
-    with pytest.raises(LoopEndedError, match="no model 'stack'"):
-        alone_rps(card, tiny_library, 0.5, seconds=0.1)
+    with pytest.raises(LoopEndedError, match="no model 'stack'"), Alone(card, tiny_library, 0.5):
+        pytest.fail("there is nothing to measure")
+    assert not groups()
