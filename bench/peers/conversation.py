@@ -11,10 +11,11 @@ import os
 import random
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, TextIO
+from typing import Any, Final, Protocol, TextIO, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from schemas.codec import Array
 REST_S: Final = (0.01, 0.03)
 """Before each request of a latency: a device at rest has its quota to spend, and the pause is in step with nothing."""
 _REST_SEED: Final = 0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,27 @@ def one_after_another(infer: Callable[[], object], seconds: float) -> FlatOut:
         infer()
         answered += 1
     return FlatOut(answered, wall, answered + 1)
+
+
+def several_in_flight(ask: Callable[[], T], wait: Callable[[T], object], window: int, seconds: float) -> FlatOut:
+    """A flat-out run with so many requests under way all the time; answers are awaited in the order of asking."""
+    flying = deque(ask() for _ in range(window))
+
+    def turn() -> None:
+        wait(flying.popleft())
+        flying.append(ask())
+
+    # Until each has been answered once, the line is filling.
+    for _ in range(window):
+        turn()
+    started = time.perf_counter()
+    answered = 0
+    while (wall := time.perf_counter() - started) < seconds:
+        turn()
+        answered += 1
+    for one in flying:
+        wait(one)
+    return FlatOut(answered, wall, 2 * window + answered)
 
 
 def load_input(path: Path) -> Array:

@@ -6,18 +6,17 @@ micro-batch; flat out, batches of many micro-batches of one picture each follow 
 
 from __future__ import annotations
 
-import argparse
 import time
 from functools import partial
 from math import ceil
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import distributed, nn
 from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 
+from bench.peers.arguments import ranks_parser
 from bench.peers.conversation import Conversation, load_input, rests
 from bench.peers.forked import fork, pid_of
 from bench.peers.torch_split import parts_by_shares, whole_module
@@ -91,13 +90,7 @@ class Rank:
 
 def main() -> None:
     """`python -m bench.peers.pipelining_program --library D --model M --input F --store F --parts KEY:CORES:SHARE`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", type=Path, required=True)
-    parser.add_argument("--store", type=Path, required=True, help="a file that the ranks meet in")
-    parser.add_argument("--parts", nargs="+", required=True, help="device, its cores, its share of the work")
-    options = parser.parse_args()
+    options = ranks_parser().parse_args()
     conversation = Conversation()
     parts = [part.split(":") for part in options.parts]
     torch.set_num_threads(1)

@@ -13,7 +13,6 @@ import argparse
 import logging
 import os
 import time
-from collections import deque
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,8 @@ os.environ |= {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
 import ray
 from ray import serve
 
-from bench.peers.conversation import Conversation, FlatOut, lead, load_input
+from bench.peers.arguments import line_parser
+from bench.peers.conversation import Conversation, FlatOut, lead, load_input, several_in_flight
 from models.library import Library
 from models.runtime import load_stage
 from schemas.codec import Array
@@ -66,34 +66,20 @@ class Chain:
 
     def infer(self) -> Array:
         """One request."""
-        answer: Array = self._handle.remote(self._input).result()[self._output]
+        answer: Array = self._ask().result()[self._output]
         return answer
 
     def flat_out(self, seconds: float) -> FlatOut:
         """Several requests in flight for every part."""
-        flying = deque(self._handle.remote(self._input) for _ in range(self._window))
-        for _ in range(self._window):
-            self._turn(flying)
-        started = time.perf_counter()
-        answered = 0
-        while (wall := time.perf_counter() - started) < seconds:
-            self._turn(flying)
-            answered += 1
-        for answer in flying:
-            answer.result()
-        return FlatOut(answered, wall, 2 * self._window + answered)
+        return several_in_flight(self._ask, lambda answer: answer.result(), self._window, seconds)
 
-    def _turn(self, flying: deque[Any]) -> None:
-        flying.popleft().result()
-        flying.append(self._handle.remote(self._input))
+    def _ask(self) -> Any:
+        return self._handle.remote(self._input)
 
 
 def main() -> None:
     """`python -m bench.peers.ray_program --library D --model M --input F --parts KEY:CORES:FIRST:LAST ...`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", type=Path, required=True)
+    parser = line_parser()
     parser.add_argument("--parts", nargs="+", required=True, help="in the order that a request visits them")
     parser.add_argument("--copies", action="store_true", help="each part is the whole model")
     options = parser.parse_args()

@@ -6,19 +6,16 @@ where the tensor before it lies and fetches it from there, so activations go fro
 
 from __future__ import annotations
 
-import argparse
 import threading
-import time
-from collections import deque
 from functools import partial
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch.distributed import rpc
 
-from bench.peers.conversation import Conversation, FlatOut, lead, load_input
+from bench.peers.arguments import ranks_parser
+from bench.peers.conversation import Conversation, FlatOut, lead, load_input, several_in_flight
 from bench.peers.forked import fork, pid_of
 from bench.peers.torch_split import parts_by_shares, whole_module
 from models.library import Library
@@ -60,21 +57,7 @@ class Chain:
     def flat_out(self, seconds: float) -> FlatOut:
         """Several micro-requests in flight for every part; answers come in order."""
         window = IN_FLIGHT_PER_PART * len(self._parts)
-        flying = deque(self._ask() for _ in range(window))
-        for _ in range(window):
-            self._turn(flying)
-        started = time.perf_counter()
-        answered = 0
-        while (wall := time.perf_counter() - started) < seconds:
-            self._turn(flying)
-            answered += 1
-        for answer in flying:
-            answer.wait()
-        return FlatOut(answered, wall, 2 * window + answered)
-
-    def _turn(self, flying: deque[Any]) -> None:
-        flying.popleft().wait()
-        flying.append(self._ask())
+        return several_in_flight(self._ask, lambda answer: answer.wait(), window, seconds)
 
     def _ask(self) -> Any:
         at: Any = rpc.RRef(self._input)
@@ -85,13 +68,7 @@ class Chain:
 
 def main() -> None:
     """`python -m bench.peers.rpc_program --library D --model M --input F --store F --parts KEY:CORES:SHARE ...`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", type=Path, required=True)
-    parser.add_argument("--store", type=Path, required=True, help="a file that the ranks meet in")
-    parser.add_argument("--parts", nargs="+", required=True, help="device, its cores, its share of the work")
-    options = parser.parse_args()
+    options = ranks_parser().parse_args()
     conversation = Conversation()
     parts = [part.split(":") for part in options.parts]
     torch.set_num_threads(1)

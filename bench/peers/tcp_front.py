@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import selectors
 import socket
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
+from bench.peers.arguments import line_parser
 from bench.peers.conversation import Conversation, FlatOut, lead, load_input
 from bench.peers.tcp_frames import connect, listen, receive, send
 from broker.heap import keep_freed_memory
@@ -94,10 +93,7 @@ class Front:
 
 def main() -> None:
     """`python -m bench.peers.tcp_front --library DIR --model NAME --input FILE --routes 1,2,3`: stages per route."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", type=Path, required=True)
+    parser = line_parser()
     parser.add_argument("--routes", required=True, help="number of stages of each route; roles follow in that order")
     options = parser.parse_args()
     conversation = Conversation()

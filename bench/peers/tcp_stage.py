@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import queue
 import socket
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
+from bench.peers.arguments import model_parser
 from bench.peers.conversation import Conversation
 from bench.peers.tcp_frames import connect, listen, receive, send
 from broker.heap import keep_freed_memory
@@ -20,9 +19,7 @@ from schemas.model import TensorSpec
 
 def main() -> None:
     """`python -m bench.peers.tcp_stage --library DIR --model NAME --first N --last N --threads N --next ROLE`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
+    parser = model_parser()
     parser.add_argument("--first", type=int, required=True)
     parser.add_argument("--last", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)

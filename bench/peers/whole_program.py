@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+from bench.peers.arguments import line_parser
 from bench.peers.conversation import Conversation, FlatOut, lead, load_input, one_after_another
 from models.library import Library
 from models.runtime import load_stage
@@ -27,10 +26,7 @@ class Whole:
 
 def main() -> None:
     """`python -m bench.peers.whole_program --library DIR --model NAME --input FILE --runtime NAME [--threads N]`."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--library", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--input", type=Path, required=True)
+    parser = line_parser()
     parser.add_argument("--runtime", choices=("torch", "onnxruntime"), required=True)
     parser.add_argument("--threads", type=int, default=1, help="of ONNX Runtime; PyTorch is told by a command")
     options = parser.parse_args()
