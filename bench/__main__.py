@@ -50,7 +50,10 @@ def bench(  # noqa: PLR0917  typer's options are a command's parameters
         typer.Argument(metavar="[EXPERIMENT]...", help="Which experiments; all when none is named. Or: report."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer models, one round: to see that it works.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Leave out what results.json has already.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Leave out what results.json has already, quick figures of a full run excepted."),
+    ] = False,
     pictures: Annotated[
         Path | None, typer.Option("--pictures", metavar="DIR", help="For codec: measure with these pictures.")
     ] = None,
@@ -63,7 +66,7 @@ def bench(  # noqa: PLR0917  typer's options are a command's parameters
 
     def work(report: Report) -> int:
         remake = names == [REPORT]
-        wanted = () if remake else _wanted(names or [], out / FILE, resume=resume)
+        wanted = () if remake else _wanted(names or [], out / FILE, quick=quick, resume=resume)
         if pictures is not None and not pictures.is_dir():
             raise MendError(f"--pictures {pictures}: there is no such folder")
         if remake and not (out / FILE).exists():
@@ -79,11 +82,13 @@ def bench(  # noqa: PLR0917  typer's options are a command's parameters
     conduct(json, work, known=(BadResultsError, MosquittoMissingError))
 
 
-def _wanted(names: list[str], path: Path, *, resume: bool) -> tuple[str, ...]:
+def _wanted(names: list[str], path: Path, *, quick: bool, resume: bool) -> tuple[str, ...]:
+    """The experiments to run; when resuming, those that were not measured as thoroughly as is asked for now."""
     for name in names:
         if name not in EXPERIMENTS:
             raise MendError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}; or, alone, {REPORT}")
-    there = read_results(path)["meta"]["experiments"] if resume else {}
+    known = read_results(path)["meta"]["experiments"] if resume else {}
+    there = {name for name, about in known.items() if quick or about["mode"] == "full"}
     return tuple(name for name in EXPERIMENTS if name in (names or EXPERIMENTS) and name not in there)
 
 

@@ -42,6 +42,16 @@ def test_nothing_is_measured_twice_when_resuming(results, tmp_path, monkeypatch)
     assert measured == ["memory_bound", "bus"]
 
 
+def test_a_full_run_takes_no_quick_figures_for_done(results, tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr("bench.__main__._measure", lambda names, *_rest: measured.extend(names) or _outcome(results))
+    monkeypatch.setattr("bench.__main__.enter_private_network", lambda: None)
+    results["meta"]["experiments"]["limit"]["mode"] = "quick"
+    write_results(tmp_path / "results.json", results)
+    assert run(app, ["--resume", "--out", str(tmp_path)]).exit_code == 0
+    assert measured == ["limit", "memory_bound", "bus"]
+
+
 def _outcome(results):
     from bench.runner import Outcome
 
