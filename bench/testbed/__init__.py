@@ -4,8 +4,7 @@
 """
 
 from bench.testbed.bed import NotShapedError, Testbed
-from bench.testbed.confined import confined
 from bench.testbed.namespace import enter_private_network
 from bench.testbed.start import testbed
 
-__all__ = ["NotShapedError", "Testbed", "confined", "enter_private_network", "testbed"]
+__all__ = ["NotShapedError", "Testbed", "enter_private_network", "testbed"]
