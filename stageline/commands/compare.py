@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from schemas.model import ModelCard
 from services.planner.cost import Problem, problem_from
 from services.planner.decide import facts_of, left_out_text
 from services.planner.errors import PlanningError
+from services.planner.facts import DeviceFacts
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy
 from services.planner.policy import Policy
 from services.planner.settings import PlannerSettings
@@ -124,7 +125,7 @@ def _on_paper(
     return _compared(report, wish, policies, lambda: _problem(card, wish, facts), fleet=fleet.name)
 
 
-def _problem(card: ModelCard, wish: Deployment, facts: Any) -> Problem:
+def _problem(card: ModelCard, wish: Deployment, facts: Sequence[DeviceFacts]) -> Problem:
     # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
     return problem_from(card, wish, facts, load(PlannerSettings).hub_facts)
 

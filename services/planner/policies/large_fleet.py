@@ -1,4 +1,4 @@
-"""A good plan for any number of devices in a second, and how far it is from what no plan can exceed."""
+"""A good plan for any number of devices in a second, and how far it is from all devices computing all the time."""
 
 from __future__ import annotations
 
