@@ -24,8 +24,6 @@ EARLIER_FULL: Final = "results-full.json"
 class Experiment(Protocol):
     """What a module of `bench.experiments` offers."""
 
-    TITLE: str
-
     def run(self, context: Context) -> dict[str, Any]:
         """Measure, and return parts of results.json by their top-level key."""
 
@@ -41,7 +39,7 @@ class Outcome:
 def experiment(name: str) -> Experiment:
     """The experiment of that name, imported: some need PyTorch, and none should wait for what another needs."""
     module: Any = import_module(f"bench.experiments.{name}")
-    return module  # type: ignore[no-any-return]  # a module is the object; its two names are checked when used
+    return module  # type: ignore[no-any-return]  # a module is the object; its `run` is looked for when used
 
 
 def run_all(

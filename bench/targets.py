@@ -195,7 +195,7 @@ def large_planning(results: Results) -> Verdict:
 
 
 def large_gap(results: Results) -> Verdict:
-    """How far the heuristic's plan is from a bound that no plan can pass."""
+    """How far the heuristic's plan is from all devices computing all the time over free links."""
     found = _planned(results, "large-fleet", 1000, "gap_pct")
     name = "Gap to the bound of the plan for 1000 devices"
     return _one(name, "at most 10 %", found, lambda gap: gap <= 10, less=True, form="{:.1f} %")

@@ -8,11 +8,6 @@ from typing import Any, Final
 
 Row = Mapping[str, Any]
 
-_FLEETS: Final = {
-    "hm": "h+m", "hml": "h+m+l", "hhml": "h+h+m+l", "pis": "4 pi + jetson", "weak_link": "weak link",
-    "eight": "eight unequal",
-}  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -73,9 +68,8 @@ def figure(row: Row, key: str) -> float | None:
 
 
 def fleet_of(row: Row) -> str:
-    """The row's fleet by its name; the stem of its file means the same."""
-    text = str(row.get("fleet", ""))
-    return _FLEETS.get(text, text)
+    """The row's fleet, by its name."""
+    return str(row.get("fleet", ""))
 
 
 def _not_measured(missing: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What can be measured: one module each, with `TITLE` and `run(context)` that returns its part of results.json."""
+"""What can be measured: one module each, with a `run(context)` that returns its part of results.json."""
 
 from typing import Final
 

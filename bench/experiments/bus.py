@@ -27,8 +27,6 @@ from broker.children import end, tied_to_us
 from broker.embedded import EmbeddedBroker
 from stageline.emulation.usage import cpu_s
 
-TITLE: Final = "How the bus scales"
-
 WINDOW: Final = 2
 GROWTH: Final = 1.05
 """Less than so much more than the step before: it carries no more."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from bench.context import Context
 from stageline.benches import codec
-
-TITLE: Final = "Codecs, cut by cut"
 
 
 def run(context: Context) -> dict[str, Any]:

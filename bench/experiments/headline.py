@@ -18,7 +18,6 @@ from bench.testbed import testbed
 from models.runtime import load_stage
 from schemas.deployment import Deployment
 
-TITLE: Final = "The headline: the paper's way, and the fair way"
 FLEET: Final = "hml"
 MODEL: Final = "mobilenet_v2"
 FULL: Final = Amount(rounds=5, one_by_one=30, flat_out_s=3.0)

@@ -22,8 +22,6 @@ from models.runtime import load_stage
 from schemas.deployment import Deployment
 from stageline.emulation.fleet_file import FleetFile
 
-TITLE: Final = "To the limit: throughput over the bound of the devices"
-
 
 @dataclass(frozen=True)
 class Amount:

@@ -24,8 +24,6 @@ from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from stageline.deploying import DeployFailedError, Rollout, deploy
 
-TITLE: Final = "A model that no device can hold"
-
 FLEET: Final = "small_memory"
 WHOLE_COPIES: Final = ("best-single", "replicas")
 

@@ -22,8 +22,6 @@ from schemas.deployment import Deployment
 from stageline.benches import hop
 from stageline.benches import overhead as one_answer
 
-TITLE: Final = "What everything but computing costs"
-
 FLEET: Final = "hml"
 MODEL: Final = "mobilenet_v2"
 SERVICES: Final = ("broker", "planner", "monitors")

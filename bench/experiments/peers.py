@@ -24,7 +24,6 @@ from schemas.model import ModelCard
 from schemas.plan import Objective
 from stageline.emulation.fleet_file import FleetFile
 
-TITLE: Final = "Peers: other systems on the same devices"
 FLEET: Final = "hml"
 MODELS: Final = ("mobilenet_v2", "resnet18")
 QUICK_MODELS: Final = ("mobilenet_v2",)

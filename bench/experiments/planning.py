@@ -27,8 +27,6 @@ from services.planner.policies import find_policy
 from services.planner.policy import Choice
 from stageline.benches.planner import made_up_card, made_up_fleet
 
-TITLE: Final = "How planning scales"
-
 CUTS: Final = 50
 MODEL: Final = "mobilenet_v2"
 SIZES: Final = (4, 8, 16, 50, 100, 300, 1000)

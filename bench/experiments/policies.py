@@ -28,8 +28,6 @@ from services.planner.policies import policy_names
 from stageline.deploying import DeployFailedError
 from stageline.receipts import RequestFailedError
 
-TITLE: Final = "Every policy, live, on the same runtime and services"
-
 NOT_LIVE: Final = ("brute-force",)
 """An oracle for tests: it finds what exact finds, after hours."""
 

@@ -14,7 +14,6 @@ from models.runtime import load_stage
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 
-TITLE: Final = "Six models, six ways to run them"
 FLEET: Final = "hml"
 MODELS: Final = TORCHVISION
 QUICK_MODELS: Final = ("mobilenet_v2",)

@@ -98,8 +98,9 @@ SECTIONS: Final = (
     Section(
         "planning",
         "How planning scales",
-        "Made-up fleets, all devices and links different. The gap is between what the plan promises and a bound "
-        "that no plan for that fleet can pass.",
+        "Made-up fleets, all devices and links different. The gap is between what the plan promises and all devices "
+        "computing all the time over free links (bound_rps), which pipelines of devices that are good at different "
+        "blocks can pass by a little: then it is below 0. proved_bound_rps is what no plan can pass.",
         "Plans that are served: at these sizes only the decision is measured, on paper.",
         plots.planning,
     ),

@@ -22,7 +22,7 @@ def found_by(**parts):
             raise part
         return part
 
-    return lambda name: SimpleNamespace(TITLE=name, run=lambda _context: run(parts[name]))
+    return lambda name: SimpleNamespace(run=lambda _context: run(parts[name]))
 
 
 def test_a_failing_experiment_is_told_and_the_others_go_on(context):

@@ -36,12 +36,6 @@ def test_one_model_is_not_yet_all_of_them(results):
     assert "not measured: resnet18, squeezenet1_1, efficientnet-lite0" in verdict.why
 
 
-def test_a_fleet_is_the_same_by_its_name_and_by_its_file(results):
-    for row in results["limit"]:
-        row["fleet"] = {"h+m+l": "hml", "h+h+m+l": "hhml", "eight unequal": "eight"}[row["fleet"]]
-    assert near_the_bound(results, "h+m+l", 0.9).reached is True
-
-
 @pytest.mark.parametrize(("theirs", "reached"), [(50.0, True), (50.1, False)])
 def test_twice_as_fast_means_twice(results, theirs, reached):
     for row in results["policies"]:
