@@ -16,7 +16,8 @@ from typing import Any, Final
 
 from bench.context import Context
 from bench.energy import active_energy_j, source
-from bench.line import SUBMITTER, at_rest, flat_out, joined, removed, served
+from bench.line import joined, removed, served
+from bench.loads import SUBMITTER, at_rest, flat_out
 from bench.peers import PeerFailedError, PeerLine, available, peer_line
 from bench.peers.line import Measured
 from bench.runner import reason

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from bench.alone import Alone
 from bench.context import Context
-from bench.line import Line, flat_out, joined, removed, served
+from bench.line import Line, joined, removed, served
+from bench.loads import flat_out
 from bench.statistics import median, paired_ratio, spread
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus

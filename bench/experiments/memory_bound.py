@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.context import Context
-from bench.line import Line, at_rest, dropped, flat_out, joined, removed, served
+from bench.line import Line, dropped, joined, removed, served
+from bench.loads import at_rest, flat_out
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus

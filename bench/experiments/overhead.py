@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.context import Context
-from bench.line import SUBMITTER, FlatOut, flat_out, joined, served
+from bench.line import joined, served
+from bench.loads import SUBMITTER, FlatOut, flat_out
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus

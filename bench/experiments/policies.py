@@ -14,7 +14,8 @@ from statistics import fmean
 from typing import Any, Final, Literal
 
 from bench.context import Context
-from bench.line import Line, at_rest, flat_out, joined, removed, served, undisturbed
+from bench.line import Line, joined, removed, served, undisturbed
+from bench.loads import at_rest, flat_out
 from bench.on_paper import on_paper, sameness
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed

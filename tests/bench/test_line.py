@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from bench.line import difference, made_up_inputs, weakest
+from bench.line import difference, made_up_inputs
+from bench.loads import weakest
 from schemas.model import TensorSpec
 
 

