@@ -21,6 +21,8 @@ _LEAST_WEIGHT: Final = 1e-9
 """A route of weight 0 still serves when it is the only one left."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 8.0
+_QUEUE_SLACK: Final = 2.0
+"""A route may be this much slower than predicted before those who wait in its line are thought lost."""
 
 
 class Turns:
@@ -79,6 +81,8 @@ class Latency:
 class _Line:
     latency: Latency
     window: int
+    each_s: float
+    """Predicted time from one answer to the next, flat out."""
     state: RouteState = "up"
     busy: int = 0
     silences: int = 0
@@ -94,7 +98,11 @@ class RouteBoard:
         routes = plan.routes if plan is not None else ()
         self._turns = Turns([route.weight for route in routes])
         self._lines = [
-            _Line(Latency(route.predicted.latency_ms / 1000 if route.predicted else None), route.window)
+            _Line(
+                Latency(route.predicted.latency_ms / 1000 if route.predicted else None),
+                route.window,
+                1 / route.predicted.throughput_rps if route.predicted and route.predicted.throughput_rps else 0.0,
+            )
             for route in routes
         ]
 
@@ -147,8 +155,12 @@ class RouteBoard:
             line.rest_until = now + min(first_s * 2 ** min(line.silences - 1, 10), longest_s)
 
     def usual_s(self, route: int) -> float:
-        """By when nearly every answer over this route is there, seconds; 0 when nothing is known."""
-        return self._lines[route].latency.usual_s
+        """By when nearly every answer over this route is there, seconds; 0 when nothing is known.
+
+        Whoever comes last has to wait for all who are under way already, whatever the first few answers took.
+        """
+        line = self._lines[route]
+        return max(line.latency.usual_s, _QUEUE_SLACK * line.busy * line.each_s)
 
     def see(self, held: Mapping[str, StagesHeld]) -> None:
         """Take in what the workers say they hold; a route that comes up starts with a clean sheet."""

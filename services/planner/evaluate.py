@@ -20,7 +20,9 @@ WINDOW_MAX: Final = 1024
 TOGETHER: Final = 6
 """Frames that a stage takes up and hands on at once where only throughput counts,"""
 TOGETHER_BYTES: Final = 6_000_000
-"""and their bytes: they wait in a small computer's memory."""
+"""and their bytes, which wait in a small computer's memory,"""
+TOGETHER_MS: Final = 200.0
+"""and how long that takes: where each frame is long work, moving it is next to nothing."""
 
 
 class Placement(NamedTuple):
@@ -102,7 +104,9 @@ def together(problem: Problem, cost: LineCost) -> int:
     deployment = problem.deployment
     if deployment.objective != "throughput" or deployment.latency_bound_ms is not None:
         return 1
-    return max(1, min(TOGETHER, int(TOGETHER_BYTES / max(cost.largest_bytes, 1.0))))
+    by_bytes = TOGETHER_BYTES / max(cost.largest_bytes, 1.0)
+    by_time = TOGETHER_MS / max(cost.bottleneck_ms, BOTTLENECK_MIN_MS)
+    return max(1, int(min(TOGETHER, by_bytes, by_time)))
 
 
 def rates_rps(problem: Problem, costs: Sequence[LineCost]) -> list[float]:

@@ -97,6 +97,21 @@ def test_nobody_waits_for_the_turn_of_a_route_that_is_down_or_silent() -> None:
     assert [board.take(0.0), board.take(0.0), board.take(0.0)] == [1, 1, None]
 
 
+def test_whoever_comes_last_waits_for_all_who_are_under_way() -> None:
+    """Learned from answers that found the line empty, patience would end while the line is only full."""
+    slow = route("a", window=20).model_copy(
+        update={"predicted": Prediction(latency_ms=200, throughput_rps=5.0, energy_j=0)}
+    )
+    board = RouteBoard(plan(slow))
+    for _ in range(20):
+        board.take(0.0)
+    board.sign_of_life(0, 0.2)
+    assert board.usual_s(0) == pytest.approx(8.0)
+    for _ in range(19):
+        board.release(0)
+    assert board.usual_s(0) == pytest.approx(0.6)
+
+
 def test_a_route_with_a_device_offline_or_a_stage_not_ready_is_not_taken() -> None:
     board = RouteBoard(plan(route("a", "b"), route("c")))
     board.see({"a": worker("a", "r0s0"), "b": worker("b", online=False), "c": worker("c", "r1s0")})

@@ -241,19 +241,22 @@ def test_a_latency_bound_keeps_the_window_from_queueing_past_it(make_problem, ma
 
 
 @pytest.mark.parametrize(
-    ("largest_bytes", "wanted", "together"),
+    ("largest_bytes", "work_ms", "wanted", "together"),
     [
-        (8, {"objective": "throughput"}, TOGETHER),
-        (2_400_000, {"objective": "throughput"}, 2),
-        (40_000_000, {"objective": "throughput"}, 1),
-        (8, {"objective": "throughput", "latency_bound_ms": 1e6}, 1),
-        (8, {"objective": "latency"}, 1),
+        (8, 1, {"objective": "throughput"}, TOGETHER),
+        (2_400_000, 1, {"objective": "throughput"}, 2),
+        (40_000_000, 1, {"objective": "throughput"}, 1),
+        (8, 60, {"objective": "throughput"}, 3),
+        (8, 500, {"objective": "throughput"}, 1),
+        (8, 1, {"objective": "throughput", "latency_bound_ms": 1e6}, 1),
+        (8, 1, {"objective": "latency"}, 1),
     ],
 )
 def test_frames_are_handled_together_where_only_throughput_counts_and_as_many_as_memory_likes(
-    make_problem, make_device, largest_bytes: int, wanted: dict[str, object], together: int
+    make_problem, make_device, *, largest_bytes: int, work_ms: float, wanted: dict[str, object], together: int
 ) -> None:
-    problem = make_problem([make_device("a", [1, 1]), make_device("b", [1, 1])], [8, largest_bytes, 8], **wanted)
+    devices = [make_device("a", [1, work_ms]), make_device("b", [1, work_ms])]
+    problem = make_problem(devices, [8, largest_bytes, 8], **wanted)
     line = (Placement(0, 0, 1), Placement(1, 1, 2))
     (route,) = choose(problem, [line], "pipeline").routes
     assert route.together == together
