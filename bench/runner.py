@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 from bench.context import Context
 from bench.machine import commit, machine, versions
+from bench.reasons import reason
 from bench.results import META, Results, read_results, with_failure, with_outcome, write_results
 from bench.testbed.start import why_not_shaped
 
@@ -77,14 +78,6 @@ def run_all(
             results = with_failure(results, name, failures[name], _about(context, start, load))
         write_results(path, results)
     return Outcome(results, failures)
-
-
-def reason(error: BaseException) -> str:
-    """One line for people: the innermost error of a group, since the group itself says nothing."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _about(context: Context, start: float, load: float) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.line import joined, removed, served
 from bench.loads import SUBMITTER, at_rest, flat_out
 from bench.peers import PeerFailedError, PeerLine, available, peer_line
 from bench.peers.line import Measured
-from bench.runner import reason
+from bench.reasons import reason
 from bench.statistics import median, spread
 from bench.testbed import Testbed
 from broker.bus import Bus
