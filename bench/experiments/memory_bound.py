@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.context import Context
-from bench.line import Line, dropped, joined, removed, served
+from bench.line import dropped, joined, removed, served
 from bench.loads import at_rest, flat_out
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed
@@ -23,6 +23,7 @@ from broker.bus import Bus
 from models.runtime import StageRunner, load_stage, stage_memory_bytes
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
+from schemas.plan import Plan
 from stageline.deploying import DeployFailedError, Rollout, deploy
 
 FLEET: Final = "small_memory"
@@ -93,7 +94,7 @@ async def _rows(
             "predicted_latency_ms": line.plan.predicted.latency_ms if line.plan.predicted else None,
             "first_answer_s": first_answer_s,
             "steps_s": steps.lengths_s(first_answer_s),
-            "weights_moved_bytes": moved_bytes(card, line),
+            "weights_moved_bytes": moved_bytes(card, line.plan),
             "weights_on_devices_bytes": {
                 device.name: stored_bytes(bed.folder / device.name) for device in bed.fleet.devices
             },
@@ -144,20 +145,15 @@ class Steps:
         return {state: end - begin for (state, begin), end in zip(self._seen_s.items(), ends, strict=True)}
 
 
-def moved_bytes(card: ModelCard, line: Line) -> int:
-    """Weights that had to move for a line's plan: each device's, once."""
-    return sum(
-        sum({blob.sha256: blob.nbytes for stage in stages for blob in stage}.values())
-        for stages in _blobs_by_device(card, line).values()
-    )
-
-
-def _blobs_by_device(card: ModelCard, line: Line) -> dict[str, list[Any]]:
-    held: dict[str, list[Any]] = {}
-    for route in line.plan.routes:
-        for stage in route.stages:
-            held.setdefault(stage.device, []).append(card.stage_blobs(stage.first, stage.last))
-    return held
+def moved_bytes(card: ModelCard, plan: Plan) -> int:
+    """Weights that had to move for a plan: each device's, once."""
+    moved = {
+        (stage.device, blob.sha256): blob.nbytes
+        for route in plan.routes
+        for stage in route.stages
+        for blob in card.stage_blobs(stage.first, stage.last)
+    }
+    return sum(moved.values())
 
 
 def stored_bytes(folder: Path) -> int:

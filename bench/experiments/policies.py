@@ -24,7 +24,7 @@ from models.runtime import StageRunner, load_stage
 from schemas.deployment import Deployment
 from schemas.plan import Plan, Prediction
 from services.planner.errors import PlanningError
-from services.planner.fleet import read_fleet
+from services.planner.fleet import Fleet, read_fleet
 from services.planner.policies import policy_names
 from stageline.deploying import DeployFailedError
 from stageline.receipts import RequestFailedError
@@ -137,7 +137,7 @@ def _wish(model: str, policy: str, goal: Goal) -> Deployment:
     return Deployment(deployment=model, model=model, objective=goal, policy=policy)
 
 
-def _made(fleet: Any, wish: Deployment) -> Plan | str:
+def _made(fleet: Fleet, wish: Deployment) -> Plan | str:
     try:
         return on_paper(fleet, wish)
     except PlanningError as error:

@@ -18,7 +18,7 @@ def test_weights_that_two_stages_of_a_device_share_move_once():
     blobs = {0: Blob(sha256="a" * 64, nbytes=5), 1: Blob(sha256="b" * 64, nbytes=7)}
     card = SimpleNamespace(stage_blobs=lambda first, last: tuple(blobs[number] for number in range(first, last)))
     routes = (parse_route("cam[0:1) -> nano[1:2)"), parse_route("cam[0:2)"))
-    assert moved_bytes(card, SimpleNamespace(plan=SimpleNamespace(routes=routes))) == 5 + 7 + 7
+    assert moved_bytes(card, SimpleNamespace(routes=routes)) == 5 + 7 + 7
 
 
 def test_only_blobs_count_of_what_lies_in_a_devices_folder(tmp_path):
