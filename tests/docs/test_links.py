@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parents[2]
-PAGES = (HERE / "README.md", *sorted((HERE / "docs").rglob("*.md")))
+PAGES = (
+    *(HERE / page for page in ("README.md", "CONTRIBUTING.md", "bench/METHODOLOGY.md")),
+    *sorted((HERE / "docs").rglob("*.md")),
+)
 
 _CODE = re.compile(r"^(```|~~~).*?^\1|`[^`\n]*`", re.DOTALL | re.MULTILINE)
 _LINK = re.compile(r"\]\(\s*<?([^)\s>]+)")
