@@ -39,11 +39,11 @@ class NothingAnsweredError(RuntimeError):
 def steady_rps(arrivals: Sequence[float], window: Window) -> float:
     """Answers per second of a window, counted between answers and not between the window's ends.
 
-    That takes the chance out of where the ends fall: with ten answers in a window it would be up to ten percent. Answers
-    come in bursts where frames are handled together, so a stretch must begin and end at the same place of a burst, or
-    with three bursts of six in a window a quarter of them would be missing. Two such stretches are added up: from the
-    last answer before the window to the last one in it, and from the first one in it to the first one after it. So a
-    pause at either end counts, too.
+    That takes the chance out of where the ends fall: with ten answers in a window it would be up to ten percent.
+    Answers come in bursts where frames are handled together, so a stretch must begin and end at the same place of a
+    burst: counted to the first answer of the next one, with two bursts of six in a window a quarter would be missing.
+    Two such stretches are added up: from the last answer before the window to the last one in it, and from the first
+    one in it to the first one after it. So a pause at either end counts, too.
 
     Args:
         arrivals: when answers came, in any order.

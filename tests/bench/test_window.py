@@ -32,7 +32,24 @@ def test_neither_the_filling_of_the_line_nor_its_last_requests_count():
 
 def test_a_pause_inside_the_window_counts_in_full():
     arrivals = [0.0, 1.0, 2.0, 3.0, 9.0, 10.0]
-    assert steady_rps(arrivals, Window(0.5, 9.5)) == pytest.approx(5 / 10)
+    assert steady_rps(arrivals, Window(0.5, 9.5)) == pytest.approx(4 / 9)
+
+
+@pytest.mark.parametrize("paused", [(1.0, 3.0), (7.0, 9.0)])
+def test_a_pause_across_either_end_counts_too(paused):
+    arrivals = [0.1 * number for number in range(100) if not paused[0] <= 0.1 * number < paused[1]]
+    assert steady_rps(arrivals, Window(2.0, 8.0)) < 9.0
+
+
+@pytest.mark.parametrize("begin", [5.0, 5.3, 5.59, 6.1])
+@pytest.mark.parametrize("seconds", [2.5, 3.1, 5.0])
+def test_answers_that_come_in_bursts_show_their_rate_as_well(begin, seconds):
+    arrivals = [1.2 * number + 0.002 * place for number in range(20) for place in range(6)]
+    assert steady_rps(arrivals, Window(begin, begin + seconds)) == pytest.approx(5.0)
+
+
+def test_one_answer_on_each_side_is_a_slow_rate():
+    assert steady_rps([1.0, 5.0], Window(2.0, 4.0)) == pytest.approx(0.25)
 
 
 def test_answers_may_come_in_any_order():
