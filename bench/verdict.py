@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -62,9 +63,15 @@ def rows(results: Mapping[str, Any], part: str) -> list[Row]:
 
 
 def figure(row: Row, key: str) -> float | None:
-    """A number of a row; None where the row says why there is none instead."""
+    """A finite number of a row; None where there is none, as in rows that say why instead."""
     value = row.get(key)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return None
+    return number if math.isfinite(number) else None
 
 
 def fleet_of(row: Row) -> str:

@@ -38,7 +38,8 @@ def results():
         ],
         "peers": [
             {"name": name, "model": "mobilenet_v2", "throughput_rps": rps, "latency_ms": 10.0}
-            for name, rps in (("stageline", 100.0), ("torch-rpc", 30.0), ("torch-pipelining", 40.0), ("ray-serve", 9.0))
+            for name, rps in (("stageline", 100.0), ("torch-rpc", 30.0), ("torch-pipelining", 40.0), ("ray-serve", 9.0),
+                              ("ray-serve-replicas", 20.0))
         ],
         "overhead": {"services_share_pct": 8.0, "monitor_core_pct": 0.5, "cpu_s": {"broker": 1.0, "workers": 11.5},
                      "hop": [{"bytes": 50_000, "stageline_ms": 0.25}]},
