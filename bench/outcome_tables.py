@@ -23,7 +23,7 @@ def outcome_tables(results: Results) -> Iterator[Table]:
     table = new_table("verdicts", "~target", ">wanted", "~measured", "reached", "~why")
     for verdict in verdicts(results):
         texts = (verdict.name, verdict.wanted, verdict.measured)
-        table.add_row(*map(escape, texts), _WORDS[verdict.reached], escape(verdict.why))
+        table.add_row(*map(_safe, texts), _WORDS[verdict.reached], _safe(verdict.why))
     yield table
     for part, value in results.items():
         if part != META:
@@ -74,20 +74,25 @@ def cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _safe(shown: str) -> str:
+    """Text for a terminal: neither markup nor control sequences, whoever wrote the results."""
+    return escape("".join(letter if letter.isprintable() or letter == "\n" else "\ufffd" for letter in shown))
+
+
 def _table(part: str, rows: list[dict[str, Any]]) -> Table:
     shown = columns(rows)
     if upright(rows):
         label, heads = headings(rows)
-        table = new_table(part, "figure", *(f"~{head}" for head in heads))
+        table = new_table(_safe(part), "figure", *(f"~{_safe(head)}" for head in heads))
         for key in shown:
             if key != label:
-                table.add_row(escape(key), *(escape(cell(row.get(key))) for row in rows))
+                table.add_row(_safe(key), *(_safe(cell(row.get(key))) for row in rows))
         return table
     if len(shown) > _MOST_COLUMNS:
         shown = [key for key in shown if all(len(cell(row.get(key))) <= _LONGEST_CELL for row in rows)]
-    table = new_table(part, *(f">{key}" if _numeric(rows, key) else f"~{key}" for key in shown))
+    table = new_table(_safe(part), *(f"{'>' if _numeric(rows, key) else '~'}{_safe(key)}" for key in shown))
     for row in rows:
-        table.add_row(*(escape(cell(row.get(key))) for key in shown))
+        table.add_row(*(_safe(cell(row.get(key))) for key in shown))
     return table
 
 

@@ -7,12 +7,18 @@ own time, machine and mode under `meta.experiments`, so a report can say of each
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from models.durable import write_file
 
 META: Final = "meta"
+_ABOUT: Final[dict[str, type | tuple[type, ...]]] = {
+    "taken": str, "took_s": (int, float), "mode": str, "machine": str, "commit": str, "links": str,
+    "load_before": (int, float), "load_after": (int, float),
+}  # fmt: skip
+"""What is told of every experiment, beside the `parts` that it gave."""
 Results = dict[str, Any]
 
 
@@ -34,11 +40,25 @@ def read_results(path: Path) -> Results:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         experiments, failures = document[META]["experiments"], document[META]["failures"]
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise BadResultsError(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(experiments, dict) or not isinstance(failures, dict):
         raise BadResultsError(path, "meta.experiments and meta.failures must be objects")
+    if not isinstance(document[META].get("versions", {}), dict):
+        raise BadResultsError(path, "meta.versions must be an object")
+    for name, about in experiments.items():
+        if not (_holds(about, _ABOUT) and isinstance(about.get("parts"), list)):
+            raise BadResultsError(path, f"meta.experiments.{name} must tell parts, {', '.join(_ABOUT)}")
+        if absent := [part for part in about["parts"] if not isinstance(part, str) or part not in document]:
+            raise BadResultsError(path, f"it has no {absent[0]!r}, which meta.experiments.{name} names")
+    for name, failure in failures.items():
+        if not _holds(failure, {"taken": str, "reason": str}):
+            raise BadResultsError(path, f"meta.failures.{name} must tell taken and reason")
     return dict(document)
+
+
+def _holds(value: Any, wanted: Mapping[str, type | tuple[type, ...]]) -> bool:
+    return isinstance(value, dict) and all(isinstance(value.get(key), kind) for key, kind in wanted.items())
 
 
 def write_results(path: Path, results: Results) -> None:

@@ -94,10 +94,17 @@ def _about(context: Context, start: float, load: float) -> dict[str, Any]:
 
 
 def _keep_full(results: Results, path: Path, context: Context) -> None:
-    """A quick look must not cost anybody the figures of half an hour."""
-    modes = {about["mode"] for about in results[META]["experiments"].values()}
-    if context.quick and "full" in modes:
-        write_results(path.with_name(EARLIER_FULL), results)
+    """A quick look must not cost anybody the figures of half an hour: they are kept aside, each its latest."""
+    full = {name: about for name, about in results[META]["experiments"].items() if about["mode"] == "full"}
+    if not context.quick or not full:
+        return
+    aside = path.with_name(EARLIER_FULL)
+    kept = read_results(aside)
+    kept[META] |= {key: value for key, value in results[META].items() if key not in ("experiments", "failures")}
+    for name, about in full.items():
+        told = {key: value for key, value in about.items() if key != "parts"}
+        kept = with_outcome(kept, name, {part: results[part] for part in about["parts"]}, told)
+    write_results(aside, kept)
 
 
 def _keep_traceback(folder: Path, name: str, error: BaseException) -> None:

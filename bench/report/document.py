@@ -13,9 +13,13 @@ from bench.report.sections import SECTIONS, Section
 from bench.report.style import CSS
 from bench.results import META
 from bench.targets import verdicts
+from bench.verdict import figure, rows
 from models.durable import write_file
 
 FILE: Final = "report.html"
+_ERROR_MAX: Final = 1e-3
+"""Rounding in another order, in two runtimes, stays far below; a wrong plan does not."""
+_WHOSE: Final = ("", "fleet", "model", "policy", "system", "name")
 _REACHED: Final = {True: ("yes", "yes"), False: ("no", "no"), None: ("open", "not measured")}
 
 
@@ -37,6 +41,7 @@ def page(results: Mapping[str, Any]) -> str:
         tag("h1", title),
         _of_what(results[META]),
         tag("h2", "What it must reach"),
+        *(tag("p", caveat, class_="failed") for caveat in caveats(results)),
         _verdicts(results),
         tag("nav", *links),
         *(_section(section, results) for section in SECTIONS),
@@ -51,8 +56,9 @@ def _of_what(meta: Mapping[str, Any]) -> Html:
         tag("p", told, class_="about"),
         tag(
             "p",
-            "All devices are emulated on this one machine: CPU quotas, memory limits, shaped links. Figures are "
-            "medians, quartiles stand small behind them. They compare ways to use the same hardware; they are not "
+            "All devices are emulated on this one machine: CPU quotas, memory limits, links with the fleet file's "
+            "rates, and with its delays only where the kernel has netem. Figures are medians, of few rounds; quartiles "
+            "stand small behind them. They compare ways to use the same hardware; they are not "
             "what a real Pi would do. bench/METHODOLOGY.md says how it is measured and how to repeat it.",
         ),
     )
@@ -65,6 +71,39 @@ def _verdicts(results: Mapping[str, Any]) -> Html:
         reached = tag("span", word, class_=kind)
         shown.append((verdict.name, verdict.wanted, verdict.measured, reached, verdict.why))
     return table(("target", "wanted", "measured", "reached", "remarks"), shown)
+
+
+def caveats(results: Mapping[str, Any]) -> Iterator[str]:
+    """What must be known before any verdict is read: which figures are coarse, old, of elsewhere, of wrong answers."""
+    meta = results[META]
+    experiments = meta["experiments"]
+    quick = [name for name, about in experiments.items() if about["mode"] != "full"]
+    if quick:
+        yield f"Quick figures, most of them of one round, which is no basis for a verdict: {', '.join(quick)}."
+    if meta["failures"]:
+        kept = [name for name in meta["failures"] if name in experiments]
+        older = f" Figures of an earlier run are shown and judged for {', '.join(kept)}." if kept else ""
+        yield f"Failed when last measured: {', '.join(meta['failures'])}.{older}"
+    for key, what in (("machine", "machines"), ("commit", "commits")):
+        if len({about[key] for about in experiments.values()}) > 1:
+            yield f"Not all figures are of the same {what}; each section says of which it is."
+    loopback = [name for name, about in experiments.items() if about["links"] != "emulated"]
+    if loopback:
+        yield f"Measured without emulated links: {', '.join(loopback)}."
+    unshaped = {
+        str(row["unshaped"]) for part in ("limit", "policies") for row in rows(results, part) if row.get("unshaped")
+    }
+    if unshaped:
+        yield f"Not emulated: {'; '.join(sorted(unshaped))}."
+    wrong = [
+        f"{part}: {' '.join(str(row[key]) for key in _WHOSE if key in row)} ({error:.2g})"
+        for about in experiments.values()
+        for part in about["parts"]
+        for row in rows_of(results[part])
+        if (error := figure(row, "max_abs_error")) is not None and error > _ERROR_MAX
+    ]
+    if wrong:
+        yield f"Answers that differ from the unsplit model's by more than {_ERROR_MAX:g}: {'; '.join(wrong)}."
 
 
 def _section(section: Section, results: Mapping[str, Any]) -> Html:

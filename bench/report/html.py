@@ -67,8 +67,8 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> Html:
 def _value(row: Mapping[str, Any], key: str) -> Html:
     shown = text(cell(row.get(key)))
     quartiles = row.get(f"{_stem(key)}_spread")
-    if not (isinstance(quartiles, list) and len(quartiles) == 2):
-        return shown
+    if not (isinstance(quartiles, list) and len(quartiles) == 2) or quartiles == [row.get(key)] * 2:
+        return shown  # of one value there is no spread
     low, high = (cell(value) for value in quartiles)
     return joined(shown, " ", tag("small", f"{low}-{high}"))
 

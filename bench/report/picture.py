@@ -107,4 +107,7 @@ def _whisker(row: Mapping[str, Any], value: str, spread: str) -> tuple[float, fl
     quartiles = row.get(spread)
     if not (isinstance(quartiles, list) and len(quartiles) == 2):
         return 0.0, 0.0
-    return max(0.0, float(row[value]) - quartiles[0]), max(0.0, quartiles[1] - float(row[value]))
+    low, high = (figure({"at": quartile}, "at") for quartile in quartiles)
+    if low is None or high is None:
+        return 0.0, 0.0
+    return max(0.0, float(row[value]) - low), max(0.0, high - float(row[value]))

@@ -28,3 +28,12 @@ def test_every_part_is_shown_in_a_terminal_with_its_markup_as_text(results):
     shown = console.export_text()
     assert "[red]net[/red]" in shown
     assert all(part in shown for part in results if part != "meta")
+
+
+def test_names_of_figures_are_text_too():
+    nasty = "[/red]x"
+    results = {"meta": {}, nasty: [{nasty: 1}], "upright": [{"model": nasty, **{str(n): n for n in range(9)}}]}
+    console = Console(width=200, record=True, file=StringIO())
+    for table in outcome_tables(results):
+        console.print(table)
+    assert console.export_text().count(nasty) == 3

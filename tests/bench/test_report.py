@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from bench.experiments import EXPERIMENTS
 from bench.report import write_report
-from bench.report.document import page
+from bench.report.document import caveats, page
 from bench.report.html import table_of
 from bench.report.sections import SECTIONS
 
@@ -67,6 +67,30 @@ def test_what_a_result_says_is_text_and_never_markup(results):
     seen = Seen(page(results))
     assert "script" not in {tag for tag, _ in seen.elements}
     assert nasty in " ".join(seen.words)
+
+
+def test_what_is_quick_old_or_wrong_is_told_before_the_verdicts(results):
+    assert list(caveats(results)) == []
+    results["meta"]["experiments"]["limit"] |= {"mode": "quick", "commit": "1111111111"}
+    results["meta"]["failures"]["peers"] = {"taken": "today", "reason": "it ended"}
+    results["seed_table"][0]["max_abs_error"] = 0.5
+    told = " ".join(caveats(results))
+    assert "no basis for a verdict: limit." in told
+    assert "Failed when last measured: peers. Figures of an earlier run are shown and judged for peers." in told
+    assert "not all figures are of the same commits" in told.lower()
+    assert "seed_table: mobilenet_v2 Stageline (0.5)" in told
+    words = " ".join(Seen(page(results)).words)
+    assert words.index("no basis for a verdict") < words.index("PyTorch RPC, torch pipelining and Ray Serve")
+
+
+def test_figures_that_are_no_numbers_spoil_neither_plots_nor_tables(results):
+    for row in [*results["seed_table"], *results["limit"], *results["policies"], *results["peers"]]:
+        row |= {"throughput_rps": float("nan"), "latency_ms": 10**400, "throughput_spread": ["a", None], "rounds": {}}
+    assert not Seen(page(results)).open
+
+
+def test_of_one_value_no_quartiles_are_shown():
+    assert "<small>" not in table_of([{"rps": 5.0, "_spread": [5.0, 5.0], "rps_spread": [5.0, 5.0]}]).markup
 
 
 def test_a_failed_experiment_is_told_with_its_reason(results):

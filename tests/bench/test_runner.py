@@ -87,6 +87,34 @@ def test_a_quick_look_keeps_the_full_figures_aside(context, tmp_path):
     assert read_results(tmp_path / EARLIER_FULL)["limit"] == ["full"]
 
 
+def test_a_second_quick_look_does_not_replace_full_figures_kept_by_the_first(context, tmp_path):
+    quick = Context(quick=True, folder=tmp_path, library=context.library)
+    full = found_by(limit={"limit": ["full"]}, peers={"peers": ["full"]})
+    coarse = found_by(limit={"limit": ["quick"]}, peers={"peers": ["quick"]})
+    run_all(["limit", "peers"], context, find=full)
+    run_all(["limit"], quick, find=coarse)
+    run_all(["peers"], quick, find=coarse)
+    kept = read_results(tmp_path / EARLIER_FULL)
+    assert (kept["limit"], kept["peers"]) == (["full"], ["full"])
+    assert {about["mode"] for about in kept["meta"]["experiments"].values()} == {"full"}
+
+
+@pytest.mark.parametrize(
+    "experiments",
+    [[], {"limit": 1}, {"limit": {"parts": ["limit"]}}, {"limit": {"parts": ["gone"]}}, {"limit": {"parts": [[]]}}],
+)
+def test_a_file_that_somebody_else_made_is_refused_with_what_is_wrong(tmp_path, experiments):
+    about = {
+        "taken": "now", "took_s": 1, "mode": "full", "machine": "m", "commit": "c", "links": "emulated",
+        "load_before": 0, "load_after": 0,
+    }  # fmt: skip
+    if isinstance(experiments, dict) and experiments["limit"] in ({"parts": ["gone"]}, {"parts": [[]]}):
+        experiments["limit"] |= about
+    write_results(tmp_path / FILE, {"meta": {"experiments": experiments, "failures": {}}})
+    with pytest.raises(BadResultsError, match=r"meta\.experiments"):
+        read_results(tmp_path / FILE)
+
+
 def test_a_damaged_file_is_not_overwritten_silently(context):
     path = context.folder / FILE
     write_results(path, {"meta": {}})
