@@ -88,6 +88,8 @@ class LightClient(asyncio.Protocol):
         self._fixed = head[: len(head) - len(self._topic) - 2 - _CLOCK.size - len(self._rest)]
         self._number = 0
         self._buffer = bytearray()
+        self.lost = False
+        """The broker hung up after it had taken us."""
         self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,7 +115,8 @@ class LightClient(asyncio.Protocol):
             del self._buffer[:end]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits for us should not wait for ever."""
+        """Whoever waits for us should not wait for ever, and whoever counts answers should know."""
+        self.lost = True
         if not self.ready.done():
             self.ready.set_exception(exc or ConnectionError("the broker closed the connection"))
 
@@ -157,14 +160,16 @@ async def submitters(port: int, count: int, payload_bytes: int, window: int) -> 
     cpu_s = await _cpu_between(begin, end[0])
     latencies_ms = [1000 * took for at, took in answers if begin <= at < end[0]]
     p50, p99 = (float(value) for value in np.percentile(latencies_ms or [np.nan], [50, 99]))
-    _say(json.dumps({"answers": len(latencies_ms), "p50_ms": p50, "p99_ms": p99, "cpu_s": cpu_s}))
+    lost = sum(client.lost for client in clients)
+    _say(json.dumps({"answers": len(latencies_ms), "p50_ms": p50, "p99_ms": p99, "cpu_s": cpu_s, "lost": lost}))
 
 
 async def devices(port: int, count: int, _payload_bytes: int, _window: int) -> None:
     """Answer as long as we are told."""
-    await _connected("device", "submitter", port, count, payload_bytes=ANSWER_BYTES, came=LightClient.send)
+    clients = await _connected("device", "submitter", port, count, payload_bytes=ANSWER_BYTES, came=LightClient.send)
     begin, end = await _told()
-    _say(json.dumps({"cpu_s": await _cpu_between(begin, end)}))
+    cpu_s = await _cpu_between(begin, end)
+    _say(json.dumps({"cpu_s": cpu_s, "lost": sum(client.lost for client in clients)}))
 
 
 async def _connected(

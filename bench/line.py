@@ -6,6 +6,7 @@ What it is asked, and how fast, is `bench.loads`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from bench.profiles import MEASURED
+from bench.window import NothingAnsweredError
 from broker.bus import Bus
 from models.made_up import made_up_tensor
 from models.runtime import StageRunner
@@ -26,9 +28,10 @@ from schemas.stages import HeldStage
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, PLAN_DECISION
 from services.planner.fleet import Device, read_fleet
 from stageline.client import Client
-from stageline.deploying import Rollout, deploy
+from stageline.deploying import DeployFailedError, Rollout, deploy
 from stageline.emulation.fleet_file import FleetFile
-from stageline.receipts import Answer, Receipt
+from stageline.emulation.house import ServiceEndedError
+from stageline.receipts import Answer, Receipt, RequestFailedError
 
 PICTURES: Final = 4
 """Different inputs, in turn: nothing is measured on an answer that could have been remembered."""
@@ -38,6 +41,19 @@ _JOIN_TIMEOUT_S: Final = 180.0
 _LINKS_SETTLED: Final = 10
 """Telemetry messages, one a second: monitors probe their links three times at first, within about eight seconds."""
 _DEPLOY_TIMEOUT_S: Final = 240.0
+
+
+class NoNumberError(RuntimeError):
+    """An answer holds not-a-number where the unsplit model's holds a number, or the other way round."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(f"an answer of {plan} holds not-a-number where the unsplit model's does not, or vice versa")
+
+
+LINE_FAILURES: Final = (DeployFailedError, RequestFailedError, NothingAnsweredError, NoNumberError, TimeoutError)
+"""What a line can fail of by itself: a row that says so, and no end of the measurement."""
+BED_FAILURES: Final = (ServiceEndedError,)
+"""After these nothing more can be measured on the same devices."""
 
 
 class Bed(Protocol):
@@ -87,9 +103,16 @@ class Line:
         return answer.receipt
 
     def compare(self, number: int, answer: Answer) -> None:
-        """Remember how far an answer to input `number` is from the unsplit model's."""
+        """Remember how far an answer to input `number` is from the unsplit model's.
+
+        Raises:
+            NoNumberError: it cannot be said how far.
+        """
         if self.expected is not None:
-            self.error = float(np.fmax(self.error, difference(self.expected[number], answer.outputs)))
+            apart = difference(self.expected[number], answer.outputs)
+            if math.isnan(apart):
+                raise NoNumberError(self.plan)
+            self.error = float(np.fmax(self.error, apart))
 
 
 async def joined(bus: Bus, bed: Bed, *, links_settled: bool = True, timeout_s: float = _JOIN_TIMEOUT_S) -> None:
@@ -195,11 +218,10 @@ def made_up_inputs(card: ModelCard, count: int = PICTURES) -> list[dict[str, Arr
 
 
 def difference(expected: Mapping[str, Array], answered: Mapping[str, Array]) -> float:
-    """Largest absolute difference between two sets of outputs.
+    """Largest absolute difference between two sets of outputs; not-a-number where one of them holds that.
 
     Raises:
         KeyError: an output is missing.
     """
-    return max(
-        float(np.abs(np.subtract(answered[name], array, dtype=np.float64)).max()) for name, array in expected.items()
-    )
+    every = [np.abs(np.subtract(answered[name], array, dtype=np.float64)).max() for name, array in expected.items()]
+    return float(np.max(every))

@@ -31,10 +31,11 @@ def on_paper(fleet: Fleet, wish: Deployment) -> Plan:
 
 
 def sameness(plan: Plan, *, flat_out: bool) -> str:
-    """Equal for plans that serve alike: same routes, same shares (to a percent), and same windows where those matter.
+    """Equal for plans that serve alike: same routes and shares (to a percent), kept to or not, and same windows.
 
-    One request at a time (`flat_out` is False) never meets a window.
+    One request at a time (`flat_out` is False) never meets a window, nor waits for another route's turn.
     """
     left_out = {"predicted", "stage_predictions", "weight", *(() if flat_out else ("window",))}
     routes = [route.model_dump_json(exclude=left_out) + f" {route.weight:.2f}" for route in plan.routes]
-    return "\n".join(sorted(routes))
+    in_turn = flat_out and plan.in_turn and len(routes) > 1
+    return "\n".join([*sorted(routes), *["in turn"] * in_turn])

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from bench.context import Context
 from bench.energy import active_energy_j, source
-from bench.line import joined, removed, served
+from bench.line import BED_FAILURES, LINE_FAILURES, joined, removed, served
 from bench.loads import SUBMITTER, at_rest, flat_out
 from bench.peers import PeerFailedError, PeerLine, available, peer_line
 from bench.peers.line import Measured
@@ -27,16 +27,13 @@ from broker.bus import Bus
 from models.runtime import StageRunner
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
-from stageline.deploying import DeployFailedError
 from stageline.emulation.fleet_file import FleetFile
-from stageline.emulation.house import ServiceEndedError
-from stageline.receipts import RequestFailedError
 
 TOTALS: Final = ("broker", "planner", "monitors", "workers", SUBMITTER)
 """The keys of a testbed's figures that add up to everything; the others are parts of these."""
 AS_IT_COMES: Final = 0
 """Threads of a peer's variant: the runtime's own choice."""
-FINDINGS: Final = (DeployFailedError, RequestFailedError, PeerFailedError, TimeoutError)
+FINDINGS: Final = (*LINE_FAILURES, PeerFailedError)
 """What a system can fail of by itself: a row that says so, and no end of the measurement."""
 
 
@@ -78,6 +75,7 @@ class Seen:
             found |= {
                 "throughput_rps": median(self.throughput_rps),
                 "throughput_spread": spread(self.throughput_rps),
+                "rounds": len(self.throughput_rps),
                 "cpu_pct": median(self.cpu_pct),
                 "memory_bytes": round(median(self.memory_bytes)),
                 "energy_j": median(self.energy_j),
@@ -164,8 +162,10 @@ class LineTurn:
             seen.receipts_energy_j.append(full.energy_j)
         seen.max_abs_error = max(line.error, seen.max_abs_error) if seen.throughput_rps[1:] else line.error
         seen.note = str(line.plan)
+        if line.replanned:
+            seen.note += ", and another plan took over while it was measured"
         return {"latencies_ms": latencies, "throughput_rps": full.throughput_rps, "cpu_s": full.cpu_s,
-                "wall_s": full.wall_s, "plan": seen.note}  # fmt: skip
+                "wall_s": full.wall_s, "plan": str(line.plan), "replanned": line.replanned}  # fmt: skip
 
 
 Turn = PeerTurn | LineTurn
@@ -213,11 +213,16 @@ async def take_turns(
         bed: the fleet.
         turns: the systems; one that failed gets no further turn.
         amount: rounds, and how much per turn.
-        keep: told every turn of a deployment, as it came (peers keep theirs themselves).
+        keep: told every turn of a deployment, as it came, and every failure (peers keep their turns themselves).
         said: told the name of each system as its turn begins, and the share that is done.
     """
     async with Bus(bed.url, name="bench") as bus:
-        await joined(bus, bed)
+        try:
+            await joined(bus, bed)
+        except TimeoutError as error:
+            for turn in turns:
+                turn.seen.failed = turn.seen.failed or f"not all devices joined: {reason(error)}"
+            return
         for number in range(amount.rounds):
             for place, turn in enumerate(turns if number % 2 == 0 else reversed(turns)):
                 said(turn.seen.name, (number + place / len(turns)) / amount.rounds)
@@ -231,8 +236,10 @@ async def take_turns(
                         keep({"system": turn.seen.name, "round": number, **await turn.measure(bus, bed, amount)})
                 except FINDINGS as error:
                     turn.seen.failed = reason(error)
-                except ServiceEndedError as error:
+                    keep({"system": turn.seen.name, "round": number, "failed": turn.seen.failed})
+                except BED_FAILURES as error:
                     turn.seen.failed = reason(error)
+                    keep({"system": turn.seen.name, "round": number, "failed": turn.seen.failed})
                     for other in turns:
                         other.seen.failed = (
                             other.seen.failed or f"a device was lost while {turn.seen.name} was measured"

@@ -108,6 +108,7 @@ def _step(broker: EmbeddedBroker, nbytes: int, pairs: int, seconds: float) -> di
         "latency_p99_ms": asked["p99_ms"] if asked["answers"] else None,
         "broker_core_pct": 100 * broker_cpu_s / seconds,
         "load_core_pct": 100 * load_cpu_s / seconds,
+        "connections_lost": sum(one["lost"] for one in found.values()),
         "machine_busy_pct": 100 * busy,
         "limited_by": limited_by(broker_cpu_s / seconds, busy),
     }

@@ -91,6 +91,7 @@ def change(baseline: Seen, quickly: Seen, many: Seen) -> dict[str, Any]:
         "latency_spread": spread(quickly.latencies_ms),
         "throughput_rps": median(many.throughput_rps),
         "throughput_spread": spread(many.throughput_rps),
+        "rounds": latency["n"],
         "latency_change_pct": _percent(latency["median"]),
         "latency_change_spread": [_percent(latency["p25"]), _percent(latency["p75"])],
         "throughput_change_pct": _percent(throughput["median"]),

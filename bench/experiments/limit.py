@@ -14,8 +14,9 @@ from typing import Any, Final
 
 from bench.alone import Alone
 from bench.context import Context
-from bench.line import Line, joined, removed, served
+from bench.line import BED_FAILURES, LINE_FAILURES, Line, joined, removed, served
 from bench.loads import flat_out
+from bench.reasons import reason
 from bench.statistics import median, paired_ratio, spread
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus
@@ -36,7 +37,7 @@ class Amount:
 
 
 FULL: Final = Amount(
-    {"hml": 2, "hhml": 2, "eight": 1},
+    {"hml": 2, "hhml": 1, "eight": 1},
     ("mobilenet_v2", "resnet18", "squeezenet1_1", "efficientnet-lite0"),
     alone_s=1.5,
     flat_out_s=4.0,
@@ -45,16 +46,23 @@ QUICK: Final = Amount({"hml": 1}, ("mobilenet_v2",), alone_s=1.0, flat_out_s=2.0
 
 
 def run(context: Context) -> dict[str, Any]:
-    """Measure every model on every fleet: a row each."""
+    """Measure every model on every fleet: a row each, also of what failed, with its reason in `failed`."""
     amount = QUICK if context.quick else FULL
     rows: list[dict[str, Any]] = []
     for done, (stem, rounds) in enumerate(amount.fleets.items()):
-        context.progress(f"{stem}: devices joining", done / len(amount.fleets))
-        cards = [context.card(model) for model in amount.models]
-        with testbed(context.fleet(stem), library=context.library.root) as bed:
-            for card in cards:
-                context.progress(f"{stem}: {card.name}", done / len(amount.fleets))
-                rows.append(asyncio.run(_row(context, bed, card.name, rounds, amount)))
+        left = [context.card(model).name for model in amount.models]
+        while left:
+            context.progress(f"{stem}: devices joining", done / len(amount.fleets))
+            with testbed(context.fleet(stem), library=context.library.root) as bed:
+                while left:
+                    model = left.pop(0)
+                    context.progress(f"{stem}: {model}", done / len(amount.fleets))
+                    try:
+                        rows.append(asyncio.run(_row(context, bed, model, rounds, amount)))
+                    except (*LINE_FAILURES, *BED_FAILURES) as error:
+                        rows.append({"fleet": bed.fleet.name, "model": model, "ratio": None, "failed": reason(error)})
+                        context.raw("limit", rows[-1])
+                        break  # what it left behind would be in the next model's way: on with new devices
     return {"limit": rows}
 
 
@@ -94,8 +102,8 @@ async def _row(context: Context, bed: Testbed, model: str, rounds: int, amount: 
         "plan": str(line.plan),
         "max_abs_error": line.error,
         "answered": line.client.audit.answered,
-        "failed": line.client.audit.failed,
-        "unshaped": list(bed.unshaped),
+        "replanned": line.replanned,
+        "unshaped": "; ".join(bed.unshaped),
     }
 
 

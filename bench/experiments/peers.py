@@ -40,9 +40,9 @@ def run(context: Context) -> dict[str, Any]:
     """Measure model by model.
 
     Returns:
-        `{"peers": [{"name", "model", "fleet", "throughput_rps", "throughput_spread", "latency_ms", "latency_spread",
-        "cpu_ms_per_request", "memory_bytes", "max_abs_error", "note"}]}`; a system that could not serve says why in
-        `failed`.
+        `{"peers": [{"name", "model", "fleet", "throughput_rps", "throughput_spread", "rounds", "latency_ms",
+        "latency_spread", "cpu_ms_per_request", "memory_bytes", "max_abs_error", "note"}]}`; a system that could not
+        serve says why in `failed`.
     """
     models = QUICK_MODELS if context.quick else MODELS
     rows: list[dict[str, Any]] = []
@@ -88,6 +88,7 @@ def row(throughput: Seen, latency: Seen) -> dict[str, Any]:
         found |= {
             "throughput_rps": median(throughput.throughput_rps),
             "throughput_spread": spread(throughput.throughput_rps),
+            "rounds": len(throughput.throughput_rps),
             "cpu_ms_per_request": median(costs),
             "memory_bytes": round(median(throughput.memory_bytes)),
         }

@@ -14,9 +14,10 @@ from statistics import fmean
 from typing import Any, Final, Literal
 
 from bench.context import Context
-from bench.line import Line, joined, removed, served, undisturbed
+from bench.line import BED_FAILURES, LINE_FAILURES, Line, joined, removed, served, undisturbed
 from bench.loads import at_rest, flat_out
 from bench.on_paper import on_paper, sameness
+from bench.reasons import reason
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus
@@ -26,8 +27,6 @@ from schemas.plan import Plan, Prediction
 from services.planner.errors import PlanningError
 from services.planner.fleet import Fleet, read_fleet
 from services.planner.policies import policy_names
-from stageline.deploying import DeployFailedError
-from stageline.receipts import RequestFailedError
 
 NOT_LIVE: Final = ("brute-force",)
 """An oracle for tests: it finds what exact finds, after hours."""
@@ -56,7 +55,7 @@ class Amount:
 FULL: Final = Amount(
     {
         "hml": ("mobilenet_v2", "resnet18", "squeezenet1_1"),
-        "hhml": ("mobilenet_v2", "squeezenet1_1"),
+        "hhml": ("mobilenet_v2",),
         "pis": ("mobilenet_v2",),
         "weak_link": ("mobilenet_v2",),
     },
@@ -79,6 +78,8 @@ class Case:
     values: list[float] = field(default_factory=list)
     """Of throughput: one per round. Of latency: one per request."""
     notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    """Of turns that gave no value."""
     error: float = float("nan")
 
 
@@ -88,12 +89,29 @@ def run(context: Context) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     cells = [(stem, model) for stem, models in amount.fleets.items() for model in models]
     for stem, models in amount.fleets.items():
-        context.progress(f"{stem}: devices joining", cells.index((stem, models[0])) / len(cells))
-        with testbed(context.fleet(stem), library=context.library.root, environment=_SETTINGS) as bed:
-            for model in models:
-                context.progress(f"{stem}: {model}", cells.index((stem, model)) / len(cells))
-                rows += asyncio.run(_rows(context, bed, model, amount))
+        left = list(models)
+        while left:
+            context.progress(f"{stem}: devices joining", cells.index((stem, left[0])) / len(cells))
+            with testbed(context.fleet(stem), library=context.library.root, environment=_SETTINGS) as bed:
+                while left:
+                    model = left.pop(0)
+                    context.progress(f"{stem}: {model}", cells.index((stem, model)) / len(cells))
+                    try:
+                        rows += asyncio.run(_rows(context, bed, model, amount))
+                    except (*LINE_FAILURES, *BED_FAILURES) as error:
+                        rows += lost(bed.fleet.name, model, reason(error))
+                        context.raw("policies", {"fleet": bed.fleet.name, "model": model, "failed": reason(error)})
+                        break  # what it left behind would be in the next model's way: on with new devices
     return {"policies": rows}
+
+
+def lost(fleet: str, model: str, why: str) -> list[dict[str, Any]]:
+    """Rows of a model whose measurement ended too soon: no figures, and why; single ones are in the raw record."""
+    return [{**row(fleet, model, name, [], {}), "note": why, "failed": why} for name in _policies()]
+
+
+def _policies() -> list[str]:
+    return [name for name in policy_names() if name not in NOT_LIVE]
 
 
 @dataclass(frozen=True)
@@ -110,7 +128,7 @@ class _Cell:
 async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> list[dict[str, Any]]:
     card = context.card(model)
     reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
-    names = [name for name in policy_names() if name not in NOT_LIVE]
+    names = _policies()
     async with Bus(bed.url, name="bench-policies") as bus:
         await joined(bus, bed)
         # Has all devices measure the model; from then on every plan can be made on paper.
@@ -127,7 +145,8 @@ async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> l
         await removed(bus, model)
     reference.close()
     refusals = {key: plan for key, plan in made.items() if isinstance(plan, str)}
-    return [row(bed.fleet.name, model, name, cases, refusals) for name in names]
+    unshaped = "; ".join(bed.unshaped)
+    return [{**row(bed.fleet.name, model, name, cases, refusals), "unshaped": unshaped} for name in names]
 
 
 _GOALS: Final[tuple[Goal, ...]] = ("throughput", "latency")
@@ -180,9 +199,9 @@ async def _measure(cell: _Cell, case: Case) -> dict[str, Any]:
                 record["latencies_ms"] = await at_rest(line, cell.amount.one_by_one)
                 case.values.extend(record["latencies_ms"])
             _settle(case, line)
-    except (DeployFailedError, RequestFailedError) as error:
-        record["failed"] = str(error)
-        case.notes.append(str(error))
+    except LINE_FAILURES as error:
+        record["failed"] = reason(error)
+        case.failures.append(record["failed"])
     cell.bed.check()
     return record
 
@@ -202,6 +221,7 @@ def row(
     shown = fast or quick
     notes = [*(f"for {goal}: {refusals[policy, goal]}" for goal in _GOALS if (policy, goal) in refusals)]
     notes += _each(note for case in mine.values() for note in case.notes)
+    failures = _each(failure for case in mine.values() for failure in case.failures)
     errors = [case.error for case in mine.values() if case.error == case.error]
     return {
         "fleet": fleet,
@@ -210,6 +230,7 @@ def row(
         "objective": "throughput_rps of its plan for throughput, latency_ms of its plan for latency",
         "throughput_rps": median(fast.values) if fast and fast.values else None,
         "throughput_spread": spread(fast.values) if fast and fast.values else None,
+        "rounds": len(fast.values) if fast else 0,
         "latency_ms": median(quick.values) if quick and quick.values else None,
         "latency_spread": spread(quick.values) if quick and quick.values else None,
         "latency_mean_ms": fmean(quick.values) if quick and quick.values else None,
@@ -219,8 +240,8 @@ def row(
         "latency_plan": quick.plan if quick else None,
         "same_plan_as": {goal: [name for name in case.policies if name != policy] for goal, case in mine.items()},
         "max_abs_error": max(errors, default=None),
-        "note": "; ".join(notes),
-    }
+        "note": "; ".join([*notes, *failures]),
+    } | ({"failed": "; ".join(failures)} if failures else {})
 
 
 def _each(notes: Iterable[str]) -> list[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeVar
 
 import numpy as np
 import psutil
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from bench.peers.conversation import FlatOut
 from bench.peers.program import START_TIMEOUT_S, STARTER, Program, Role
+
+N = TypeVar("N", int, float)
 
 _SLACK_S: Final = 60.0
 _WARM_REQUESTS: Final = 3
@@ -75,14 +77,17 @@ class Cast:
         started, before = time.perf_counter(), self._cpu_s()
         said = self._ask(10 * seconds, do="flat_out", seconds=seconds)
         after = self._cpu_s()
-        # A process that came meanwhile counts whole; nothing of these systems ends while it serves.
-        spent = {key: after[key] - before.get(key, 0.0) for key in after}
+        # A process that came meanwhile counts whole; what ended meanwhile is not charged to anybody.
+        spent = {key: max(0.0, after[key] - before.get(key, 0.0)) for key in after}
         took_s = time.perf_counter() - started
         return Load(FlatOut(said["answered"], said["wall_s"], said["requests"]), spent, took_s)
 
     def resident_bytes(self) -> dict[str, int]:
         """Memory by device, and `submitter`."""
-        return {key: sum(p.memory_info().rss for p in processes) for key, processes in self._by_key().items()}
+        return {
+            key: sum(_of_one(process, lambda one: one.memory_info().rss) for process in processes)
+            for key, processes in self._by_key().items()
+        }
 
     def pids(self) -> list[int]:
         """Of every process."""
@@ -99,8 +104,7 @@ class Cast:
 
     def _cpu_s(self) -> dict[str, float]:
         return {
-            key: sum(times.user + times.system for times in (p.cpu_times() for p in processes))
-            for key, processes in self._by_key().items()
+            key: sum(_of_one(process, _worked_s) for process in processes) for key, processes in self._by_key().items()
         }
 
     def _by_key(self) -> dict[str, list[psutil.Process]]:
@@ -111,6 +115,19 @@ class Cast:
                 found[device_of.get(process.pid, program.role.key)].append(process)
         found.pop(STARTER, None)
         return dict(found)
+
+
+def _worked_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return times.user + times.system
+
+
+def _of_one(process: psutil.Process, figure: Callable[[psutil.Process], N]) -> N | Literal[0]:
+    """A figure of one process; 0 of one that ended since it was listed, as Ray's helpers may."""
+    try:
+        return figure(process)
+    except psutil.NoSuchProcess:
+        return 0
 
 
 def launch(peer: str, roles: Sequence[Role], stack: ExitStack) -> list[Program]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from bench.context import SEED
 from bench.peers.cast import Cast, Load, Variant, launch, ready
+from bench.peers.program import PeerFailedError
 from bench.peers.variants import Given, variants
 from models.library import Library
 from models.runtime import load_stage
@@ -99,7 +101,7 @@ def peer_line(name: str, card: ModelCard, library: Library, fleet: FleetFile, ke
     """Start a peer, warm it up and check its answer; all its processes are ended when left.
 
     Raises:
-        bench.peers.program.PeerFailedError: one of its programs failed.
+        bench.peers.program.PeerFailedError: one of its programs failed, or its answer is no number.
     """
     tensor = made_up_input(card)
     expected = expected_answer(card, library, tensor)
@@ -116,6 +118,8 @@ def peer_line(name: str, card: ModelCard, library: Library, fleet: FleetFile, ke
             cast.use_threads(variant.threads)
             cast.warm_up()
             error = float(np.abs(cast.answer() - expected).max())
+            if math.isnan(error):
+                raise PeerFailedError(f"{name}: its answer holds not-a-number where the unsplit model's does not")
             measured.append(Measured(variant, cast, error))
         yield PeerLine(name, measured, keep)
 

@@ -1,7 +1,9 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from bench.line import difference, made_up_inputs
+from bench.line import Line, NoNumberError, difference, made_up_inputs
 from bench.loads import weakest
 from schemas.model import TensorSpec
 
@@ -24,6 +26,15 @@ def test_the_largest_difference_of_any_output_counts():
     expected = {"a": np.zeros(3, np.float32), "b": np.array([1.0], np.float32)}
     answered = {"a": np.array([0.0, -0.5, 0.25], np.float32), "b": np.array([1.0], np.float32)}
     assert difference(expected, answered) == 0.5
+
+
+def test_an_answer_that_is_not_a_number_is_no_small_difference():
+    expected = {"a": np.zeros(2, np.float32), "b": np.zeros(1, np.float32)}
+    answered = {"a": np.array([0.5, 0.0], np.float32), "b": np.array([np.nan], np.float32)}
+    assert np.isnan(difference(expected, answered))
+    line = Line(None, None, "the plan", (), [expected])
+    with pytest.raises(NoNumberError, match="the plan"):
+        line.compare(0, SimpleNamespace(outputs=answered))
 
 
 def test_a_missing_output_is_an_error_and_no_difference_of_none():

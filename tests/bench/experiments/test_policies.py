@@ -1,4 +1,4 @@
-from bench.experiments.policies import cases_of, described, row
+from bench.experiments.policies import cases_of, described, lost, row
 from bench.on_paper import sameness
 from schemas.plan import Plan, Prediction, Route, Stage
 
@@ -26,6 +26,26 @@ def test_a_window_counts_only_where_it_can_be_full():
     narrow, wide = plan("a", window=1), plan("a", window=3)
     assert sameness(narrow, flat_out=True) != sameness(wide, flat_out=True)
     assert sameness(narrow, flat_out=False) == sameness(wide, flat_out=False)
+
+
+def test_shares_that_are_kept_to_serve_otherwise_than_those_that_are_not():
+    loose, strict = plan("a", "b"), plan("a", "b").model_copy(update={"in_turn": True})
+    assert sameness(loose, flat_out=True) != sameness(strict, flat_out=True)
+    assert sameness(loose, flat_out=False) == sameness(strict, flat_out=False)
+
+
+def test_a_turn_that_failed_is_told_beside_the_figures_of_the_others():
+    (fast,) = cases_of({("exact", "throughput"): plan("a", "b")})
+    fast.values.append(90.0)
+    fast.failures.append("no answer in time")
+    found = row("h+m", "m", "exact", [fast], {})
+    assert (found["throughput_rps"], found["rounds"], found["failed"]) == (90.0, 1, "no answer in time")
+
+
+def test_of_a_model_that_was_lost_every_policy_has_a_row_that_says_why():
+    found = lost("h+m", "m", "a worker ended")
+    assert {"exact", "amp4ec"} < {one["policy"] for one in found}
+    assert {(one["throughput_rps"], one["failed"]) for one in found} == {(None, "a worker ended")}
 
 
 def test_policies_with_the_same_plan_share_a_case_for_each_goal():
