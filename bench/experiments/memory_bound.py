@@ -1,4 +1,7 @@
-"""A model that no device can hold: VGG16 on boards whose memory, limited by the kernel, is less than it needs.
+"""A model that no device can hold: VGG16, 633 MB, on boards of 805 MB that lend 500 MB each to models.
+
+The kernel limits the boards' memory, a setting what their workers lend of it; by themselves they would lend less, 45 %
+of what is free (`services.worker.memory`).
 
 Told are the bytes of weights that moved, how long it took from the wish to the first answer (measuring the model,
 planning, fetching, building and warming up), and what the line then does. The policies that need a whole copy
@@ -36,7 +39,7 @@ class Amount:
 
     model: str
     budget_mb: int
-    """For stages on each board, whose 671 MB are also for Python, the runtime and the kernel's buffers."""
+    """For stages on each board, whose 805 MB are also for Python, the runtime and the kernel's buffers."""
     one_by_one: int
     flat_out_s: float
 

@@ -29,8 +29,9 @@ SECTIONS: Final = (
         "On the emulated fleet H+M+L. The two single-device rows have the strongest device's quota; the others "
         "have all three devices. CPU is in percent of one core over the flat-out part, all processes of a system "
         "together; memory is what all of them but the submitting one held. Output error is the largest difference "
-        "from the unsplit model, ONNX Runtime, same weights. Energy of every row comes from the fleet file's power "
-        "model and the CPU seconds that were used: it is modelled, not measured.",
+        "from the unsplit model, ONNX Runtime, same weights. The memory of the first three systems is not limited, so "
+        "a single device may hold there what no device of Stageline's would. Energy of every row comes from the fleet "
+        "file's power model and the CPU seconds that were used: it is modelled, not measured.",
         "Nothing about real boards: their memory bandwidth, heat and radio are not emulated. The weights are "
         "random (the time and the bytes do not depend on them), so the outputs are compared with each other, not "
         "with labels.",
@@ -44,7 +45,9 @@ SECTIONS: Final = (
         "best_threads is the same with the number of threads that suits PyTorch best under that quota. The fair "
         "way gives the baseline the same runtime as the workers, ONNX Runtime, and the same total of cores. "
         "Latency is one request at a time, with the plan that is made for latency; throughput as many as the line "
-        "takes, with the plan for throughput.",
+        "takes, with the plan for throughput. PyTorch as it comes starts a thread for each core of the machine, more "
+        "than the quota lets run at once, and that alone can make it several times slower than best_threads: read "
+        "the two together.",
         "That splitting makes a model quicker: the two ways side by side show how much of the change the runtime "
         "brings. The published figures are of other machines and stand beside ours for orientation only.",
         plots.headline,
@@ -65,15 +68,18 @@ SECTIONS: Final = (
         "Each policy's plan is deployed through the real planner and served by the real workers; only the "
         "decision differs. Each point is a fleet and a model, relative to the best policy there.",
         "What the policies' own systems would do around them: their runtimes, transports and reactions to load "
-        "are not reproduced, only how they place a model.",
+        "are not reproduced, only how they place a model. AMP4EC chooses a node anew for every request and passes "
+        "over busy ones; nsa-replicas keeps to fixed shares instead, which serves less. Neurosurgeon and HEFT plan for "
+        "latency whatever is wanted, as published. Of each policy only the docstring's [P] and [C] are its authors'.",
         plots.policies,
     ),
     Section(
         "peers",
         "Other systems on the same machine, same weights, same input",
-        "Each peer runs under the same quotas. The bare TCP pipeline is our own runtime without a broker: what it"
-        " gains is what the bus costs. The controls are the whole model on one device and whole copies on every "
-        "device.",
+        "Each peer runs under the same quotas. PyTorch RPC and torch pipelining compute in eager PyTorch; Ray Serve, "
+        "once as a pipeline and once as copies, computes with our runtime. The bare TCP pipeline is our own runtime "
+        "without a broker: what it gains is what the bus costs. The controls are the whole model on one device and "
+        "whole copies on every device.",
         "The peers at their best elsewhere: they are made for GPUs, for equal machines, for large batches. Here "
         "they get unequal slices of one processor and one picture at a time.",
         plots.peers,
@@ -81,8 +87,9 @@ SECTIONS: Final = (
     Section(
         "memory_bound",
         "A model that no device can hold",
-        "VGG16 on devices whose memory limits rule out every whole copy: only a split can serve it (a quick run takes "
-        "AlexNet, on devices with less). Weights move once, on the first deployment.",
+        "VGG16, which needs 633 MB, on boards of 805 MB that each lend 500 MB to models: only a split can serve it (a "
+        "quick run takes AlexNet and lends 200 MB). The kernel limits the boards, the worker's setting what is lent; a "
+        "worker left to itself would lend less. Weights move once, on the first deployment.",
         "Swapping or reading weights from flash while serving, which some systems do instead.",
         plots.memory_bound,
     ),

@@ -3,6 +3,8 @@
 The partitioner is `services.planner.layer_walk`, the node selection `services.planner.node_selection`. What they need
 and a planning problem does not say is put together like this, all of it [R]:
 
+    layers                  the card's blocks, each with the cost of the layers in it: a part ends with the block in
+                            which its target is reached, because branches cannot be cut apart
     load                    1 - the device's free share
     cores, memory free      capacity times free share; what its worker gives to this deployment
     latency                 round trip of its link

@@ -15,7 +15,8 @@ class NsaReplicas:
     """Copies get requests in proportion to their scores.
 
     The score is NSA's [C] for a node without tasks. That shares are in proportion to it, where the authors select a
-    node anew for every request, is [R], as is what a score is made of (`services.planner.policies.amp4ec`).
+    node anew for every request, is [R], as is what a score is made of (`services.planner.policies.amp4ec`). The shares
+    are kept to even where that means waiting for a full node; theirs would pass over it, and so serve more.
     """
 
     name = "nsa-replicas"
