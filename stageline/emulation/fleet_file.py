@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Final, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from schemas.base import Cores, Milliseconds, Name, Text, Watts
 
+CORES_HERE_MIN: Final = 1e-3
+"""Real cores: with less, not even a service of ours would start in any time."""
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
@@ -86,9 +89,19 @@ class FleetFile(_Part):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [device.name for device in self.device]
-        if twice := sorted({name for name in names if names.count(name) > 1}):
+        names = Counter(device.name for device in self.device)
+        if twice := sorted(name for name, count in names.items() if count > 1):
             raise ValueError(f"two devices are named {twice[0]!r}: give each a name of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _enough_to_compute(self) -> Self:
+        least = min(self.device, key=self.cores_here)
+        if self.cores_here(least) < CORES_HERE_MIN:
+            raise ValueError(
+                f"{least.name} would get {self.cores_here(least):g} real cores (cores x scale): make it at least "
+                f"{CORES_HERE_MIN:g}"
+            )
         return self
 
 
@@ -105,7 +118,7 @@ def load_fleet(path: Path) -> FleetFile:
         raise BadFleetError(path, f"cannot be read ({error.strerror}); name an existing fleet file") from error
     except UnicodeDecodeError as error:
         raise BadFleetError(path, "is no text; write the fleet as TOML in UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadFleetError(path, f"is no TOML: {error}") from error
     except ValidationError as error:
         raise BadFleetError(path, _problems(error)) from error

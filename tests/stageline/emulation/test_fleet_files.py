@@ -42,7 +42,9 @@ def test_a_device_gets_its_stated_cores_times_the_scale(tmp_path: Path) -> None:
         (f'name = "x"\n{DEVICE}link = {{ up_mbps = 0, down_mbps = 1 }}\n', "device 1, link, up_mbps: .*greater than 0"),
         ('name = "x"\n[[device]]\nname = "a b"\ncores = 1\n', "device 1, name: .*pattern"),
         (f'name = "x"\nscale = nan\n{DEVICE}', "scale: .*finite"),
+        (f'name = "x"\nscale = 1e-300\n{DEVICE}', "pi would get .* real cores .* at least 0.001"),
         ("name = \n", "is no TOML"),
+        pytest.param("name = " + "[" * 5_000, "is no TOML", id="nested too deeply"),
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(tmp_path: Path, text: str, said: str) -> None:
