@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.verdict import Case, figure, fleet_of, rows
+from bench.figures import figure, fleet_of, rows
+from bench.verdict import Case
 
 Results = Mapping[str, Any]
 Named = list[tuple[str, Mapping[str, Any]]]

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from bench.figures import figure, fleet_of, rows
 from bench.lookup import Results, beside, by_model, highest, lowest, nested, planned, some_failed
-from bench.verdict import Case, Verdict, figure, fleet_of, judge, rows, sentences
+from bench.verdict import Case, Verdict, judge, sentences
 
 FOUR_MODELS: Final = ("mobilenet_v2", "resnet18", "squeezenet1_1", "efficientnet-lite0")
 OURS: Final = "exact"

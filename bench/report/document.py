@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from bench.figures import figure, rows
 from bench.outcome_tables import rows_of
 from bench.report.html import Html, image, joined, table, table_of, tag
 from bench.report.picture import data_uri
@@ -13,7 +14,6 @@ from bench.report.sections import SECTIONS, Section
 from bench.report.style import CSS
 from bench.results import META
 from bench.targets import verdicts
-from bench.verdict import figure, rows
 from models.durable import write_file
 
 FILE: Final = "report.html"

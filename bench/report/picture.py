@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 
-from bench.verdict import figure
+from bench.figures import figure
 
 COLOURS: Final = ("#1b6ca8", "#e07a1f", "#3a9d5d", "#b23a48", "#7a5ba6", "#8c6d46", "#d16ba5", "#6b7280", "#b0a030")
 Rows = Sequence[Mapping[str, Any]]

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from bench.figures import figure, fleet_of, rows
 from bench.report.picture import COLOURS, drawing, grouped_bars, legend_above, lines, literal, logarithmic
-from bench.verdict import figure, fleet_of, rows
 
 Results = Mapping[str, Any]
 
