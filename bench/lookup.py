@@ -40,10 +40,10 @@ def by_model(results: Results, fleet: str) -> dict[str, Named]:
     return found
 
 
-def beside(what: str, cases: list[Case]) -> str:
-    """The control that must never be left out: nothing but copies, which no target asks to beat."""
+def ratios(what: str, cases: list[Case]) -> str:
+    """A remark that gives one ratio for each model; empty without any."""
     each = ", ".join(f"{case.what} {case.value:.2f} x" for case in cases)
-    return f"over {what}, the control: {each}" if each else ""
+    return f"{what}: {each}" if each else ""
 
 
 def some_failed(found: Named, names: tuple[str, ...], where: str) -> list[str]:

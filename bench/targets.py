@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from bench.figures import figure, fleet_of, rows
-from bench.lookup import Results, beside, by_model, highest, lowest, nested, planned, some_failed
+from bench.lookup import Results, by_model, highest, lowest, nested, planned, ratios, some_failed
 from bench.verdict import Case, Verdict, judge, sentences
 
 FOUR_MODELS: Final = ("mobilenet_v2", "resnet18", "squeezenet1_1", "efficientnet-lite0")
@@ -65,13 +65,19 @@ def faster_than_policy(results: Results, policies: tuple[str, ...], times: float
     """Throughput of our plan over that of another policy (the best of its variants): same runtime, same devices."""
     cases: list[Case] = []
     copies: list[Case] = []
+    most: list[Case] = []
     missing: list[str] = []
+    bounds = {
+        str(row.get("model")): figure(row, "bound_rps") for row in rows(results, "limit") if fleet_of(row) == fleet
+    }
     for model, found in by_model(results, fleet).items():
         ours = highest(found, (OURS,), "throughput_rps")
         theirs = highest(found, policies, "throughput_rps")
         plain = highest(found, ("replicas",), "throughput_rps")
         if ours is not None and plain:
             copies.append(Case(model, ours / plain))
+        if theirs and (bound := bounds.get(model)):
+            most.append(Case(model, bound / theirs))
         missing += some_failed(found, (OURS, *policies), f"with {model}")
         if ours is None or not theirs:
             missing.append(model)
@@ -85,7 +91,10 @@ def faster_than_policy(results: Results, policies: tuple[str, ...], times: float
         more_is_better=True,
         missing=missing or ([] if cases else [f"{policies[0]} on {fleet}"]),
         form="{:.2f} x",
-        remark=beside("plain replicas", copies),
+        remark=sentences(
+            ratios("over plain replicas, the control", copies),
+            ratios("what all devices do alone, added up, is no more than this over theirs", most),
+        ),
     )
 
 
@@ -118,7 +127,7 @@ def faster_than_frameworks(results: Results) -> Verdict:
         form="{:.2f} x",
         remark=sentences(
             "the two of PyTorch compute in eager PyTorch, Ray Serve in our own runtime" if cases else "",
-            beside("whole copies of our runtime on bare TCP", copies),
+            ratios("over whole copies of our runtime on bare TCP, the control", copies),
         ),
     )
 

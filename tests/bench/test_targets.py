@@ -87,6 +87,9 @@ def test_whole_copies_stand_beside_what_is_compared(results):
     results["policies"].append({**results["policies"][0], "policy": "replicas", "throughput_rps": 125.0})
     results["peers"].append({**results["peers"][0], "name": "onnxruntime-replicas", "throughput_rps": 110.0})
     assert "plain replicas, the control: mobilenet_v2 0.80 x" in faster_than_policy(results, ("amp4ec",), 2.0).why
+    assert "added up, is no more than this over theirs: mobilenet_v2 2.50 x" in (
+        faster_than_policy(results, ("amp4ec",), 2.0).why
+    )
     assert "the control: mobilenet_v2 0.91 x" in faster_than_frameworks(results).why
 
 
