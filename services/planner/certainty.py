@@ -7,17 +7,42 @@ instead of two is one less to lose.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
 from services.planner.evaluate import objective
 from services.planner.policies.best_single import BestSingle
-from services.planner.policy import Choice
+from services.planner.policy import Choice, Policy
 
 SPLIT_MARGIN: Final = 0.15
 """A split for latency is worth it from this share of the best single device's latency (or cost) on."""
+
+
+@dataclass(frozen=True)
+class Cautious:
+    """A policy whose splits must win by the margin, also in the worlds that explanations compare with."""
+
+    policy: Policy
+
+    @property
+    def name(self) -> str:
+        """The policy's own."""
+        return self.policy.name
+
+    @property
+    def citation(self) -> str:
+        """The policy's own."""
+        return self.policy.citation
+
+    def plan(self, problem: Problem) -> Choice:
+        """Decide.
+
+        Raises:
+            services.planner.errors.PlanningError: the policy has no plan; says why.
+        """
+        return prefer_whole(problem, self.policy.plan(problem))
 
 
 def prefer_whole(problem: Problem, best: Choice) -> Choice:
@@ -31,8 +56,8 @@ def prefer_whole(problem: Problem, best: Choice) -> Choice:
     gain = 1 - objective(problem, best.predicted) / objective(problem, whole.predicted)
     if gain > SPLIT_MARGIN:
         return best
-    note = (
-        f"a split would save {whole.predicted.latency_ms - best.predicted.latency_ms:.1f} ms "
-        f"({gain:.0%} of the {problem.deployment.objective}), less than the {SPLIT_MARGIN:.0%} it may be off"
-    )
+    saved = f"{gain:.0%} of the {problem.deployment.objective}"
+    if problem.deployment.objective == "latency":
+        saved = f"{whole.predicted.latency_ms - best.predicted.latency_ms:.1f} ms, {saved}"
+    note = f"a split would save {saved}: no more than the {SPLIT_MARGIN:.0%} that predictions may be off"
     return replace(whole, notes=(*whole.notes, note))

@@ -19,7 +19,7 @@ from schemas.device import Command, Profile
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import DEVICE_COMMAND
-from services.planner.certainty import prefer_whole
+from services.planner.certainty import Cautious
 from services.planner.cost import NoDeviceError, Problem, problem_from
 from services.planner.deployments import Tell
 from services.planner.errors import InfeasibleError, PlanningError
@@ -204,10 +204,9 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
     facts = [facts_of(device, profile, wish.deployment) for device, profile in ground.devices.values()]
     problem = problem_from(ground.card, wish, facts, hub)
     policy = find_policy(wish.policy)
-    choice = policy.plan(problem)
     if policy.name in OWN_POLICIES:
-        choice = prefer_whole(problem, choice)
-    choice = keep_survivors(problem, choice, question.serving)
+        policy = Cautious(policy)
+    choice = keep_survivors(problem, policy.plan(problem), question.serving)
     planning_ms = (time.perf_counter() - started) * 1e3
     plan = to_plan(problem, choice, generation=1, policy=wish.policy)
     why = explain(problem, choice, policy)

@@ -16,14 +16,15 @@ import numpy as np
 from schemas.deployment import Alternative, Term
 from schemas.plan import Prediction
 from services.planner.cost import Problem
-from services.planner.diagnosis import line_text, why_not
+from services.planner.diagnosis import line_text
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import Line, Placement, choose, lines_of, objective
+from services.planner.evaluate import Line, choose, lines_of, objective
 from services.planner.one_route import best_pipeline
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.even_split import EvenSplit
 from services.planner.policies.replicas import Replicas
 from services.planner.policy import Choice, Policy
+from services.planner.whole_copies import no_copy
 
 _TEXT_MAX: Final = 4000
 _REASONS_MAX: Final = 4
@@ -248,11 +249,7 @@ def _slowest(problem: Problem, pipeline: Choice) -> str:
 
 
 def _whole_reasons(problem: Problem) -> str:
-    last = len(problem.positions) - 1
-    reasons = [
-        why_not(problem, Placement(device, 0, last)) or f"{facts.name} is over the latency bound"
-        for device, facts in enumerate(problem.devices)
-    ]
+    reasons = list(no_copy(problem).values())
     return "; ".join(reasons[:_REASONS_MAX]) + (
         f"; and {len(reasons) - _REASONS_MAX} more" * (len(reasons) > _REASONS_MAX)
     )

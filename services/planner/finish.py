@@ -18,11 +18,12 @@ import numpy as np
 from services.planner.bound import stage_bound_rps
 from services.planner.cost import Problem
 from services.planner.diagnosis import no_plan
-from services.planner.evaluate import Line, Placement, choose, in_bound, kind, line_cost, predict
+from services.planner.evaluate import Line, choose, kind, line_cost, predict
 from services.planner.one_route import EXACT_DEVICES
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick
 from services.planner.subset_dp import fill
+from services.planner.whole_copies import whole_copies
 
 Find = Callable[[Problem], Sequence[Line] | None]
 """A search for the best routes without the hub's limit; None when none keeps the constraints."""
@@ -40,7 +41,7 @@ def finished(problem: Problem, find: Find) -> Choice:
     found = find(problem)
     if found is None:
         raise no_plan(problem)
-    candidates = [found, *whole_copies(problem)]
+    candidates = [found, *_without_splits(problem)]
     notes = []
     bound = _hub_bound_rps(problem, found)
     if bound is not None:
@@ -76,11 +77,9 @@ def _gap_text(problem: Problem, choice: Choice) -> str:
     return text
 
 
-def whole_copies(problem: Problem) -> Iterator[list[Line]]:
+def _without_splits(problem: Problem) -> Iterator[list[Line]]:
     """Every device that can serve the whole model alone, one plan each; then all of them as replicas."""
-    last = len(problem.positions) - 1
-    alone: list[Line] = [(Placement(device, 0, last),) for device in range(len(problem.devices))]
-    fit = [line for line in alone if in_bound(problem, line_cost(problem, line))]
+    fit = whole_copies(problem)
     yield from ([line] for line in fit)
     if len(fit) > 1:
         yield fit

@@ -33,15 +33,6 @@ def two_stage_lines(problem: Problem, cost: Floats, combine: np.ufunc) -> Iterat
             yield Placement(first, 0, cut), Placement(second, cut, last)
 
 
-def whole_lines(problem: Problem) -> Iterator[Line]:
-    """The whole model on each device that can serve it, within the latency bound if there is one."""
-    last = len(problem.positions) - 1
-    left_ms = _left_ms(problem)
-    for device, latency in enumerate(problem.latency_ms[:, 0, last].tolist()):
-        if np.isfinite(latency) and (left_ms is None or latency <= left_ms):
-            yield (Placement(device, 0, last),)
-
-
 def _left_ms(problem: Problem) -> float | None:
     """What the latency bound leaves to the stages."""
     bound = problem.deployment.latency_bound_ms

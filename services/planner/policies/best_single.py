@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from services.planner.cost import Problem
-from services.planner.diagnosis import why_not
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Placement, choose, in_bound, line_cost
+from services.planner.evaluate import choose
 from services.planner.policy import Choice
 from services.planner.search import pick
+from services.planner.whole_copies import no_copy, whole_copies
 
 
 class BestSingle:
@@ -22,11 +22,7 @@ class BestSingle:
         Raises:
             InfeasibleError: no device can serve the whole model; says why for each.
         """
-        alone = [Placement(device, 0, len(problem.positions) - 1) for device in range(len(problem.devices))]
-        fit = [[(stage,)] for stage in alone if in_bound(problem, line_cost(problem, (stage,)))]
+        fit = whole_copies(problem)
         if not fit:
-            raise InfeasibleError(
-                "no single device can serve the whole model: "
-                + "; ".join(why_not(problem, stage) or "too slow for the latency bound" for stage in alone)
-            )
-        return choose(problem, pick(problem, fit), "one device")
+            raise InfeasibleError(f"no single device can serve the whole model: {'; '.join(no_copy(problem).values())}")
+        return choose(problem, pick(problem, [[line] for line in fit]), "one device")

@@ -31,7 +31,8 @@ from services.planner.min_cut import LiveTensor, prefix_cut
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick
 from services.planner.stage_times import transfer_ms
-from services.planner.two_stages import two_stage_lines, whole_lines
+from services.planner.two_stages import two_stage_lines
+from services.planner.whole_copies import whole_copies
 
 _SPACE: Final = "one device or two in a row"
 
@@ -53,7 +54,7 @@ class Dads:
         """
         objective = problem.deployment.objective
         if objective == "throughput":
-            candidates = [*whole_lines(problem), *two_stage_lines(problem, problem.bottleneck_ms, np.maximum)]
+            candidates = [*whole_copies(problem), *two_stage_lines(problem, problem.bottleneck_ms, np.maximum)]
             if not candidates:
                 raise too_narrow(problem, _SPACE)
             lines = pick(problem, [[line] for line in candidates])
@@ -70,7 +71,7 @@ def least_delay(problem: Problem) -> Line | None:
     last = len(problem.positions) - 1
     line: Line | None = None
     least = np.inf
-    for whole in whole_lines(problem):
+    for whole in whole_copies(problem):
         latency = float(problem.latency_ms[whole[0]])
         if latency < least:
             line, least = whole, latency

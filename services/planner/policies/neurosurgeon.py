@@ -23,7 +23,8 @@ from services.planner.diagnosis import too_narrow
 from services.planner.evaluate import choose, kind
 from services.planner.policy import Choice
 from services.planner.search import TIE, stage_cost
-from services.planner.two_stages import two_stage_lines, whole_lines
+from services.planner.two_stages import two_stage_lines
+from services.planner.whole_copies import whole_copies
 
 
 class Neurosurgeon:
@@ -43,7 +44,7 @@ class Neurosurgeon:
         """
         throughput = problem.deployment.objective == "throughput"
         cost = problem.latency_ms if throughput else stage_cost(problem)
-        candidates = [*whole_lines(problem), *two_stage_lines(problem, cost, np.add)]
+        candidates = [*whole_copies(problem), *two_stage_lines(problem, cost, np.add)]
         if not candidates:
             raise too_narrow(problem, "one device or two in a row")
         values = [sum(float(cost[stage]) for stage in line) for line in candidates]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from services.planner.cost import Problem
-from services.planner.diagnosis import why_not
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, Placement, choose, in_bound, line_cost
+from services.planner.evaluate import Line, choose
 from services.planner.policy import Choice
+from services.planner.whole_copies import no_copy, whole_copies
 
 
 class Replicas:
@@ -47,16 +47,7 @@ def copies(problem: Problem) -> tuple[list[Line], list[str]]:
     Raises:
         InfeasibleError: none can; says why for each.
     """
-    alone = [Placement(device, 0, len(problem.positions) - 1) for device in range(len(problem.devices))]
-    fit: list[Line] = [(stage,) for stage in alone if in_bound(problem, line_cost(problem, (stage,)))]
+    fit = whole_copies(problem)
     if not fit:
-        raise InfeasibleError(
-            "no device can serve a whole copy: "
-            + "; ".join(why_not(problem, stage) or "too slow for the latency bound" for stage in alone)
-        )
-    left_out = [
-        f"{problem.devices[stage.device].name} holds no copy: {why_not(problem, stage) or 'over the latency bound'}"
-        for stage in alone
-        if (stage,) not in fit
-    ]
-    return fit, left_out
+        raise InfeasibleError(f"no device can serve a whole copy: {'; '.join(no_copy(problem).values())}")
+    return fit, [f"{name} holds no copy: {reason}" for name, reason in no_copy(problem).items()]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.planner.certainty import SPLIT_MARGIN, prefer_whole
+from services.planner.certainty import SPLIT_MARGIN, Cautious, prefer_whole
+from services.planner.explain import explain
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.exact import Exact
 
@@ -25,6 +26,16 @@ def test_a_split_must_win_by_the_margin(make_problem, make_device, wins: bool) -
     if not wins:
         assert kept.routes == BestSingle().plan(problem).routes
         assert "a split would save" in kept.notes[-1]
+
+
+def test_no_constraint_is_blamed_for_a_split_that_the_margin_turned_down(make_problem, make_device) -> None:
+    # Without memory limits c could serve too; the plan would be the same.
+    slow = 2 * QUICK / (1 - SPLIT_MARGIN) - QUICK - 0.5
+    devices = [*two(make_device, slow), make_device("c", [9 * QUICK] * 2, budget=1)]
+    problem, policy = make_problem(devices, [8] * 3, objective="latency", weight_bytes=[5, 5]), Cautious(Exact())
+    why = explain(problem, policy.plan(problem), policy)
+    assert why.decided_by == "compute"
+    assert "Note: a split would save" in why.explanation
 
 
 def test_what_fits_no_single_device_is_split_all_the_same(make_problem, make_device) -> None:
