@@ -59,7 +59,7 @@ def amount_for(card: ModelCard, *, quick: bool) -> Amount:
     heavy = card.macs > HEAVY_MACS
     if quick:
         return Amount(rounds=1, one_by_one=6, flat_out_s=1.5)
-    return Amount(rounds=2, one_by_one=5 if heavy else 12, flat_out_s=5.0 if heavy else 2.5)
+    return Amount(rounds=1 if heavy else 2, one_by_one=5 if heavy else 12, flat_out_s=5.0 if heavy else 2.5)
 
 
 def _model(context: Context, bed: Testbed, card: ModelCard, begun: float, share: float) -> list[dict[str, Any]]:
