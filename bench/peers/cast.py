@@ -119,7 +119,7 @@ class Cast:
 
 def _worked_s(process: psutil.Process) -> float:
     times = process.cpu_times()
-    return times.user + times.system
+    return float(times.user + times.system)
 
 
 def _of_one(process: psutil.Process, figure: Callable[[psutil.Process], N]) -> N | Literal[0]:
