@@ -53,9 +53,10 @@ def prefer_whole(problem: Problem, best: Choice) -> Choice:
         whole = BestSingle().plan(problem)
     except InfeasibleError:
         return best
-    gain = 1 - objective(problem, best.predicted) / objective(problem, whole.predicted)
-    if gain > SPLIT_MARGIN:
+    split, alone = objective(problem, best.predicted), objective(problem, whole.predicted)
+    if split < (1 - SPLIT_MARGIN) * alone:
         return best
+    gain = 1 - split / alone if alone > 0 else 0.0
     saved = f"{gain:.0%} of the {problem.deployment.objective}"
     if problem.deployment.objective == "latency":
         saved = f"{whole.predicted.latency_ms - best.predicted.latency_ms:.1f} ms, {saved}"

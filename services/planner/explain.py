@@ -15,6 +15,7 @@ import numpy as np
 
 from schemas.deployment import Alternative, Term
 from schemas.plan import Prediction
+from services.planner.certainty import Cautious
 from services.planner.cost import Problem
 from services.planner.diagnosis import line_text
 from services.planner.errors import InfeasibleError, PlanningError
@@ -150,7 +151,10 @@ def _why_whole(problem: Problem, choice: Choice, pipeline: Choice | PlanningErro
         return f"Not split: {pipeline}."
     split = f"the best split ({pipeline.routes[0]})"
     if _is_better(problem, pipeline, choice):
-        return f"Not split, by policy {policy.name}, though {split} {_gives(problem, pipeline.predicted)}."
+        gives = _gives(problem, pipeline.predicted)
+        if isinstance(policy, Cautious):
+            return f"Not split: {split} {gives}, too small a gain to rely on."
+        return f"Not split, by policy {policy.name}, though {split} {gives}."
     if problem.deployment.objective == "throughput":
         return (
             f"Not split: {_who(problem, choice)}; {split} "

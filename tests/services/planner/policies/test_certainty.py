@@ -36,6 +36,8 @@ def test_no_constraint_is_blamed_for_a_split_that_the_margin_turned_down(make_pr
     why = explain(problem, policy.plan(problem), policy)
     assert why.decided_by == "compute"
     assert "Note: a split would save" in why.explanation
+    assert "too small a gain to rely on" in why.explanation
+    assert "though" not in why.explanation
 
 
 def test_what_fits_no_single_device_is_split_all_the_same(make_problem, make_device) -> None:
