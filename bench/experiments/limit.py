@@ -37,7 +37,7 @@ class Amount:
 
 
 FULL: Final = Amount(
-    {"hml": 2, "hhml": 1, "eight": 1},
+    {"hml": 3, "hhml": 3, "eight": 2},
     ("mobilenet_v2", "resnet18", "squeezenet1_1", "efficientnet-lite0"),
     alone_s=1.5,
     flat_out_s=4.0,
