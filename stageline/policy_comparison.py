@@ -9,9 +9,10 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from schemas.plan import Route
+from services.planner.complete import lines_of
 from services.planner.cost import Problem
 from services.planner.errors import PlanningError
-from services.planner.evaluate import line_cost, lines_of
+from services.planner.line_cost import line_cost
 from services.planner.policy import Choice, Policy
 
 BETTER: Final[Mapping[str, Literal["more", "less"]]] = MappingProxyType(

@@ -12,7 +12,7 @@ from typing import Final
 
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import objective
+from services.planner.flow import objective
 from services.planner.policies.best_single import BestSingle
 from services.planner.policy import Choice, Policy
 

@@ -20,14 +20,15 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import DEVICE_COMMAND
 from services.planner.certainty import Cautious
+from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import NoDeviceError, Problem, problem_from
 from services.planner.deployments import Tell
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import choose, lines_of, objective, to_plan
 from services.planner.events import Decide, Planned, Profiling, Refused
 from services.planner.explain import explain
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Device, Fleet
+from services.planner.flow import objective
 from services.planner.library_server import LibraryServer
 from services.planner.policies import OWN_POLICIES, find_policy
 from services.planner.policy import Choice

@@ -8,7 +8,7 @@ import numpy as np
 
 from services.planner.cost import FRAME_HEADER_BYTES, Problem
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import Line, Placement, line_cost
+from services.planner.line_cost import Line, Placement, line_cost
 from services.planner.one_route import any_line
 from services.planner.pins import PinError, allowed
 

@@ -16,10 +16,12 @@ import numpy as np
 from schemas.deployment import Alternative, Term
 from schemas.plan import Prediction
 from services.planner.certainty import Cautious
+from services.planner.complete import choose, lines_of
 from services.planner.cost import Problem
 from services.planner.diagnosis import line_text
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import Line, choose, lines_of, objective
+from services.planner.flow import objective
+from services.planner.line_cost import Line
 from services.planner.one_route import best_pipeline
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.even_split import EvenSplit

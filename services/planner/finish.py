@@ -16,9 +16,11 @@ from typing import Final
 import numpy as np
 
 from services.planner.bound import stage_bound_rps
+from services.planner.complete import choose, kind
 from services.planner.cost import Problem
 from services.planner.diagnosis import no_plan
-from services.planner.evaluate import Line, choose, kind, line_cost, predict
+from services.planner.flow import predict
+from services.planner.line_cost import Line, line_cost
 from services.planner.one_route import EXACT_DEVICES
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick

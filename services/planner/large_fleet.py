@@ -16,7 +16,7 @@ import numpy as np
 
 from schemas.plan import ROUTE_STAGES
 from services.planner.cost import Floats, Indices, Problem
-from services.planner.evaluate import Line, in_bound, line_cost
+from services.planner.line_cost import Line, in_bound, line_cost
 from services.planner.one_route import EXACT_DEVICES, one_route
 from services.planner.search import best_lines, pick
 from services.planner.windows import PACES, best_windows, window_bottlenecks, window_line

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from services.planner.cost import Floats, Problem
-from services.planner.evaluate import Line, in_bound, line_cost
+from services.planner.line_cost import Line, in_bound, line_cost
 from services.planner.search import best_line, chain, pick, quickest_line, stage_cost
 
 EXACT_DEVICES: Final = 10

@@ -14,7 +14,8 @@ import numpy as np
 
 from services.planner.bounded import BoundedRates
 from services.planner.cost import Floats, Indices, Problem
-from services.planner.evaluate import Line, Placement, line_cost, objective, predict
+from services.planner.flow import objective, predict
+from services.planner.line_cost import Line, Placement, line_cost
 from services.planner.partition import best_partitions, parts
 from services.planner.subset_dp import bit_counts, fill, members, trace
 

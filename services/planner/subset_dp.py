@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.planner.cost import Floats, Indices
-from services.planner.evaluate import Line, Placement
+from services.planner.line_cost import Line, Placement
 
 _CHUNK_FLOATS: Final = 1 << 16
 """Intermediate results of half a megabyte stay in a small device's cache."""

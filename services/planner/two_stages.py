@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from services.planner.cost import Floats, Problem
-from services.planner.evaluate import Line, Placement
+from services.planner.line_cost import Line, Placement
 
 
 def two_stage_lines(problem: Problem, cost: Floats, combine: np.ufunc) -> Iterator[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from services.planner.cost import Problem
 from services.planner.diagnosis import why_not
-from services.planner.evaluate import Line, Placement, in_bound, line_cost
+from services.planner.line_cost import Line, Placement, in_bound, line_cost
 
 
 def whole_copies(problem: Problem) -> list[Line]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from services.planner.bound import rates_of
 from services.planner.cost import Floats, Indices, Problem
-from services.planner.evaluate import Line, in_bound, line_cost
+from services.planner.line_cost import Line, in_bound, line_cost
 from services.planner.search import chain_line
 
 STAGE_PRICE: Final = 5e-3

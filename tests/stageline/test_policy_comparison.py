@@ -14,10 +14,11 @@ from schemas.deployment import Deployment
 from schemas.device import LinkMeasure
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Objective, Route, Stage
+from services.planner.complete import choose
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, Placement, choose
 from services.planner.facts import HubFacts
+from services.planner.line_cost import Line, Placement
 from services.planner.policies import POLICIES, find_policy
 from services.planner.policy import Choice
 from services.worker.frame_cost import FrameCost

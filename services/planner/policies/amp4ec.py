@@ -27,11 +27,12 @@ from typing import Final
 
 import numpy as np
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
 from services.planner.diagnosis import line_text, why_not
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, Placement, choose, in_bound, line_cost
 from services.planner.layer_walk import capability_targets, even_targets, walk
+from services.planner.line_cost import Line, Placement, in_bound, line_cost
 from services.planner.node_selection import AMP4EC, Node, Task, Weights, select, skipped
 from services.planner.policy import Choice
 

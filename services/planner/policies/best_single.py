@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import choose
 from services.planner.policy import Choice
 from services.planner.search import pick
 from services.planner.whole_copies import no_copy, whole_copies

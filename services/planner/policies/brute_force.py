@@ -7,10 +7,12 @@ from itertools import combinations, pairwise, permutations
 from math import comb, perm
 from typing import Final
 
+from services.planner.complete import choose, kind
 from services.planner.cost import Problem
 from services.planner.diagnosis import no_plan
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, LineCost, Placement, choose, in_bound, kind, line_cost, objective, predict
+from services.planner.flow import objective, predict
+from services.planner.line_cost import Line, LineCost, Placement, in_bound, line_cost
 from services.planner.policy import Choice
 
 LINES_MAX: Final = 5000

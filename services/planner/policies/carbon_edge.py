@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
-from services.planner.evaluate import choose
 from services.planner.node_selection import (
     CARBON_BALANCED,
     CARBON_G_PER_KWH,

@@ -23,10 +23,11 @@ import numpy as np
 
 from schemas.model import Cut, TensorSpec
 from services.planner.block_times import BlockTimes, block_times
+from services.planner.complete import choose, kind
 from services.planner.cost import Floats, Problem
 from services.planner.cuts import wire_bytes
 from services.planner.diagnosis import too_narrow
-from services.planner.evaluate import Line, Placement, choose, kind
+from services.planner.line_cost import Line, Placement
 from services.planner.min_cut import LiveTensor, prefix_cut
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
 from services.planner.diagnosis import why_not
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Placement, choose, in_bound, line_cost
+from services.planner.line_cost import Placement, in_bound, line_cost
 from services.planner.policy import Choice
 
 

@@ -24,10 +24,11 @@ from typing import Final
 import numpy as np
 
 from services.planner.block_times import BlockTimes, block_times
+from services.planner.complete import choose, kind
 from services.planner.cost import Floats, Problem
 from services.planner.diagnosis import line_text, no_plan, too_narrow, why_not
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, Placement, choose, in_bound, kind, line_cost
+from services.planner.line_cost import Line, Placement, in_bound, line_cost
 from services.planner.one_route import any_line
 from services.planner.policy import Choice
 

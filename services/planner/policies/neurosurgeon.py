@@ -18,9 +18,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from services.planner.complete import choose, kind
 from services.planner.cost import Problem
 from services.planner.diagnosis import too_narrow
-from services.planner.evaluate import choose, kind
 from services.planner.policy import Choice
 from services.planner.search import TIE, stage_cost
 from services.planner.two_stages import two_stage_lines

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import choose
 from services.planner.node_selection import AMP4EC, score, skipped
 from services.planner.policies.amp4ec import PAPER, asked, node_of, usable_nodes
 from services.planner.policies.replicas import copies

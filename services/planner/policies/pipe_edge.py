@@ -18,9 +18,9 @@ objective or, if these cannot hold the model, the roomiest.
 
 from __future__ import annotations
 
+from services.planner.complete import choose, kind
 from services.planner.cost import Problem
 from services.planner.diagnosis import too_narrow
-from services.planner.evaluate import choose, kind
 from services.planner.one_route import EXACT_DEVICES, promising, renumbered
 from services.planner.policy import Choice
 from services.planner.search import best_line

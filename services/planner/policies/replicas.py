@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from services.planner.complete import choose
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import Line, choose
+from services.planner.line_cost import Line
 from services.planner.policy import Choice
 from services.planner.whole_copies import no_copy, whole_copies
 

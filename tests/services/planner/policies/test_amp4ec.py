@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from schemas.deployment import Pin
 from schemas.plan import Plan, parse_route
+from services.planner.complete import lines_of, to_plan
 from services.planner.errors import InfeasibleError
-from services.planner.evaluate import line_cost, lines_of, predict, shared_rates_rps, to_plan
 from services.planner.facts import HubFacts
+from services.planner.flow import predict, shared_rates_rps
+from services.planner.line_cost import line_cost
 from services.planner.policies import find_policy
 
 NAMES = (

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from schemas.deployment import Deployment, Pin
 from schemas.model import Cut, TensorSpec
 from services.planner.block_times import block_times
+from services.planner.complete import lines_of
 from services.planner.cost import problem_from
 from services.planner.diagnosis import LatencyBoundError, LinkError, NotEnoughMemoryError
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import in_bound, line_cost, lines_of, objective, predict
 from services.planner.facts import HubFacts
+from services.planner.flow import objective, predict
+from services.planner.line_cost import in_bound, line_cost
 from services.planner.one_route import EXACT_DEVICES
 from services.planner.pins import PinError
 from services.planner.policies.brute_force import all_lines

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from schemas.deployment import Pin
+from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import NoDeviceError, NoLinkError, StaleProfileError
-from services.planner.evaluate import TOGETHER, Placement, choose, line_cost, lines_of, rates_rps, to_plan, window
 from services.planner.facts import HubFacts
+from services.planner.flow import TOGETHER, rates_rps, window
+from services.planner.line_cost import Placement, line_cost
 from services.planner.pins import PinError
 
 

@@ -11,8 +11,9 @@ from schemas.deployment import Pin
 from schemas.plan import parse_route
 from services.planner.diagnosis import LatencyBoundError, LinkError, NotEnoughMemoryError
 from services.planner.errors import PlanningError
-from services.planner.evaluate import line_cost, objective
 from services.planner.facts import HubFacts
+from services.planner.flow import objective
+from services.planner.line_cost import line_cost
 from services.planner.pins import PinError
 from services.planner.policies import find_policy
 from services.planner.policies.brute_force import all_lines

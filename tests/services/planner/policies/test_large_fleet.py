@@ -12,12 +12,13 @@ from models.runtime import stage_memory_bytes
 from schemas.deployment import Deployment, Pin
 from schemas.plan import PLAN_ROUTES
 from services.planner.bound import compute_bound_rps, rates_of, stage_bound_rps
+from services.planner.complete import lines_of
 from services.planner.cost import problem_from
 from services.planner.cuts import STAGES_MAX, thin
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.evaluate import in_bound, line_cost, lines_of
 from services.planner.explain import explain
 from services.planner.facts import HubFacts
+from services.planner.line_cost import in_bound, line_cost
 from services.planner.policies import find_policy
 from services.planner.search import chain
 from services.planner.windows import STAGE_PRICE, best_windows, window_bottlenecks, window_line
