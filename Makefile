@@ -35,7 +35,7 @@ format: setup-dev ## put the code in its usual form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup-bench ## measure everything on emulated devices: ~45 min; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
+bench: setup-bench ## measure everything on emulated devices: ~1 hour; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
 
 clean: ## remove what was made (not .venv)

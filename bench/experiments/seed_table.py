@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from bench.context import Context
+from bench.line import BED_FAILURES
+from bench.reasons import reason
 from bench.side_by_side import Amount, LineTurn, Seen, Turn, loaded_peer, take_turns
 from bench.testbed import Testbed, testbed
 from models.catalog import TORCHVISION
@@ -49,8 +51,13 @@ def run(context: Context) -> dict[str, Any]:
     table: list[dict[str, Any]] = []
     for number, card in enumerate(cards):
         # One each: a device that a large model ends is missed by no other model.
-        with testbed(fleet, library=context.library.root) as bed:
-            table += _model(context, bed, card, 0.05 + 0.95 * number / len(cards), 0.95 / len(cards))
+        try:
+            with testbed(fleet, library=context.library.root) as bed:
+                rows = _model(context, bed, card, 0.05 + 0.95 * number / len(cards), 0.95 / len(cards))
+        except BED_FAILURES as error:
+            # No devices, no figures of this model; those of the others stand.
+            rows = [{"system": name, "failed": reason(error)} for name in (*_PEERS.values(), *_WISHES)]
+        table += [{"model": card.name, "fleet": fleet.name, **row} for row in rows]
     return {"seed_table": table}
 
 
@@ -82,4 +89,4 @@ def _model(context: Context, bed: Testbed, card: ModelCard, begun: float, share:
             turns.append(LineTurn(one, deployment, reference))
         amount = amount_for(card, quick=context.quick)
         asyncio.run(take_turns(bed, turns, amount, keep=keep, said=said))
-    return [{"model": card.name, "fleet": bed.fleet.name, **one.row(bed.fleet)} for one in seen]
+    return [one.row(bed.fleet) for one in seen]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from small_problems import mbps, ms, problems
 
 from schemas.deployment import Deployment, Pin
 from schemas.model import Cut, TensorSpec
@@ -29,45 +30,6 @@ from services.planner.policies.pipe_edge import PipeEdge
 SOME = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CLASSIC = [Neurosurgeon(), Dads(), PipeEdge(), Heft()]
 OBJECTIVES = ["latency", "throughput", "energy", "cost"]
-
-ms = st.integers(0, 20)
-mbps = st.sampled_from([1e12, 400.0, 80.0, 17.0, 3.0])
-
-
-@st.composite
-def problems(draw, make_problem, make_device, objectives=tuple(OBJECTIVES)):
-    """A few unequal devices, a few blocks, constraints now and then."""
-    blocks = draw(st.integers(1, 5))
-    names = "abcd"[: draw(st.integers(1, 4))]
-    devices = [
-        make_device(
-            name,
-            draw(st.lists(ms, min_size=blocks, max_size=blocks)),
-            mbps=(draw(mbps), draw(mbps)),
-            rtt_ms=draw(st.integers(0, 8)),
-            frame_ms=draw(st.integers(0, 2)),
-            frame_ms_per_mb=draw(st.sampled_from([0.0, 5.0, 100.0])),
-            cores=draw(st.sampled_from([0.5, 4.0])),
-            watts=(draw(st.integers(0, 3)), draw(st.integers(3, 12))),
-            budget=draw(st.sampled_from([1000, 60, 40, 25])),
-            free_share=draw(st.sampled_from([1.0, 0.6])),
-        )
-        for name in names
-    ]
-    wanted = {"objective": draw(st.sampled_from(objectives)), "codec": draw(st.sampled_from(["fp32", "u8"]))}
-    if draw(st.booleans()):
-        wanted["latency_bound_ms"] = float(draw(st.integers(20, 200)))
-    if draw(st.integers(0, 3)) == 0:
-        first = draw(st.integers(0, blocks - 1))
-        last = draw(st.integers(first + 1, blocks))
-        wanted["pins"] = (Pin(device=draw(st.sampled_from(names)), first=first, last=last),)
-    return make_problem(
-        devices,
-        [4 * draw(st.integers(1, 50_000)) for _ in range(blocks + 1)],
-        weight_bytes=draw(st.lists(st.integers(0, 20), min_size=blocks, max_size=blocks)),
-        hub=HubFacts(draw(mbps), draw(mbps), hop_ms=draw(st.integers(0, 3))),
-        **wanted,
-    )
 
 
 def values(problem, lines) -> list[float]:
