@@ -41,6 +41,8 @@ class Deployment(Message):
     codec: CodecName = "fp32"
     """For activations between stages; input and answers always go as they are."""
     policy: Name = "exact"
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    """Its share of the devices' time and memory, relative to other deployments that use them."""
     requested: NonNegative = 0.0
     """Unix time of the request: asking again with the same wish still makes a new plan."""
 
@@ -73,6 +75,8 @@ class Decision(Message):
     alternatives: tuple[Alternative, ...] = ()
     decided_by: Term = "none"
     explanation: Text = ""
+    cause: Text = ""
+    """Why it was decided now: asked for, a device lost or joined, or what has drifted since the plan before."""
     planning_ms: NonNegative = 0.0
     error: Text = ""
 

@@ -151,8 +151,23 @@ class Profile(Message):
 class Command(Message):
     """What the planner asks of a worker."""
 
-    kind: Literal["profile"]
-    model: Name
+    kind: Literal["profile", "probe"]
+    """profile: the worker measures a model's blocks. probe: the monitor measures its link now, before its time."""
+    model: Name = "none"
+    """To profile; a probe needs none."""
+
+
+class Duty(Message):
+    """What people want of a device; retained. Without one it serves.
+
+    `drain`: no new plan uses it, and plans that do are replaced; it goes on answering until then.
+    """
+
+    device: Name
+    duty: Literal["serve", "drain"]
+    since: NonNegative = 0.0
+    """Unix time."""
+    reason: Text = ""
 
 
 class Claim(Message):

@@ -118,6 +118,8 @@ class Plan(Message):
     objective: Objective
     policy: Name
     input_codec: CodecName = "fp32"
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    """Of its deployment: a device that serves several gives each its share of the time."""
     in_turn: bool = False
     """Requests keep to the routes' weights, even if that means waiting; otherwise one with room is taken."""
     routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=PLAN_ROUTES)]

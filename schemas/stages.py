@@ -61,11 +61,15 @@ class StageTiming(Message):
 
 
 class Timing(Message):
-    """Rolling stage times, queue depth and what was refused, by reason."""
+    """Rolling stage times, queue depth, what was refused. Every period, at rest too: it is the worker's heartbeat."""
 
     device: Name
     boot_id: BootId
     period_s: NonNegative
     queue_depth: Count
+    cpu_s: NonNegative = 0.0
+    """Processor time that the worker used in the period, all threads: the rest of the device's load is others'."""
+    stuck_s: NonNegative = 0.0
+    """How long the compute thread has been at its present step; 0 when it waits for work."""
     stages: tuple[StageTiming, ...] = ()
     rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)

@@ -14,9 +14,10 @@ import msgpack
 from pydantic import ValidationError
 
 from schemas import root
+from schemas.accuracy import Accuracy, Seen
 from schemas.base import Message, check_name
 from schemas.deployment import Decision, Deployment, HubStatus
-from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Profile, Telemetry
+from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Duty, Profile, Telemetry
 from schemas.frame import DEFAULT_LIMITS, Frame, FrameError, open_frame
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.plan import Plan
@@ -129,11 +130,13 @@ DEVICE_INFO = Topic("device/{device}/info", DeviceInfo, True, "json", "cores, qu
 DEVICE_TELEMETRY = Topic("device/{device}/telemetry", Telemetry, True, "json", "load, memory, heat, power, link, now")
 DEVICE_PROFILE = Topic("device/{device}/profile/{model}", Profile, True, "json", "measured ms per block")
 DEVICE_STAGES = Topic("device/{device}/stages", StagesHeld, True, "json", "stages held; also the worker's last will")
+DEVICE_DUTY = Topic("device/{device}/duty", Duty, True, "json", "what people want of it: serve, or drain")
 MODEL_CARD = Topic("model/{model}/card", ModelCard, True, "json", "blocks, cut points, shapes, costs, blobs")
 DEPLOYMENT = Topic("deployment/{deployment}", Deployment, True, "json", "what somebody asked for; empty removes it")
 PLAN_NEXT = Topic("plan/{deployment}/next", Plan, True, "json", "the plan being prepared")
 PLAN_CURRENT = Topic("plan/{deployment}/current", Plan, True, "json", "the plan being served")
 PLAN_DECISION = Topic("plan/{deployment}/decision", Decision, True, "json", "why: alternatives, reasons, or an error")
+PLAN_ACCURACY = Topic("plan/{deployment}/accuracy", Accuracy, True, "json", "predicted against measured, running")
 HUB_STATUS = Topic("hub/status", HubStatus, True, "json", "the planner is there; also its last will")
 
 # --- flow: never retained --------------------------------------------------------------------------------------------
@@ -141,7 +144,8 @@ DEVICE_TIMING = Topic("device/{device}/timing", Timing, False, "json", "rolling 
 DEVICE_CLAIM = Topic(
     "device/{device}/claim", Claim, False, "json", "is this name taken? its holder answers by its state"
 )
-DEVICE_COMMAND = Topic("device/{device}/command", Command, False, "json", "what the planner asks of a worker")
+DEVICE_COMMAND = Topic("device/{device}/command", Command, False, "json", "what the planner asks of a device")
+SEEN = Topic("seen/{deployment}/{submitter}", Seen, False, "json", "what a submitter sees of each route")
 BLOB_REQUEST = Topic("model/{model}/blob/{sha}", BlobRequest, False, "msgpack", "please send this range of this blob")
 BLOB_CHUNK = Topic("model/{model}/blob/{sha}/{receiver}", BlobChunk, False, "msgpack", "a range of a blob")
 STAGE = Topic("stage/{deployment}/{generation}/{device}/{stage}", Frame, False, "frame", "work for one stage")

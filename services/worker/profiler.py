@@ -83,6 +83,8 @@ class Profiler:
         """Until cancelled; a command that comes while one is carried out waits for its turn."""
         async with self._bus.subscribe(DEVICE_COMMAND, device=self._machine.device) as commands:
             async for delivery in commands:
+                if delivery.message.kind != "profile":
+                    continue  # a probe is the monitor's
                 model = delivery.message.model
                 try:
                     await self._answer(model)
