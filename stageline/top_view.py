@@ -24,7 +24,8 @@ from schemas.topics import (
     PLAN_CURRENT,
     Topic,
 )
-from services.planner.fleet import Device, Fleet
+from services.planner.device import Device
+from services.planner.fleet import Fleet
 from stageline.tables import WIDE_COLUMNS, new_table
 
 TOP_TOPICS: Final[tuple[Topic[Any], ...]] = (

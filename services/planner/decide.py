@@ -23,11 +23,12 @@ from services.planner.certainty import Cautious
 from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import NoDeviceError, Problem, problem_from
 from services.planner.deployments import Tell
+from services.planner.device import Device
 from services.planner.errors import InfeasibleError, PlanningError
 from services.planner.events import Decide, Planned, Profiling, Refused
 from services.planner.explain import explain
 from services.planner.facts import DeviceFacts, HubFacts
-from services.planner.fleet import Device, Fleet
+from services.planner.fleet import Fleet
 from services.planner.flow import objective
 from services.planner.library_server import LibraryServer
 from services.planner.policies import OWN_POLICIES, find_policy

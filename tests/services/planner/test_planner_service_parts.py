@@ -14,8 +14,8 @@ from services.planner import deployments
 from services.planner.accuracy import FRAMES_ENOUGH, Accuracy
 from services.planner.cost import NoDeviceError
 from services.planner.decide import awaited, clip, facts_of, left_out_text
+from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
-from services.planner.fleet import Device
 from services.planner.rollout import Patience, Rollout, Step
 
 SHA = "a" * 64
