@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from schemas.deployment import Deployment
 from schemas.plan import Plan
-from services.planner.decide import Ground, make_plan
 from services.planner.events import Decide
 from services.planner.fleet import Fleet
+from services.planner.ground import Ground
+from services.planner.plan_making import make_plan
 from services.planner.settings import PlannerSettings
 from services.settings import load
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from broker.bus import Bus
 from schemas.deployment import Deployment
 from services.planner.cost import NoDeviceError
-from services.planner.decide import Ground, no_device
 from services.planner.fleet import read_fleet
+from services.planner.ground import Ground
+from services.planner.wording import no_device
 from stageline.deploying import NoSuchModelError
 from stageline.wishes import strangers
 

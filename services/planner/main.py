@@ -22,6 +22,7 @@ from services.planner.decide import Decider
 from services.planner.deployments import Deployments
 from services.planner.hub_presence import announced, guard, heartbeat, hub_will
 from services.planner.library_server import LibraryServer
+from services.planner.measuring import Measurer
 from services.planner.settings import PlannerSettings
 from services.planner.watch import FleetWatch
 from services.presence import new_boot_id
@@ -42,7 +43,8 @@ async def serve(settings: PlannerSettings) -> None:
     ) as bus:
         watch = FleetWatch(bus, boot_id=boot_id, answer_within_s=settings.answer_within_s)
         library = LibraryServer(bus, Library(settings.library_dir))
-        decider = Decider(bus, watch, library, settings.hub_facts, profile_timeout_s=settings.profile_timeout_s)
+        measurer = Measurer(bus, watch, within_s=settings.profile_timeout_s)
+        decider = Decider(watch, library, measurer, settings.hub_facts)
         deployments = Deployments(bus, decider, settings.patience)
         bus.on_reconnect(deployments.remind)
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:

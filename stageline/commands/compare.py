@@ -17,12 +17,13 @@ from models.library import Library, NotInLibraryError
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from services.planner.cost import Problem, problem_from
-from services.planner.decide import facts_of, left_out_text
 from services.planner.errors import PlanningError
 from services.planner.facts import DeviceFacts
+from services.planner.ground import facts_of
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy
 from services.planner.policy import Policy
 from services.planner.settings import PlannerSettings
+from services.planner.wording import left_out_text
 from services.settings import load
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of

@@ -13,10 +13,12 @@ from schemas.stages import HeldStage, StagesHeld, StageState, StageTiming, Timin
 from services.planner import deployments
 from services.planner.accuracy import FRAMES_ENOUGH, Accuracy
 from services.planner.cost import NoDeviceError
-from services.planner.decide import awaited, clip, facts_of, left_out_text
 from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
+from services.planner.ground import facts_of
+from services.planner.measuring import awaited
 from services.planner.rollout import Patience, Rollout, Step
+from services.planner.wording import clip, left_out_text
 
 SHA = "a" * 64
 PROFILE = Profile(
