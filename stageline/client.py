@@ -38,6 +38,7 @@ from stageline.many import bounded
 from stageline.plan_watch import PlanWatch
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 from stageline.requests_in_flight import Audit, GiveUp, Patience, RequestsInFlight, Send
+from stageline.seen import Teller
 from stageline.wire import send_request
 
 __all__ = ["Answer", "Client", "RequestFailedError", "Result"]
@@ -94,6 +95,7 @@ class Client:
         self._answers = Answers(
             self.name, self.deployment, Listener(self._attempts, self._answered, self._faulted, self._stray)
         )
+        self._teller = Teller(self._bus, self.deployment, self.name, self._flight)
         self._cache = cache if isinstance(cache, AnswerCache) else AnswerCache(cache) if cache else None
         self._pending: dict[str, _Pending] = {}
         self._token = secrets.token_hex(6)
@@ -137,6 +139,16 @@ class Client:
     def rejected(self) -> Counter[str]:
         """What came as an answer and was none, by reason: kind, deployment, attempt, outputs, tensor, memory."""
         return self._answers.rejections.counts
+
+    @property
+    def untold(self) -> Counter[str]:
+        """Reports of what its routes do that the planner did not get, by the error; no request minds."""
+        return self._teller.untold
+
+    @property
+    def window(self) -> int:
+        """Requests that the served plan takes at once; 0 while none is served."""
+        return self._flight.board.window
 
     @property
     def watch(self) -> PlanWatch:
@@ -248,6 +260,7 @@ class Client:
         pending = _Pending(tensors, card_sha, now, deadline, traceparent, loop.create_future(), digest=digest)
         self._pending[request] = pending
         self._flight.accept(request, now=now, deadline=deadline)
+        self._teller.wake()
         try:
             self._act()
             return await pending.result
@@ -327,6 +340,7 @@ class Client:
         if self._flight.answered(header.request, header.attempt, now=now):
             pending = self._pending.pop(header.request)
             send = attempt.send
+            self._teller.sightings.answered(header.generation, send.route, now - attempt.at)
             receipt = Receipt(
                 request=header.request,
                 deployment=self.deployment,
@@ -352,6 +366,7 @@ class Client:
                 group.create_task(self._answers.run(answers), name="answers")
                 group.create_task(self._watch.run(), name="plan")
                 group.create_task(self._alarm.run(), name="timers")
+                group.create_task(self._teller.run(), name="what is seen")
                 started.set()
         except BaseException as error:
             self._end(started, error)

@@ -60,6 +60,14 @@ class GiveUp:
     device: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Requests under way over one route, and for how long the oldest of them."""
+
+    requests: int
+    oldest_s: float
+
+
 @dataclass(slots=True)
 class Audit:
     """`submitted = answered + failed` once nothing is open; what is missing from that is lost."""
@@ -248,6 +256,15 @@ class RequestsInFlight:
         times += [self._paused[0][0]] if self._paused else []
         times += self.board.next_change(now) if self._waiting else []
         return min(times, default=None)
+
+    def waits(self, now: float) -> dict[int, Waits]:
+        """What is under way over each route of the plan that is served, where anything is."""
+        sent_at: dict[int, list[float]] = {}
+        for one in self._under_way.values():
+            sent = one.attempts[-1]
+            if sent.plan is self.board.plan:
+                sent_at.setdefault(sent.route, []).append(sent.at)
+        return {route: Waits(len(times), max(0.0, now - min(times))) for route, times in sent_at.items()}
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _sends(self, now: float) -> list[Send]:
