@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Generator, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
@@ -26,6 +27,9 @@ class _Job(NamedTuple):
 class ComputeThread:
     """`start` it on the event loop that its results are wanted on; `run`; `stop`."""
 
+    def __init__(self) -> None:
+        self._step_since_s = 0.0
+
     def start(self) -> None:
         """Begin to take jobs."""
         self._loop = asyncio.get_running_loop()
@@ -39,6 +43,12 @@ class ComputeThread:
         self._stopping = True
         self._jobs.put(None)
         self._thread.join()
+
+    @property
+    def stuck_s(self) -> float:
+        """How long it has been at its present step; 0 when it waits for work."""
+        since_s = self._step_since_s
+        return time.monotonic() - since_s if since_s else 0.0
 
     def run(self, steps: Generator[None, None, R], *, together: int = 1) -> asyncio.Future[R]:
         """Have the thread go through `steps`; the future is what they return, or what they raise.
@@ -58,7 +68,7 @@ class ComputeThread:
             if job is None:
                 return
             jobs, ahead = self._with_others(job)
-            self._loop.call_soon_threadsafe(_tell, jobs, _through(jobs))
+            self._loop.call_soon_threadsafe(_tell, jobs, self._through(jobs))
 
     def _with_others(self, first: _Job) -> tuple[list[_Job], _Job | None]:
         """What is taken together with a job, of what waits; and the next job, where it had to be looked at."""
@@ -73,24 +83,25 @@ class ComputeThread:
             jobs.append(other)
         return jobs, None
 
-
-def _through(jobs: Sequence[_Job]) -> list[tuple[Any, Exception | None]]:
-    """Result or error of each job, all taken through their steps side by side."""
-    outcomes: list[tuple[Any, Exception | None]] = [(None, None)] * len(jobs)
-    going = list(range(len(jobs)))
-    while going:
-        for index in tuple(going):
-            try:
-                next(jobs[index].steps)
-            except StopIteration as end:
-                outcomes[index] = (end.value, None)
-            except Exception as error:
-                # Raised again where the result is awaited.
-                outcomes[index] = (None, error)
-            else:
-                continue
-            going.remove(index)
-    return outcomes
+    def _through(self, jobs: Sequence[_Job]) -> list[tuple[Any, Exception | None]]:
+        """Result or error of each job, all taken through their steps side by side."""
+        outcomes: list[tuple[Any, Exception | None]] = [(None, None)] * len(jobs)
+        going = list(range(len(jobs)))
+        while going:
+            for index in tuple(going):
+                self._step_since_s = time.monotonic()
+                try:
+                    next(jobs[index].steps)
+                except StopIteration as end:
+                    outcomes[index] = (end.value, None)
+                except Exception as error:
+                    # Raised again where the result is awaited.
+                    outcomes[index] = (None, error)
+                else:
+                    continue
+                going.remove(index)
+        self._step_since_s = 0.0
+        return outcomes
 
 
 def _tell(jobs: Sequence[_Job], outcomes: Sequence[tuple[Any, Exception | None]]) -> None:

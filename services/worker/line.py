@@ -60,9 +60,9 @@ class Line:
         self._watts: Watts = UNKNOWN
         self._refused = Rejections(logger, "frame refused:")
         self._undelivered = Rejections(logger, "result not delivered:")
+        self._compute = ComputeThread()
 
     async def __aenter__(self) -> Self:
-        self._compute = ComputeThread()
         self._compute.start()
         return self
 
@@ -75,6 +75,11 @@ class Line:
     def queue_depth(self) -> int:
         """Frames taken in and not yet handed on."""
         return self._total.in_flight
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the compute thread has been at its present step; 0 when it waits for work."""
+        return self._compute.stuck_s
 
     def beside(self, own: Traffic) -> Beside:
         """What all stages but that one have moved so far, and move now."""

@@ -24,7 +24,7 @@ from services.worker.power import PowerFollower
 from services.worker.profiler import Machine, Profiler
 from services.worker.runners import Runners
 from services.worker.settings import WorkerSettings
-from services.worker.timing import Timings, report_timings
+from services.worker.timing import Timings, keep_reporting
 
 _QUIET_S: Final = 0.3
 """After SIGTERM: no frame for so long, and we go."""
@@ -125,7 +125,7 @@ class Worker:
             loops.create_task(self._profiler.follow(), name="profiler")
             loops.create_task(self._power.follow(), name="power")
             period_s = self._settings.timing_period_s
-            loops.create_task(report_timings(self._bus, self._line, self._timings, period_s), name="timings")
+            loops.create_task(keep_reporting(self._bus, self._line, self._timings, period_s), name="heartbeat")
 
     def _state(self) -> StagesHeld:
         return StagesHeld(
