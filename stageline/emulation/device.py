@@ -53,6 +53,8 @@ class EmulatedDevice:
         self._entering = tuple(entering)
         self._limiter: Limiter | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.python: tuple[str, ...] = (sys.executable, "-m")
+        """What runs a service's module, from its next start on."""
         self._spent_s = dict.fromkeys(SERVICES, 0.0)
 
     @property
@@ -146,7 +148,7 @@ class EmulatedDevice:
         command = [*tied_to_us(signal.SIGKILL), *self._entering, *limiter.entering()]
         with (self.folder / f"{service}.log").open("ab") as log:
             return subprocess.Popen(
-                [*command, sys.executable, "-m", f"services.{service}.main"],
+                [*command, *self.python, f"services.{service}.main"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -33,17 +33,29 @@ class House:
     devices: tuple[EmulatedDevice, ...]
     folder: Path
     library: Path
-    planner: subprocess.Popen[bytes]
+    planner: subprocess.Popen[bytes] | None
+    """None while it is killed and not started again."""
 
     def device(self, name: str) -> EmulatedDevice:
         """The device of that name."""
         return next(device for device in self.devices if device.name == name)
 
+    def kill_planner(self) -> None:
+        """SIGKILL the planner, as a power cut would."""
+        if self.planner is not None:
+            self.planner.kill()
+            self.planner.wait()
+            self.planner = None
+
+    def start_planner(self) -> None:
+        """Start a planner where there is none."""
+        if self.planner is None:
+            self.planner = _planner(self.broker.url, self.folder, self.library)
+
     def restart_planner(self) -> None:
         """SIGKILL the planner and start another."""
-        self.planner.kill()
-        self.planner.wait()
-        self.planner = _planner(self.broker.url, self.folder, self.library)
+        self.kill_planner()
+        self.start_planner()
 
     def check(self) -> None:
         """Say so when one of the processes is gone.
@@ -53,7 +65,7 @@ class House:
         """
         if self.broker.ended:
             raise ServiceEndedError("mosquitto", self.broker.log())
-        if self.planner.poll() is not None:
+        if self.planner is not None and self.planner.poll() is not None:
             raise ServiceEndedError("the planner", (self.folder / "planner.log").read_text(errors="replace"))
         for device in self.devices:
             if service := device.failed():
@@ -76,7 +88,7 @@ def inhabited(
         sweep()
         stack.enter_context(caretaker())
         running = House(broker, devices, folder, library, _planner(broker.url, folder, library))
-        stack.callback(lambda: end(running.planner))
+        stack.callback(lambda: end(*([running.planner] if running.planner else [])))
         for device in devices:
             stack.callback(device.stop)
             device.start()
