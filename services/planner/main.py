@@ -106,6 +106,9 @@ def planner(
     answer_within_s: Annotated[
         float | None, typer.Option(help="How long workers have to answer when the planner (re)connects.")
     ] = None,
+    adapt: Annotated[
+        bool | None, typer.Option("--adapt/--no-adapt", help="Whether plans follow what devices and links can do now.")
+    ] = None,
     submitter_mbps: Annotated[float | None, typer.Option(help="Link of those who ask, to the broker, Mbit/s.")] = None,
     submitter_hop_ms: Annotated[
         float | None, typer.Option(help="Round trip of those who ask to the broker and back, ms; it is not measured.")
