@@ -193,6 +193,20 @@ class Bus:
         await control.publish(nothing, timeout_s=timeout_s, remember=True)
         control.forget(nothing)
 
+    async def clear_below(self, pattern: str, *, timeout_s: float = _TIMEOUT_S) -> list[str]:
+        """Remove whatever is retained below the root and matches, also what no topic of ours could be.
+
+        Returns:
+            The addresses that were cleared, below the root.
+        """
+        control = self._entered()
+        settings = ConnectionSettings(self.address, self._client_id("snapshot"), self._keepalive_s)
+        found = await retained_now(settings, f"{self.root}/{pattern}", timeout_s=timeout_s)
+        addresses = sorted({incoming.packet.address for incoming in found})
+        for address in addresses:
+            await control.publish(Outgoing(address, b"", retain=True), timeout_s=timeout_s)
+        return [address.removeprefix(f"{self.root}/") for address in addresses]
+
     async def snapshot(
         self, topic: Topic[M], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int
     ) -> list[Delivery[M]]:

@@ -56,6 +56,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "import": Entry(_MODELS, "import_model:import_model", "Turn a model into blocks and weights in the library."),
     "models": Entry(_MODELS, "models:models", "The models that can be deployed."),
     "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),
+    "pin": Entry(_MODELS, "pin:pin", "Keep blocks of a deployment on a device, while it serves."),
+    "exclude": Entry(_MODELS, "exclude:exclude", "Serve a deployment without some devices, or with them again."),
     "undeploy": Entry(_MODELS, "undeploy:undeploy", "Stop serving a deployment."),
     "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
     "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),
@@ -65,6 +67,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
     "bench": Entry(_USE, "bench:bench", "Measure this installation; the figures of docs/performance.md."),
     "invite": Entry(_SET_UP, "invite:invite", "Let a device or a person in; prints the line to run there."),
+    "drain": Entry(_SET_UP, "drain:drain", "Move a device's work away, so that it may be switched off."),
+    "forget": Entry(_SET_UP, "forget:forget", "Remove what the broker keeps of a device that is gone."),
     "install": Entry(_SET_UP, "install:install", "Write systemd units for a device or a hub."),
 }
 

@@ -56,3 +56,11 @@ Deployment = Annotated[
     str | None,
     typer.Option("--deployment", "-d", metavar="NAME", help="Which deployment; may be left out if only one."),
 ]
+Weight = Annotated[
+    float,
+    typer.Option(
+        "--weight", help="Its share of devices that other deployments use too, relative to theirs (0.01-100)."
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is served, or at once.")]
+ServedWithin = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for it.")]
