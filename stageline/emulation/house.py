@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from broker.children import end, tied_to_us
 from broker.embedded import EmbeddedBroker
@@ -35,6 +36,8 @@ class House:
     library: Path
     planner: subprocess.Popen[bytes] | None
     """None while it is killed and not started again."""
+    planner_environment: dict[str, str] = field(default_factory=dict)
+    """Further `STAGELINE_...` settings of the planner."""
 
     def device(self, name: str) -> EmulatedDevice:
         """The device of that name."""
@@ -47,10 +50,11 @@ class House:
             self.planner.wait()
             self.planner = None
 
-    def start_planner(self) -> None:
-        """Start a planner where there is none."""
+    def start_planner(self, **environment: str) -> None:
+        """Start a planner where there is none; settings given here are for this start and later ones."""
+        self.planner_environment |= environment
         if self.planner is None:
-            self.planner = _planner(self.broker.url, self.folder, self.library)
+            self.planner = _planner(self.broker.url, self.folder, self.library, self.planner_environment)
 
     def restart_planner(self) -> None:
         """SIGKILL the planner and start another."""
@@ -95,8 +99,10 @@ def inhabited(
         yield running
 
 
-def _planner(broker: str, folder: Path, library: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library), **mark()}
+def _planner(
+    broker: str, folder: Path, library: Path, further: Mapping[str, str] = MappingProxyType({})
+) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library), **further, **mark()}
     with (folder / "planner.log").open("ab") as log:
         return subprocess.Popen(
             [*tied_to_us(), sys.executable, "-m", "services.planner.main"],
