@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-dev demo test check format bench clean
+.PHONY: help setup setup-bench setup-dev demo test check format bench chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,6 +37,9 @@ format: setup-dev ## put the code in its usual form
 
 bench: setup-bench ## measure everything on emulated devices: ~45 min; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
+
+chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)
+	@$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
