@@ -39,7 +39,9 @@ from services.planner.events import (
     Wanted,
 )
 from services.planner.fleet import Fleet
-from services.planner.rollout import GENERATION_LEAP, Kept, Patience, Rollout, advance, resume
+from services.planner.resuming import Kept, resume
+from services.planner.rollout import Patience, advance
+from services.planner.rollout_state import GENERATION_LEAP, Rollout
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
@@ -87,9 +89,9 @@ class Deployments:
         """A worker said what it holds."""
         self._happened.put_nowait((None, Held(held)))
 
-    def lost(self, device: str) -> None:
-        """A device is gone, or lost what it held."""
-        self._happened.put_nowait((None, Lost(device)))
+    def lost(self, device: str, why: str) -> None:
+        """A device cannot be counted on any more, or lost what it held."""
+        self._happened.put_nowait((None, Lost(device, why)))
 
     def improved(self, device: str | None = None) -> None:
         """A device became usable or measured a model, or the library has changed."""

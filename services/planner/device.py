@@ -107,6 +107,16 @@ class Device:
         return self.info.capacity_cores if self.info else 0.0
 
     @property
+    def online(self) -> bool:
+        """Its worker is there, by the broker's word."""
+        return self.worker is not None and self.worker.online
+
+    @property
+    def loading(self) -> bool:
+        """Its worker builds a stage now."""
+        return self.worker is not None and any(stage.state == "loading" for stage in self.worker.stages)
+
+    @property
     def boot(self) -> str:
         """The present life of its worker; empty when none has joined."""
         return self.worker.boot_id if self.worker else ""

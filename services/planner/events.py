@@ -52,9 +52,19 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A device is gone, or came back in a new life with nothing loaded."""
+    """A device cannot be counted on: it is gone, drained, or came back in a new life with nothing loaded."""
 
     device: str
+    why: str = "it was lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A review found a plan worth moving to from the one being served, which is of this generation."""
+
+    generation: int
+    plan: Plan
+    decision: Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +79,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Wanted | Profiling | Planned | Refused | Held | Lost | Improved | Tick
+Event = Wanted | Profiling | Planned | Refused | Held | Lost | Drifted | Improved | Tick
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
@@ -84,6 +94,10 @@ class Decide:
     wish: Deployment
     excluded: Mapping[str, str]
     serving: Plan | None = None
+    cause: str = "asked for"
+    """Why now."""
+    hurry: bool = False
+    """Answers are missing: plan with who has measured already, unless there is no plan without the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,6 @@ class Measurer:
         self._watch = watch
         self.within_s = within_s
         self._asked: dict[tuple[str, str, str], float] = {}
-        self._measuring: set[str] = set()
-
-    @property
-    def busy(self) -> frozenset[str]:
-        """Devices that measure now, or are about to."""
-        return frozenset(self._measuring)
 
     async def measure(self, card: ModelCard, names: Iterable[str]) -> None:
         """Have each of `names` measure `card`; returns when each has, is gone, or its time is up."""
@@ -50,15 +44,13 @@ class Measurer:
 
     async def _in_turn(self, card: ModelCard, names: Sequence[str]) -> None:
         for name in names:
-            self._measuring.add(name)
-            try:
-                async with asyncio.timeout(self.within_s):
-                    await self._ask(name, card)
-                    await self._watch.until(partial(_settled, name=name, card=card))
-            except TimeoutError:
-                logger.warning("%s did not measure %s in time", name, card.name)
-            finally:
-                self._measuring.discard(name)
+            with self._watch.patience(name):
+                try:
+                    async with asyncio.timeout(self.within_s):
+                        await self._ask(name, card)
+                        await self._watch.until(partial(_settled, name=name, card=card))
+                except TimeoutError:
+                    logger.warning("%s did not measure %s in time", name, card.name)
 
     async def _ask(self, name: str, card: ModelCard) -> None:
         """Ask once per life of a worker, while an answer may still come: it measures one thing after the other.

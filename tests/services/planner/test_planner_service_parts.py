@@ -17,7 +17,8 @@ from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
 from services.planner.ground import facts_of
 from services.planner.measuring import awaited
-from services.planner.rollout import Patience, Rollout, Step
+from services.planner.rollout import Patience
+from services.planner.rollout_state import Rollout, Step
 from services.planner.wording import clip, left_out_text
 
 SHA = "a" * 64

@@ -32,7 +32,9 @@ from services.planner.events import (
     Tick,
     Wanted,
 )
-from services.planner.rollout import Kept, Patience, Rollout, advance, resume
+from services.planner.resuming import Kept, resume
+from services.planner.rollout import Patience, advance
+from services.planner.rollout_state import Rollout
 
 SHA = "a" * 64
 PATIENCE = Patience(ready_s=10.0, retry_s=30.0, settle_s=1.0)

@@ -1,0 +1,104 @@
+"""Where a deployment stands while its plans roll out, and the steps that lead from one state to the next. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final, Literal
+
+from schemas.deployment import Decision, Deployment
+from schemas.plan import Plan
+from services.planner.events import Action, ClearNext, Decide, PublishDecision, PublishNext
+
+Phase = Literal["idle", "deciding", "preparing", "serving", "failed"]
+
+GENERATION_LEAP: Final = 1_000_000
+"""A worker cannot hold a generation so far beyond what the planner knows; whoever claims to is not believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """Where one deployment stands."""
+
+    deployment: str
+    phase: Phase = "idle"
+    wish: Deployment | None = None
+    generation: int = 0
+    """The highest seen anywhere; the next plan gets the one after it."""
+    ticket: int = 0
+    current: Plan | None = None
+    stands: bool = False
+    """`current` answers the present wish, not one before it."""
+    next: Plan | None = None
+    optional: bool = False
+    """`next` is better than `current`, which would do: if it does not get ready, nothing is lost."""
+    decision: Decision | None = None
+    """As it was told last."""
+    served: Decision | None = None
+    """That `current` came of."""
+    progress: Mapping[str, float] = field(default_factory=dict)
+    """How far each device of `next` is; only growth matters."""
+    heard_s: Mapping[str, float] = field(default_factory=dict)
+    """When each device of `next` last made progress."""
+    ready: frozenset[str] = frozenset()
+    excluded: Mapping[str, str] = field(default_factory=dict)
+    retry_at_s: float = math.inf
+
+
+Step = tuple[Rollout, tuple[Action, ...]]
+
+
+def ask(rollout: Rollout, cause: str, *, hurry: bool = False) -> Step:
+    """Have a plan made, and drop the one that is being prepared."""
+    wish = rollout.wish
+    if wish is None:
+        return rollout, ()
+    actions: tuple[Action, ...] = (ClearNext(),) if rollout.next is not None else ()
+    ticket = rollout.ticket + 1
+    rollout = replace(_unprepared(rollout), phase="deciding", ticket=ticket, retry_at_s=math.inf)
+    serving = rollout.current if rollout.stands else None
+    return rollout, (*actions, Decide(ticket, wish, rollout.excluded, serving, cause, hurry))
+
+
+def prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float, *, optional: bool = False) -> Step:
+    """Have the workers get ready for a plan, as the next generation."""
+    generation = rollout.generation + 1
+    plan = plan.model_copy(update={"generation": generation})
+    decision = decision.model_copy(update={"generation": generation, "state": "preparing"})
+    rollout = replace(
+        rollout, phase="preparing", generation=generation, next=plan, optional=optional, decision=decision,
+        progress={}, heard_s=dict.fromkeys(plan.devices, now_s), ready=frozenset(),
+    )  # fmt: skip
+    return rollout, (PublishNext(plan), PublishDecision(decision))
+
+
+def serve(rollout: Rollout) -> Step:
+    """`current` is served from now on, by the decision told last."""
+    decision = rollout.decision and rollout.decision.model_copy(update={"state": "serving"})
+    return publish(replace(_unprepared(rollout), phase="serving", stands=True, served=decision), decision)
+
+
+def stay(rollout: Rollout) -> Step:
+    """Give the plan that is being prepared up, and go on with the one being served."""
+    rollout, announced = publish(replace(_unprepared(rollout), phase="serving"), rollout.served)
+    return rollout, (ClearNext(), *announced)
+
+
+def publish(rollout: Rollout, decision: Decision | None) -> Step:
+    """Tell a decision, where there is one."""
+    if decision is None:
+        return rollout, ()
+    return replace(rollout, decision=decision), (PublishDecision(decision),)
+
+
+def tell_removed(rollout: Rollout, requested: float) -> Step:
+    """The generation stays readable on the broker, so that a deployment that comes back continues from it."""
+    decision = Decision(
+        deployment=rollout.deployment, generation=rollout.generation, requested=requested, state="removed"
+    )
+    return publish(rollout, decision)
+
+
+def _unprepared(rollout: Rollout) -> Rollout:
+    return replace(rollout, next=None, optional=False, progress={}, heard_s={}, ready=frozenset())
