@@ -16,7 +16,7 @@ What goes into them is `services.planner.stage_times`; beyond times there is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -132,6 +132,7 @@ def problem_from(
     hub: HubFacts,
     *,
     need: Need = stage_memory_bytes,
+    keep: Iterable[int] = (),
 ) -> Problem:
     """The planning problem from what is known now. Pure.
 
@@ -141,6 +142,7 @@ def problem_from(
         devices: every usable device, in an order that stays the same between calls (ties go to the first).
         hub: the submitter's and the hub's links.
         need: memory that a stage takes; another rule than the runtime's own is for tests.
+        keep: cut positions that are not thinned out: of a plan that is to be compared with the best.
 
     Raises:
         NoDeviceError: no device is given, or all are excluded.
@@ -164,7 +166,7 @@ def problem_from(
                 f"which has {len(card.blocks)}: let it profile again"
             )
     check_pins(deployment.pins, len(card.blocks), [device.name for device in usable])
-    positions = thin(card, deployment, [device.profile.block_ms for device in usable])
+    positions = thin(card, deployment, [device.profile.block_ms for device in usable], keep)
     return _assemble(
         card=card,
         deployment=deployment,

@@ -24,8 +24,14 @@ class DeviceFacts:
     memory_budget_bytes: int
     """What its worker will give to stages of this deployment."""
     free_share: float = 1.0
-    """Share of the profiled capacity that other work leaves free, 0..1; 1.0 until telemetry can tell other work from
-    our own (docs/decisions/0006-plans-do-not-follow-load-yet.md)."""
+    """Share of the capacity that other work, heat and other deployments leave, 0..1 (`services.planner.condition`)."""
+    correction: float = 1.0
+    """What stages really take, relative to their profile (`services.planner.corrections`)."""
+    capacity_scale: float = 1.0
+    """How many times longer blocks take than when the profile was measured, because the capacity in `info` is another
+    one now; `at_capacity` sets both,"""
+    frame_scale: float = 1.0
+    """and the same of frames."""
     stage_overhead_ms: float = 0.0
     """Fixed compute cost of any stage that block times do not show."""
     max_packet_bytes: int = 0
@@ -40,6 +46,30 @@ class DeviceFacts:
     def free(self) -> float:
         """The free share that costs are divided by, FREE_SHARE_MIN..1."""
         return min(1.0, max(FREE_SHARE_MIN, self.free_share))
+
+    @property
+    def slowdown(self) -> float:
+        """How many times longer blocks take than the profile says."""
+        return self.capacity_scale * self.correction / self.free
+
+    @property
+    def frame_slowdown(self) -> float:
+        """The same of frames and codecs; that a model's blocks take longer is no reason for it."""
+        return self.frame_scale / self.free
+
+    def at_capacity(self, cores: float) -> DeviceFacts:
+        """The same device when it may use so many cores: exact, as quotas are, so nobody has to measure again.
+
+        Its worker goes on with the threads it has, and frames are handled by one.
+        """
+        measured = self.profile.capacity_cores
+        threads = float(self.profile.threads)
+        return replace(
+            self,
+            info=self.info.model_copy(update={"capacity_cores": cores}),
+            capacity_scale=min(threads, measured) / min(threads, cores),
+            frame_scale=min(1.0, measured) / min(1.0, cores),
+        )
 
     def budget_bytes(self, deployment: Deployment) -> int:
         """Memory it may give: its worker's budget, or the deployment's limit if that is less."""

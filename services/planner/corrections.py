@@ -1,0 +1,99 @@
+"""What stages really take, relative to what was predicted: one factor per device and model, learned while they run.
+
+Profiles are measured at rest, on blocks one by one; caches, memory bandwidth, heat and neighbours nobody can see make
+stages slower or quicker than that. Each report of a worker is compared with what the cost model expects of that stage
+under the condition of that moment, and the averaged ratio corrects the next predictions.
+
+    corrections = corrections.observe("pi4", "net", sha, predicted_ms=10.0, measured_ms=12.0, frames=50, now_s=t)
+    corrections.factor("pi4", "net", sha, now_s=t)      # 1.2
+
+The prediction must be without a correction. Averages are of logarithms: twice as slow and twice as quick weigh alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from services.planner.moving_average import NO_SAMPLES, Pace, Steady
+
+FACTOR_MIN: Final = 0.25
+FACTOR_MAX: Final = 8.0
+PACE: Final = Pace(slow=20.0, quick=3.0, jump=0.25)
+"""Seconds; natural logarithms of the ratio."""
+FULL_FRAMES: Final = 10
+"""A report of fewer frames moves the average less: their median says less."""
+BELIEVED_S: Final = 900.0
+"""A device that is no longer used is taken to be as it was for so long; then half of it is forgotten each time again,
+because nobody would ever find out that it has got better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Of one model on one device."""
+
+    card_sha: str
+    ratio: Steady = NO_SAMPLES
+    """Logarithm of measured / predicted."""
+    samples: int = 0
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """Of every device and model; immutable."""
+
+    learned: Mapping[tuple[str, str], Learned] = field(default_factory=dict)
+    """By device and model; what was learned of another card of that name is dropped."""
+
+    def observe(
+        self,
+        device: str,
+        model: str,
+        card_sha: str,
+        *,
+        predicted_ms: float,
+        measured_ms: float,
+        frames: int,
+        now_s: float,
+    ) -> Corrections:
+        """After one stage's report of one period; a report of no frames or no time changes nothing.
+
+        Args:
+            device: where the stage ran.
+            model: whose blocks.
+            card_sha: of which version.
+            predicted_ms: what one frame was expected to take, without any correction.
+            measured_ms: what it took (the median of the period).
+            frames: how many.
+            now_s: when the report came.
+        """
+        if frames <= 0 or not (0 < predicted_ms < math.inf and 0 < measured_ms < math.inf):
+            return self
+        known = self._of(device, model, card_sha)
+        ratio = min(FACTOR_MAX, max(FACTOR_MIN, measured_ms / predicted_ms))
+        elapsed_s = min(1.0, frames / FULL_FRAMES) * max(0.0, now_s - known.at_s)
+        after = Learned(card_sha, known.ratio.with_sample(math.log(ratio), elapsed_s, PACE), known.samples + 1, now_s)
+        return Corrections({**self.learned, (device, model): after})
+
+    def factor(self, device: str, model: str, card_sha: str, *, now_s: float) -> float:
+        """What predicted compute times are to be multiplied by, FACTOR_MIN..FACTOR_MAX; 1.0 when nothing is known."""
+        known = self._of(device, model, card_sha)
+        unseen_s = max(0.0, now_s - known.at_s - BELIEVED_S)
+        remembered = 0.5 ** (unseen_s / BELIEVED_S)
+        return min(FACTOR_MAX, max(FACTOR_MIN, math.exp(known.ratio.value() * remembered)))
+
+    def samples(self, device: str, model: str, card_sha: str) -> int:
+        """How many reports it was learned from."""
+        return self._of(device, model, card_sha).samples
+
+    def forget(self, device: str, model: str | None = None) -> Corrections:
+        """With nothing known of a device, or of one model on it: it has measured again, or is another one now."""
+        kept = {key: one for key, one in self.learned.items() if key[0] != device or model not in (None, key[1])}
+        return Corrections(kept) if len(kept) < len(self.learned) else self
+
+    def _of(self, device: str, model: str, card_sha: str) -> Learned:
+        known = self.learned.get((device, model))
+        return known if known is not None and known.card_sha == card_sha else Learned(card_sha)
