@@ -18,7 +18,7 @@ Immutable, folded from messages with the times at which they came. The live plan
     if question is not None:                       # None: nothing has changed enough to look again
         review = consider(question)                # pure, and computes for a while: in a thread
         adaptation, move = adaptation.judged(question, review, now_s=now_s, rules=rules)
-        # move: prepare review.best (`complete.to_plan`), and tell review.cause
+        # move: prepare review.best (`complete.plan_of`), and tell review.cause
 
 `due` does the last step in one go. Times are seconds of one clock that only grows.
 """
