@@ -51,4 +51,4 @@ class MemoryWatch:
     def held(self) -> dict[str, Held]:
         """What each service held, after one more look."""
         after = self.look()
-        return {name: Held(self._before[name], self._peak[name], nbytes) for name, nbytes in after.items()}
+        return {name: Held(self._before.get(name, nbytes), self._peak[name], nbytes) for name, nbytes in after.items()}
