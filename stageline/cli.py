@@ -63,6 +63,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),
     "plan policies": Entry(_MODELS, "policies:policies", "The planning policies, and the papers they are from."),
     "infer": Entry(_USE, "infer:infer", "Run pictures, folders or .npy tensors through a deployment."),
+    "submit": Entry(_USE, "submit:submit", "Hand requests over to a journal on disk, and go; nothing else need run."),
+    "gateway": Entry(_USE, "gateway:gateway", "Deliver a journal's requests: each answer shown once, whatever dies."),
     "top": Entry(_USE, "top:top", "Devices, stages, queues and rates, live."),
     "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
     "bench": Entry(_USE, "bench:bench", "Measure this installation; the figures of docs/performance.md."),

@@ -81,7 +81,7 @@ class Client:
         root: str = ROOT,
         name: str | None = None,
         patience: Patience | None = None,
-        connect_timeout_s: float = 10.0,
+        connect_timeout_s: float | None = 10.0,
         cache: AnswerCache | int = 0,
     ) -> None:
         self.deployment = check_name("deployment", deployment)
@@ -319,7 +319,7 @@ class Client:
             pending.sending.cancel()
         if not pending.result.done():
             detail = f"{self._watch.why_no_plan()}: {gone.detail}" if gone.reason == "no-plan" else gone.detail
-            pending.result.set_exception(RequestFailedError(gone.reason, detail, gone.device))
+            pending.result.set_exception(RequestFailedError(gone.reason, detail, gone.device, gone.sent))
 
     # --- answers -----------------------------------------------------------------------------------------------------
     def _attempts(self, request: str) -> dict[AttemptKey, Attempt] | None:

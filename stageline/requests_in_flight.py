@@ -58,6 +58,8 @@ class GiveUp:
     reason: str
     detail: str
     device: str = ""
+    sent: int = field(default=0, compare=False)
+    """Attempts that the broker took: 0 says nothing of the request, only of the line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +334,8 @@ class RequestsInFlight:
 
     def _give_up(self, one: _Request, reason: str, detail: str, device: str = "") -> GiveUp:
         self._resolve(one, "failed")
-        return GiveUp(one.name, reason, detail, device)
+        sent = sum(attempt.broker_has_it_at < math.inf for attempt in one.attempts)
+        return GiveUp(one.name, reason, detail, device, sent)
 
     def _why_late(self, one: _Request, now: float) -> tuple[str, str]:
         waited = f"{now - one.accepted_at:.1f} s"

@@ -28,6 +28,10 @@ HubDir = Annotated[
     Path | None, typer.Option("--hub-dir", metavar="DIR", help="Folder of the hub's users; else the default.")
 ]
 
+Journal = Annotated[
+    Path, typer.Option("--journal", metavar="DIR", help="Folder of the journal, on a local disk; made when missing.")
+]
+
 Objective = Annotated[str, typer.Option("--objective", "-o", help="latency, throughput, energy or cost.")]
 LatencyWeight = Annotated[
     float, typer.Option("--latency-weight", min=0, max=1, help="The w of cost = w * seconds + (1 - w) * joules.")
