@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 JSON ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-dev demo test check format bench chaos clean
+.PHONY: help setup setup-bench setup-dev demo test check format bench bench-adaptive chaos clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: ## .venv with pinned dependencies; mosquitto when missing
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo
@@ -40,6 +40,9 @@ bench: setup-bench ## measure everything on emulated devices: ~45 min; QUICK=1: 
 
 chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)
 	@$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
+	@$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -78,7 +78,12 @@ class House:
 
 @contextmanager
 def inhabited(
-    broker: EmbeddedBroker, devices: tuple[EmulatedDevice, ...], *, folder: Path, library: Path
+    broker: EmbeddedBroker,
+    devices: tuple[EmulatedDevice, ...],
+    *,
+    folder: Path,
+    library: Path,
+    planner_environment: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[House]:
     """Start the planner and the devices of a broker that runs; end them, in order, whatever happens.
 
@@ -87,11 +92,13 @@ def inhabited(
         devices: not started yet.
         folder: for the planner's log.
         library: the planner's model library; models may be imported into it at any time.
+        planner_environment: further `STAGELINE_...` settings of the planner.
     """
     with ExitStack() as stack:
         sweep()
         stack.enter_context(caretaker())
-        running = House(broker, devices, folder, library, _planner(broker.url, folder, library))
+        running = House(broker, devices, folder, library, None)
+        running.start_planner(**planner_environment)
         stack.callback(lambda: end(*([running.planner] if running.planner else [])))
         for device in devices:
             stack.callback(device.stop)
@@ -99,9 +106,7 @@ def inhabited(
         yield running
 
 
-def _planner(
-    broker: str, folder: Path, library: Path, further: Mapping[str, str] = MappingProxyType({})
-) -> subprocess.Popen[bytes]:
+def _planner(broker: str, folder: Path, library: Path, further: Mapping[str, str]) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "STAGELINE_BROKER": broker, "STAGELINE_LIBRARY": str(library), **further, **mark()}
     with (folder / "planner.log").open("ab") as log:
         return subprocess.Popen(
