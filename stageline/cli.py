@@ -66,6 +66,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "submit": Entry(_USE, "submit:submit", "Hand requests over to a journal on disk, and go; nothing else need run."),
     "gateway": Entry(_USE, "gateway:gateway", "Deliver a journal's requests: each answer shown once, whatever dies."),
     "top": Entry(_USE, "top:top", "Devices, stages, queues and rates, live."),
+    "record": Entry(_USE, "record:record", "Write down what the fleet says, for `stageline replay`."),
+    "replay": Entry(_USE, "replay:replay", "What a policy would have decided during a recording."),
     "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
     "bench": Entry(_USE, "bench:bench", "Measure this installation; the figures of docs/performance.md."),
     "invite": Entry(_SET_UP, "invite:invite", "Let a device or a person in; prints the line to run there."),
