@@ -49,6 +49,8 @@ _REFUSALS: Final[dict[type[Exception], str]] = {
     TooLargeError: "too-large", PublishRefusedError: "not-allowed", WrongInputError: "bad-input",
 }  # fmt: skip
 """Why a request cannot be sent at all, now or later."""
+_UNANSWERED: Final = frozenset({"deadline", "no-answer"})
+"""Reasons behind which there may be another: no plan to replace the one that does not answer."""
 
 
 @dataclass(slots=True)
@@ -318,8 +320,16 @@ class Client:
         if pending.sending is not None:
             pending.sending.cancel()
         if not pending.result.done():
-            detail = f"{self._watch.why_no_plan()}: {gone.detail}" if gone.reason == "no-plan" else gone.detail
-            pending.result.set_exception(RequestFailedError(gone.reason, detail, gone.device, gone.sent))
+            pending.result.set_exception(RequestFailedError(gone.reason, self._why(gone), gone.device, gone.sent))
+
+    def _why(self, gone: GiveUp) -> str:
+        """What became of a request, and the planner's word where it found no plan: that is what somebody must mend."""
+        decision = self._watch.decision
+        if gone.reason == "no-plan":
+            return f"{self._watch.why_no_plan()}: {gone.detail}"
+        if gone.reason in _UNANSWERED and decision is not None and decision.state == "failed":
+            return f"{gone.detail}; {self._watch.why_no_plan()}"
+        return gone.detail
 
     # --- answers -----------------------------------------------------------------------------------------------------
     def _attempts(self, request: str) -> dict[AttemptKey, Attempt] | None:
