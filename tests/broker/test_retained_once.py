@@ -1,0 +1,99 @@
+"""Retained messages that are published once: no listener hears one twice, whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.address import BrokerAddress
+from broker.bus import Bus
+from broker.channel import PublishRefusedError
+from broker.connection import Connection, ConnectionLostError
+from broker.embedded import EmbeddedBroker
+from broker.message import Outgoing
+from broker.once import OncePublisher
+from schemas.deployment import HubStatus
+from schemas.topics import HUB_STATUS
+
+STATUS = HubStatus(online=True, boot_id="b1", version="1")
+
+
+def publisher(broker: EmbeddedBroker, root: str) -> OncePublisher:
+    return OncePublisher(BrokerAddress.parse(broker.url), f"once-{root.partition('/')[0]}", root=root)
+
+
+@asynccontextmanager
+async def heard(broker: EmbeddedBroker, root: str) -> AsyncIterator[Counter[str]]:
+    """How often each message was heard live; all of them by the time this is left."""
+    count: Counter[str] = Counter()
+    async with Bus(broker.url, name="reader", root=root) as bus, bus.watch(HUB_STATUS) as changes:
+
+        async def listen() -> None:
+            async for change in changes:
+                count[change.message.boot_id if change.message else ""] += 1
+
+        listening = asyncio.create_task(listen())
+        yield count
+        async with asyncio.timeout(10):
+            await bus.publish(HUB_STATUS, STATUS.model_copy(update={"boot_id": "end"}))
+            while not count["end"]:
+                await asyncio.sleep(0.01)
+        listening.cancel()
+
+
+async def test_what_another_life_has_published_is_not_said_again(broker: EmbeddedBroker, root: str) -> None:
+    async with heard(broker, root) as count:
+        async with publisher(broker, root) as one:
+            await one.publish(HUB_STATUS, STATUS, expiry_s=60)
+        async with publisher(broker, root) as other:
+            await other.publish(HUB_STATUS, STATUS, expiry_s=60, doubted=True)
+    assert count["b1"] == 1
+
+
+async def test_what_another_life_has_not_published_is_said(broker: EmbeddedBroker, root: str) -> None:
+    async with heard(broker, root) as count, publisher(broker, root) as one:
+        await one.publish(HUB_STATUS, STATUS, expiry_s=60, doubted=True)
+    assert count["b1"] == 1
+
+
+@pytest.mark.parametrize("arrived", [True, False], ids=["the broker had it", "the broker never had it"])
+async def test_a_connection_that_breaks_before_the_answer_repeats_nothing(
+    broker: EmbeddedBroker, root: str, monkeypatch: pytest.MonkeyPatch, arrived: bool
+) -> None:
+    honest = Connection.publish
+    broken = 0
+
+    async def breaks(self: Connection, message: Outgoing):
+        nonlocal broken
+        if message.address.startswith(root) and b"b1" in message.payload and not broken:
+            broken += 1
+            if arrived:
+                await honest(self, message)
+            self._wire.drop()
+            raise ConnectionLostError("cut")
+        return await honest(self, message)
+
+    async with heard(broker, root) as count, publisher(broker, root) as one:
+        monkeypatch.setattr(Connection, "publish", breaks)
+        await one.publish(HUB_STATUS, STATUS, expiry_s=60)
+        monkeypatch.undo()
+    assert (broken, count["b1"]) == (1, 1)
+
+
+async def test_what_nobody_clears_is_forgotten_by_the_broker(broker: EmbeddedBroker, root: str) -> None:
+    async with publisher(broker, root) as one:
+        await one.publish(HUB_STATUS, STATUS, expiry_s=1)
+    async with Bus(broker.url, name="reader", root=root) as bus, asyncio.timeout(10):
+        while await bus.snapshot(HUB_STATUS):
+            await asyncio.sleep(0.1)
+
+
+async def test_a_broker_that_refuses_is_an_error() -> None:
+    with EmbeddedBroker(files={"acl_file": "topic read #\n"}) as closed:
+        async with publisher(closed, "r") as one:
+            with pytest.raises(PublishRefusedError):
+                await one.publish(HUB_STATUS, STATUS, expiry_s=None)
