@@ -30,18 +30,20 @@ def publisher(broker: EmbeddedBroker, root: str) -> OncePublisher:
 async def heard(broker: EmbeddedBroker, root: str) -> AsyncIterator[Counter[str]]:
     """How often each message was heard live; all of them by the time this is left."""
     count: Counter[str] = Counter()
+    ended = asyncio.Event()
     async with Bus(broker.url, name="reader", root=root) as bus, bus.watch(HUB_STATUS) as changes:
 
         async def listen() -> None:
             async for change in changes:
                 count[change.message.boot_id if change.message else ""] += 1
+                if count["end"]:
+                    ended.set()
 
         listening = asyncio.create_task(listen())
         yield count
         async with asyncio.timeout(10):
             await bus.publish(HUB_STATUS, STATUS.model_copy(update={"boot_id": "end"}))
-            while not count["end"]:
-                await asyncio.sleep(0.01)
+            await ended.wait()
         listening.cancel()
 
 
@@ -74,6 +76,7 @@ async def test_a_connection_that_breaks_before_the_answer_repeats_nothing(
             if arrived:
                 await honest(self, message)
             self._wire.drop()
+            self._end("cut")
             raise ConnectionLostError("cut")
         return await honest(self, message)
 
@@ -88,7 +91,9 @@ async def test_what_nobody_clears_is_forgotten_by_the_broker(broker: EmbeddedBro
     async with publisher(broker, root) as one:
         await one.publish(HUB_STATUS, STATUS, expiry_s=1)
     async with Bus(broker.url, name="reader", root=root) as bus, asyncio.timeout(10):
-        while await bus.snapshot(HUB_STATUS):
+        while True:
+            if not await bus.snapshot(HUB_STATUS):
+                break
             await asyncio.sleep(0.1)
 
 
