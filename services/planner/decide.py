@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 
 from models.library import NotInLibraryError
 from schemas.model import ModelCard
@@ -11,11 +12,14 @@ from services.planner.cost import NoDeviceError
 from services.planner.deployments import Tell
 from services.planner.errors import PlanningError
 from services.planner.events import Decide, Planned, Profiling, Refused
+from services.planner.experience import Experience
 from services.planner.facts import HubFacts
 from services.planner.ground import Ground
+from services.planner.held import held_blocks
 from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import make_plan
+from services.planner.sharing import Use
 from services.planner.watch import FleetWatch
 from services.planner.wording import failure, measuring, no_device
 
@@ -25,18 +29,26 @@ logger = logging.getLogger(__name__)
 class Decider:
     """Answers `Decide` questions; has devices measure first where nobody knows how fast they are."""
 
-    def __init__(self, watch: FleetWatch, library: LibraryServer, measurer: Measurer, hub: HubFacts) -> None:
+    def __init__(
+        self, watch: FleetWatch, library: LibraryServer, measurer: Measurer, experience: Experience, hub: HubFacts
+    ) -> None:
         self._watch = watch
         self._library = library
         self._measurer = measurer
+        self._experience = experience
         self._hub = hub
 
-    async def decide(self, question: Decide, tell: Tell) -> None:
+    async def decide(self, question: Decide, uses: Sequence[Use], tell: Tell) -> None:
         """Tell `Planned` or `Refused`; `Profiling` before it while devices measure."""
+        model = question.wish.model
         left_out = dict(question.excluded)
         try:
-            ground = await self._ground(question, left_out, tell)
-            plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
+            card = await self._card(model)
+            planned = await self._at_once(question, card, uses) if question.hurry else None
+            if planned is None:
+                await self._measure(question, card, tell)
+                late = f"did not measure {model} within {self._measurer.within_s:g} s"
+                planned = await self._plan(question, self._ground(question, card, uses, left_out, late))
         except (PlanningError, NotInLibraryError) as error:
             tell(Refused(question.ticket, failure(question.wish, str(error), left_out)))
         except (ValueError, ArithmeticError) as error:
@@ -44,30 +56,50 @@ class Decider:
             logger.exception("no decision", extra={"deployment": question.wish.deployment})
             tell(Refused(question.ticket, failure(question.wish, f"planning failed: {error}", left_out)))
         else:
-            tell(Planned(question.ticket, plan, decision))
+            tell(planned)
 
-    async def _ground(self, question: Decide, left_out: dict[str, str], tell: Tell) -> Ground:
-        """Who may serve, as measured; `left_out` learns who may not, and why."""
-        wish = question.wish
-        card = await self._card(wish.model)
-        fleet = self._watch.fleet
+    async def _at_once(self, question: Decide, card: ModelCard, uses: Sequence[Use]) -> Planned | None:
+        """The plan over those who have measured already; None when there is none without the others."""
+        yet = f"has not measured {card.name} yet"
+        try:
+            return await self._plan(question, self._ground(question, card, uses, dict(question.excluded), yet))
+        except PlanningError as error:
+            logger.info("no plan without measuring: %s", error, extra={"deployment": question.wish.deployment})
+            return None
+
+    async def _plan(self, question: Decide, ground: Ground) -> Planned:
+        plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
+        return Planned(question.ticket, plan, decision)
+
+    async def _measure(self, question: Decide, card: ModelCard, tell: Tell) -> None:
+        candidates = self._candidates(question)
+        known = measured(self._watch.fleet, card, candidates)
+        missing = [name for name in candidates if name not in known]
+        if missing:
+            tell(Profiling(question.ticket, measuring(question.wish, missing)))
+            await self._measurer.measure(card, missing)
+
+    def _candidates(self, question: Decide) -> list[str]:
+        unwanted = {*question.wish.exclude, *question.excluded}
+        return [name for name in self._watch.fleet.usable if name not in unwanted]
+
+    def _ground(
+        self, question: Decide, card: ModelCard, uses: Sequence[Use], left_out: dict[str, str], unmeasured: str
+    ) -> Ground:
+        """Who may serve, as measured; `left_out` learns who may not, and why (`unmeasured`, of who has not)."""
+        wish, fleet = question.wish, self._watch.fleet
         absent = {name: device.absence for name, device in fleet.devices.items() if not device.usable}
         left_out |= absent | dict.fromkeys(wish.exclude, "excluded") | dict(question.excluded)
-        candidates = [name for name in fleet.usable if name not in left_out]
-        if not candidates:
-            raise NoDeviceError(no_device(wish, left_out))
-        missing = [name for name in candidates if name not in measured(fleet, card, candidates)]
-        if missing:
-            tell(Profiling(question.ticket, measuring(wish, missing)))
-            await self._measurer.measure(card, missing)
-        profiles = measured(self._watch.fleet, card, candidates)
-        usable = self._watch.fleet.usable
+        candidates = self._candidates(question)
+        profiles = measured(fleet, card, candidates)
         for name in set(candidates) - profiles.keys():
-            left_out[name] = f"did not measure {wish.model} within {self._measurer.within_s:g} s"
-        devices = {name: (usable[name], profiles[name]) for name in candidates if name in usable and name in profiles}
-        if not devices:
+            left_out[name] = unmeasured
+        if not profiles:
             raise NoDeviceError(no_device(wish, left_out))
-        return Ground(card, devices, dict(left_out))
+        devices = [(fleet.devices[name], profile) for name, profile in profiles.items()]
+        facts = self._experience.facts(wish, card.sha256, devices, uses)
+        workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
+        return Ground(card, facts, dict(left_out), held_blocks(card, card.sha256, workers))
 
     async def _card(self, model: str) -> ModelCard:
         await self._library.scan()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
@@ -27,6 +27,7 @@ from services.planner.events import (
     ClearCurrent,
     ClearNext,
     Decide,
+    Drifted,
     Event,
     Forget,
     Held,
@@ -39,9 +40,10 @@ from services.planner.events import (
     Wanted,
 )
 from services.planner.fleet import Fleet
-from services.planner.resuming import Kept, resume
+from services.planner.resuming import Kept, highest_generation, resume
 from services.planner.rollout import Patience, advance
-from services.planner.rollout_state import GENERATION_LEAP, Rollout
+from services.planner.rollout_state import Rollout, longest_step_ms, uses_of
+from services.planner.sharing import Use
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
@@ -54,7 +56,7 @@ Tell = Callable[[Event], None]
 class Decider(Protocol):
     """Makes plans (`services.planner.decide`); told what it should look at, it tells what it found."""
 
-    async def decide(self, question: Decide, tell: Tell) -> None:
+    async def decide(self, question: Decide, uses: Sequence[Use], tell: Tell) -> None:
         """Answer by `Planned` or `Refused`, with `Profiling` before it when devices must measure first."""
 
 
@@ -80,6 +82,24 @@ class Deployments:
     def serving(self) -> Mapping[str, Plan]:
         """The plans being served, by name of the deployment."""
         return {name: rollout.current for name, rollout in self._rollouts.items() if rollout.current is not None}
+
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """Which devices each deployment uses, or is about to."""
+        return uses_of(self._rollouts.values())
+
+    @property
+    def settled(self) -> tuple[Rollout, ...]:
+        """Deployments that are served by a plan of their present wish, with nothing under way."""
+        return tuple(one for one in self._rollouts.values() if one.phase == "serving" and one.stands)
+
+    def longest_step_ms(self, device: str) -> float:
+        """The longest step of work that a plan has for a device; frames handled together count together."""
+        return longest_step_ms(self._rollouts.values(), device)
+
+    def drifted(self, deployment: str, generation: int, plan: Plan, decision: Decision) -> None:
+        """A review found a plan worth moving to from the one of `generation`."""
+        self._happened.put_nowait((deployment, Drifted(generation, plan, decision)))
 
     def wanted(self, deployment: str, wish: Deployment | None) -> None:
         """A wish was published, or taken back."""
@@ -163,7 +183,8 @@ class Deployments:
                 case Decide():
                     self._forget(name)
                     tell = partial(self._answered, name)
-                    self._deciding[name] = tasks.create_task(self._decider.decide(action, tell), name=f"decide {name}")
+                    work = self._decider.decide(action, self.uses, tell)
+                    self._deciding[name] = tasks.create_task(work, name=f"decide {name}")
                 case Forget():
                     self._forget(name)
                 case PublishNext(plan):
@@ -200,15 +221,6 @@ class Deployments:
                 logger.warning("%s; trying again", error)
             else:
                 return
-
-
-def highest_generation(deployment: str, kept: Kept, fleet: Fleet) -> int:
-    """The highest generation of a deployment that anybody can have seen; of workers, only what is believable."""
-    plans = [plan.generation for plan in (kept.current, kept.next) if plan is not None]
-    known = max(0, kept.decision.generation if kept.decision else 0, *plans)
-    workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
-    held = [stage.generation for worker in workers for stage in worker.stages if stage.deployment == deployment]
-    return max(known, *(one for one in held if one <= known + GENERATION_LEAP), 0)
 
 
 def _log(decision: Decision) -> None:

@@ -35,22 +35,28 @@ class Measurer:
         self._watch = watch
         self.within_s = within_s
         self._asked: dict[tuple[str, str, str], float] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
 
     async def measure(self, card: ModelCard, names: Iterable[str]) -> None:
         """Have each of `names` measure `card`; returns when each has, is gone, or its time is up."""
         async with asyncio.TaskGroup() as group:
-            for together in by_machine(self._watch.fleet.devices, list(names)):
-                group.create_task(self._in_turn(card, together))
+            for machine, together in by_machine(self._watch.fleet.devices, list(names)).items():
+                turn = self._turns.setdefault(machine, asyncio.Lock())
+                group.create_task(self._in_turn(card, together, turn))
 
-    async def _in_turn(self, card: ModelCard, names: Sequence[str]) -> None:
+    async def _in_turn(self, card: ModelCard, names: Sequence[str], turn: asyncio.Lock) -> None:
         for name in names:
-            with self._watch.patience(name):
-                try:
-                    async with asyncio.timeout(self.within_s):
-                        await self._ask(name, card)
-                        await self._watch.until(partial(_settled, name=name, card=card))
-                except TimeoutError:
-                    logger.warning("%s did not measure %s in time", name, card.name)
+            async with turn:
+                await self._one(card, name)
+
+    async def _one(self, card: ModelCard, name: str) -> None:
+        with self._watch.patience(name):
+            try:
+                async with asyncio.timeout(self.within_s):
+                    await self._ask(name, card)
+                    await self._watch.until(partial(_settled, name=name, card=card))
+            except TimeoutError:
+                logger.warning("%s did not measure %s in time", name, card.name)
 
     async def _ask(self, name: str, card: ModelCard) -> None:
         """Ask once per life of a worker, while an answer may still come: it measures one thing after the other.
@@ -90,13 +96,13 @@ def awaited(asked_s: Mapping[K, float], now_s: float, within_s: float) -> dict[K
     return {key: at_s for key, at_s in asked_s.items() if now_s - at_s < within_s}
 
 
-def by_machine(devices: Mapping[str, Device], names: Sequence[str]) -> list[list[str]]:
-    """`names` in groups that share a machine (one host name): measured at once they would measure each other."""
+def by_machine(devices: Mapping[str, Device], names: Sequence[str]) -> dict[str, list[str]]:
+    """`names` by the machine (host name) that they share: measured at once they would measure each other."""
     groups: dict[str, list[str]] = {}
     for name in names:
         info = devices[name].info if name in devices else None
         groups.setdefault(info.hostname if info else name, []).append(name)
-    return list(groups.values())
+    return groups
 
 
 def _settled(fleet: Fleet, *, name: str, card: ModelCard) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
 from schemas.deployment import Decision
 from schemas.plan import Plan
-from services.planner.certainty import Cautious
+from services.planner.adaptation import careful
 from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
@@ -16,9 +17,9 @@ from services.planner.events import Decide
 from services.planner.explain import explain
 from services.planner.facts import HubFacts
 from services.planner.flow import objective
-from services.planner.ground import Ground, facts_of
-from services.planner.policies import OWN_POLICIES, find_policy
-from services.planner.policy import Choice
+from services.planner.ground import Ground
+from services.planner.policy import Choice, Policy
+from services.planner.review import best_plan
 from services.planner.wording import clip, left_out_text
 
 KEEP_MARGIN: Final = 0.05
@@ -35,29 +36,39 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
     """
     started = time.perf_counter()
     wish = question.wish
-    facts = [facts_of(device, profile, wish.deployment) for device, profile in ground.devices.values()]
-    problem = problem_from(ground.card, wish, facts, hub)
-    policy = find_policy(wish.policy)
-    if policy.name in OWN_POLICIES:
-        policy = Cautious(policy)
-    choice = keep_survivors(problem, policy.plan(problem), question.serving)
+    problem = problem_from(ground.card, wish, ground.facts, hub, keep=borders(question.serving))
+    policy = careful(wish.policy)
+    choice = keep_survivors(problem, best_plan(problem, policy, ground.held), question.serving)
     planning_ms = (time.perf_counter() - started) * 1e3
     plan = to_plan(problem, choice, generation=1, policy=wish.policy)
+    decision = decision_of(problem, choice, policy, plan, cause=question.cause, left_out=ground.left_out)
+    return plan, decision.model_copy(update={"planning_ms": planning_ms})
+
+
+def decision_of(
+    problem: Problem, choice: Choice, policy: Policy, plan: Plan, *, cause: str, left_out: Mapping[str, str]
+) -> Decision:
+    """What is told of a plan: why it, and why now. Takes as long as a few plannings."""
     why = explain(problem, choice, policy)
-    decision = Decision(
-        deployment=wish.deployment,
-        generation=1,
-        requested=wish.requested,
+    return Decision(
+        deployment=plan.deployment,
+        generation=plan.generation,
+        requested=problem.deployment.requested,
         state="preparing",
         plan=clip(str(plan)),
         predicted=plan.predicted,
         bound_rps=choice.bound_rps,
         alternatives=why.alternatives,
         decided_by=why.decided_by,
-        explanation=clip(" ".join(part for part in (why.explanation, left_out_text(ground.left_out)) if part)),
-        planning_ms=planning_ms,
+        explanation=clip(" ".join(part for part in (why.explanation, left_out_text(left_out)) if part)),
+        cause=clip(cause),
     )
-    return plan, decision
+
+
+def borders(plan: Plan | None) -> list[int]:
+    """Cut positions that a plan uses."""
+    routes = plan.routes if plan is not None else ()
+    return sorted({border for route in routes for stage in route.stages for border in (stage.first, stage.last)})
 
 
 def keep_survivors(problem: Problem, best: Choice, serving: Plan | None) -> Choice:

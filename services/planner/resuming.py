@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from services.planner.events import Action, ClearCurrent, ClearNext, PublishCurrent, PublishNext
-from services.planner.rollout_state import Rollout, Step, ask, publish, serve, tell_removed
+from services.planner.fleet import Fleet
+from services.planner.rollout_state import GENERATION_LEAP, Rollout, Step, ask, publish, serve, tell_removed
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +72,12 @@ def _abandoned(rollout: Rollout, kept: Kept) -> Step:
         return rollout, ()
     rollout, announced = tell_removed(replace(rollout, current=None), kept.decision.requested if kept.decision else 0.0)
     return rollout, (*actions, *announced)
+
+
+def highest_generation(deployment: str, kept: Kept, fleet: Fleet) -> int:
+    """The highest generation of a deployment that anybody can have seen; of workers, only what is believable."""
+    plans = [plan.generation for plan in (kept.current, kept.next) if plan is not None]
+    known = max(0, kept.decision.generation if kept.decision else 0, *plans)
+    workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
+    held = [stage.generation for worker in workers for stage in worker.stages if stage.deployment == deployment]
+    return max(known, *(one for one in held if one <= known + GENERATION_LEAP), 0)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from services.planner.events import Action, ClearNext, Decide, PublishDecision, PublishNext
+from services.planner.sharing import Use, use_of
 
 Phase = Literal["idle", "deciding", "preparing", "serving", "failed"]
 
@@ -98,6 +99,28 @@ def tell_removed(rollout: Rollout, requested: float) -> Step:
         deployment=rollout.deployment, generation=rollout.generation, requested=requested, state="removed"
     )
     return publish(rollout, decision)
+
+
+def uses_of(rollouts: Iterable[Rollout]) -> tuple[Use, ...]:
+    """Which devices each deployment that is wanted uses, or is about to."""
+    return tuple(
+        use_of((one.current, one.next), one.deployment, one.wish.weight) for one in rollouts if one.wish is not None
+    )
+
+
+def longest_step_ms(rollouts: Iterable[Rollout], device: str) -> float:
+    """The longest step of work that a plan has for a device; frames handled together count together."""
+    plans = [plan for one in rollouts for plan in (one.current, one.next) if plan is not None]
+    return max(
+        (
+            predicted.compute_ms * route.together
+            for plan in plans
+            for route in plan.routes
+            for stage, predicted in zip(route.stages, route.stage_predictions, strict=False)
+            if stage.device == device
+        ),
+        default=0.0,
+    )
 
 
 def _unprepared(rollout: Rollout) -> Rollout:

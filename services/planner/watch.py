@@ -7,15 +7,15 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
 from broker.delivery import Change, Delivery
-from schemas.device import Claim, Telemetry
+from schemas.device import Claim
 from schemas.stages import StagesHeld, Timing
-from schemas.topics import DEVICE_CLAIM, DEVICE_STAGES, DEVICE_TELEMETRY, DEVICE_TIMING, Topic
+from schemas.topics import DEVICE_CLAIM, DEVICE_STAGES, DEVICE_TIMING, Topic
 from services.planner.fleet import FLEET_TOPICS, Fleet, improved, lost, read_fleet
 from services.planner.heartbeat import Heartbeats, stuck
 
@@ -43,11 +43,8 @@ class Observer(Protocol):
 class Ear(Protocol):
     """Who wants to hear how devices do (`services.planner.adapting.Adapting`)."""
 
-    def telemetry(self, device: str, telemetry: Telemetry) -> None:
-        """A monitor said how its device does."""
-
-    def timing(self, timing: Timing) -> None:
-        """A worker said how long its stages take."""
+    def heard(self, topic: Topic[Any], parameters: Mapping[str, str], message: Any, fleet: Fleet) -> None:
+        """A device said something (None: it was cleared); `fleet` is as it was before."""
 
     def longest_step_ms(self, device: str) -> float:
         """The longest step of work that a plan has for a device."""
@@ -117,9 +114,9 @@ class FleetWatch:
 
     async def _fold(self, topic: Topic[Any], stream: AsyncIterator[Change[Any]]) -> None:
         async for change in stream:
+            if self._ear is not None:
+                self._ear.heard(topic, change.parameters, change.message, self.fleet)
             self._update(self.fleet.with_message(topic, change.parameters, change.message, retained=change.retained))
-            if topic is DEVICE_TELEMETRY and change.message is not None and self._ear is not None:
-                self._ear.telemetry(change.parameters["device"], change.message)
             if topic is DEVICE_STAGES and change.message is not None:
                 if not change.retained:
                     self._beats = self._beats.heard(change.parameters["device"], change.message.boot_id)
@@ -136,7 +133,7 @@ class FleetWatch:
             self._beats = self._beats.heard(device.name, device.boot, wrong=stuck(timing.stuck_s, longest_ms))
             self._update(self.fleet.with_hung(self._beats.hung))
             if self._ear is not None:
-                self._ear.timing(timing)
+                self._ear.heard(DEVICE_TIMING, delivery.parameters, timing, self.fleet)
 
     async def _keep_listening(self, asking: asyncio.TaskGroup) -> None:
         """Notice who has gone silent. Our own standing still counts for nothing, nor does a broker that is away."""

@@ -1,0 +1,93 @@
+"""Routes that are much slower than they should be, though their stages are not: then a link is suspected. Pure.
+
+Links are probed now and then only, and a probe costs a slow link something. Submitters see every request: where a
+route's latency is far above what is expected of so many requests under way, and what its stages take does not explain
+it, two reports in a row, the monitors of its devices are asked to probe at once. A device is asked again after
+`ASK_AGAIN_S`, and after twice as long each time that this has changed nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from schemas.accuracy import RouteSeen
+from schemas.plan import Route
+
+TIMES: Final = 1.5
+MORE_MS: Final = 20.0
+"""Less than this is scheduling, whatever share of a short latency it is."""
+REPORTS: Final = 2
+ASK_AGAIN_S: Final = 5.0
+ASK_AGAIN_MOST_S: Final = 60.0
+_SAME_REPORT_S: Final = 0.5
+"""Reports of several submitters that come closer together count as one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """About one route: how many reports in a row it looked wrong, and when that began to be told last, s."""
+
+    reports: int = 0
+    at_s: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """Doubts about the routes of one plan, and whose links were asked about."""
+
+    generation: int = 0
+    doubts: Mapping[int, Doubt] = field(default_factory=dict)
+    asked_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """By device: when its link was asked about since all was well last."""
+
+    def with_report(
+        self, generation: int, route: int, *, slow: bool, devices: tuple[str, ...], now_s: float
+    ) -> tuple[Suspicion, tuple[str, ...]]:
+        """After one report about a route; also gives the devices whose links are to be probed now.
+
+        Args:
+            generation: of the plan.
+            route: its number.
+            slow: whether it looked wrong (`looks_slow`).
+            devices: of the route.
+            now_s: when, by any clock that only grows.
+        """
+        base = self if self.generation == generation else Suspicion(generation, asked_s=self.asked_s)
+        doubt = base.doubts.get(route, Doubt())
+        if not slow:
+            calm = {name: times for name, times in base.asked_s.items() if name not in devices}
+            return replace(base, doubts={**base.doubts, route: Doubt()}, asked_s=calm), ()
+        if now_s - doubt.at_s < _SAME_REPORT_S:
+            return base, ()
+        doubt = Doubt(doubt.reports + 1, now_s)
+        due = tuple(name for name in devices if doubt.reports >= REPORTS and base._may_ask(name, now_s))
+        asked = {name: (*base.asked_s.get(name, ()), now_s) for name in dict.fromkeys(due)}
+        after = replace(base, doubts={**base.doubts, route: doubt}, asked_s={**base.asked_s, **asked})
+        return after, tuple(asked)
+
+    def _may_ask(self, device: str, now_s: float) -> bool:
+        times = self.asked_s.get(device, ())
+        if not times:
+            return True
+        return now_s - times[-1] >= min(ASK_AGAIN_S * 2 ** (len(times) - 1), ASK_AGAIN_MOST_S)
+
+
+def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, under_way: int) -> bool:
+    """Whether a route's requests take far longer than expected, and its stages do not explain it.
+
+    Args:
+        seen: what one submitter saw; the age of its oldest open request counts as a latency, too.
+        route: with what is predicted of it now.
+        explained_ms: what stages take longer than predicted.
+        under_way: requests of all submitters on the route: so many wait for one another.
+    """
+    predicted = route.predicted
+    if predicted is None or not (seen.answers or seen.waiting):
+        return False
+    latency_ms = max(seen.latency_ms, seen.silent_s * 1e3)
+    in_turn_ms = under_way * 1e3 / predicted.throughput_rps if predicted.throughput_rps > 0 else 0.0
+    expected_ms = max(predicted.latency_ms, in_turn_ms) + explained_ms
+    return latency_ms > max(TIMES * expected_ms, expected_ms + MORE_MS)
