@@ -19,8 +19,8 @@ from stageline.watch_line import watch_line
 _HELP: Final = (
     "One neural network, spread over every computer in the drawer.\n\n"
     "Stageline measures each device and each link, decides how a model is best spread over them, runs it over MQTT, "
-    "and plans anew when a device is lost. A first answer, on this machine alone: [bold]stageline demo[/bold]. On your "
-    "own devices:\n\n"
+    "and plans anew when a device slows down or is lost. A first answer, on this machine alone: "
+    "[bold]stageline demo[/bold]. On your own devices:\n\n"
     "  stageline hub                          [dim]# broker and planner[/dim]\n"
     "  stageline join mqtt://HUB --name pi4   [dim]# on each device[/dim]\n"
     "  stageline import mobilenet_v2          [dim]# on the hub: a model in blocks[/dim]\n"

@@ -21,9 +21,9 @@ from stageline.receipts import Answer, RequestFailedError
 
 LoadName = Literal["paced", "flat-out"]
 LOADS: Final[tuple[LoadName, ...]] = ("paced", "flat-out")
-RATE_RPS: Final = 30.0
-"""Of the paced load: about a quarter of what the fleet can do at rest, and less than what is left of it without its
-strongest device."""
+RATE_RPS: Final = 20.0
+"""Of the paced load: what the weakest device of the fleet can carry alone while undisturbed. So there is always a
+plan that serves the load, whichever device is disturbed; what counts is how soon it is the one that is served."""
 DEADLINE_S: Final = 30.0
 """Of every request."""
 
