@@ -1,0 +1,72 @@
+"""When a plan is left: margin, price of the switch, agreement and pause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.plan import Prediction
+from services.planner.drift import Drift, Rules, judge
+from services.planner.policy import Choice
+from services.planner.review import Review
+
+RULES = Rules(margin=0.1, horizon_s=100.0, agree=4, agree_sudden=2, large=0.5, pause_s=20.0, pause_sudden_s=5.0)
+CHOICE = Choice((), Prediction(latency_ms=1, throughput_rps=1, energy_j=1), "any")
+
+
+def seen(gain: float, *, switch_s: float = 1.0, sudden: bool = False, present: Choice | None = CHOICE) -> Review:
+    return Review(present, CHOICE, gain, switch_s, moved_bytes=0, sudden=sudden, cause="")
+
+
+def moves(*reviews: Review, start: Drift | None = None, first_s: float = 0.0) -> list[float]:
+    """Times of the moves when reviews come every second."""
+    drift, found = start or Drift(), []
+    for second, one in enumerate(reviews):
+        drift, move = judge(drift, one, first_s + second, RULES)
+        if move:
+            found.append(first_s + second)
+    return found
+
+
+def test_a_small_gain_is_none() -> None:
+    assert moves(*[seen(0.1)] * 50) == []
+
+
+def test_a_gain_must_be_seen_several_times_in_a_row() -> None:
+    assert moves(*[seen(0.2)] * 4) == [3.0]
+    assert moves(seen(0.2), seen(0.2), seen(0.2), seen(0.05), seen(0.2), seen(0.2), seen(0.2)) == []
+
+
+def test_what_is_known_exactly_or_is_very_large_needs_to_be_seen_less_often() -> None:
+    assert moves(*[seen(0.2, sudden=True)] * 4) == [1.0]
+    assert moves(*[seen(0.6)] * 4) == [1.0]
+
+
+def test_a_gain_must_pay_for_the_switch() -> None:
+    assert moves(*[seen(0.2, switch_s=5.0)] * 10)
+    assert moves(*[seen(0.2, switch_s=15.0)] * 10) == []
+    assert moves(*[seen(0.9, switch_s=200.0, sudden=True)] * 10) == []
+    assert moves(*[seen(0.9, switch_s=float("inf"))] * 10) == []
+
+
+def test_a_plan_that_cannot_go_on_is_left_whatever_it_costs() -> None:
+    assert moves(*[seen(1.0, switch_s=500.0, sudden=True, present=None)] * 3) == [1.0]
+
+
+def test_after_a_move_there_is_a_pause_shorter_where_something_happened() -> None:
+    def next_move(**traits: Any) -> float:
+        return moves(*[seen(0.2, **traits)] * 60, start=Drift(moved_s=0.0), first_s=1.0)[0]
+
+    assert next_move() == 20.0
+    assert next_move(sudden=True) == 5.0
+
+
+def test_reviews_that_agree_during_the_pause_count() -> None:
+    drift = Drift(moved_s=0.0)
+    for second in range(1, 20):
+        drift, move = judge(drift, seen(0.2), float(second), RULES)
+        assert not move
+    assert judge(drift, seen(0.2), 20.0, RULES)[1]
+
+
+def test_a_plan_that_caution_prefers_though_it_is_worse_is_no_reason() -> None:
+    assert moves(*[seen(-0.1, sudden=True)] * 10) == []
