@@ -22,6 +22,7 @@ from services.planner.comparing import Comparing
 from services.planner.decide import Decider
 from services.planner.deployments import Deployments
 from services.planner.drift import Rules
+from services.planner.duties import remind
 from services.planner.experience import Experience
 from services.planner.hub_presence import announced, guard, heartbeat, hub_will
 from services.planner.library_server import LibraryServer
@@ -55,6 +56,7 @@ async def serve(settings: PlannerSettings) -> None:
     comparing = Comparing(bus, deployments, adapting)
     async with supervised(ExecutorPulse(), partial(summary, bus, watch, deployments)) as ready, bus:
         bus.on_reconnect(deployments.remind)
+        bus.on_reconnect(partial(remind, bus, watch))
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
             loops.create_task(guard(bus, boot_id, states), name="presence")
             loops.create_task(heartbeat(bus, boot_id), name="heartbeat")
