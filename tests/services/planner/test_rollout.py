@@ -18,6 +18,7 @@ from services.planner.events import (
     ClearCurrent,
     ClearNext,
     Decide,
+    Drifted,
     Event,
     Forget,
     Held,
@@ -438,11 +439,82 @@ def resumed(
     return resume("cats", replace(kept, generation=5), card_sha=card_sha, usable=usable, now_s=0.0)
 
 
+def drifted(story: Story, text: str, *, generation: int | None = None) -> list[Action]:
+    """A review found this plan better than the one being served."""
+    of = serving(story).generation if generation is None else generation
+    told = decision().model_copy(update={"cause": "computing on b takes 21 ms, 10 ms when planned"})
+    return story.tell(Drifted(of, plan(text), told))
+
+
+def test_a_plan_that_drifted_is_replaced_make_before_break_and_the_cause_is_told() -> None:
+    story = served()
+    said = drifted(story, "a[0:4)")
+    assert kinds(said) == [PublishNext, PublishDecision]
+    assert "21 ms" in one(said, PublishDecision).decision.cause
+    assert serving(story).generation == 1
+    said = story.tell(holding("a", one(said, PublishNext).plan))
+    assert (one(said, PublishCurrent).plan.generation, one(said, PublishDecision).decision.state) == (2, "serving")
+
+
+def test_a_review_of_a_plan_that_is_no_longer_served_moves_nothing() -> None:
+    story = served()
+    assert drifted(story, "a[0:4)", generation=7) == []
+    story.tell(Lost("b"))
+    assert drifted(story, "a[0:4)") == []
+
+
+@pytest.mark.parametrize("trouble", ["lost", "failed", "late"])
+def test_a_better_plan_that_does_not_get_ready_leaves_the_served_one_as_it_was(trouble: str) -> None:
+    story = served()
+    before = story.rollout.decision
+    upcoming = one(drifted(story, "a[0:2) -> c[2:4)"), PublishNext).plan
+    story.tell(holding("a", upcoming))
+    if trouble == "lost":
+        said = story.tell(Lost("c"))
+    elif trouble == "failed":
+        said = story.tell(holding("c", upcoming, "failed", error="disk full"))
+    else:
+        story.now_s += PATIENCE.ready_s
+        said = story.tell(Tick())
+    assert kinds(said) == [ClearNext, PublishDecision]
+    assert one(said, PublishDecision).decision == before
+    assert (story.rollout.phase, serving(story).generation) == ("serving", 1)
+    assert ("c" in story.rollout.excluded) == (trouble != "lost")
+    assert one(drifted(story, "a[0:4)"), PublishNext).plan.generation == 3
+
+
+def test_a_device_lost_that_serves_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    said = story.tell(Lost("b", "its worker hangs"))
+    assert kinds(said) == [ClearNext, Decide]
+    asked = one(said, Decide)
+    assert (asked.serving, asked.cause, asked.hurry) == (serving(story), "b: its worker hangs", True)
+
+
+def test_a_stage_that_fails_in_service_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    said = story.tell(holding("b", serving(story), "failed", error="out of memory"))
+    assert kinds(said) == [ClearNext, Decide]
+
+
+def test_every_question_says_why_it_is_asked_now() -> None:
+    story = Story()
+    assert one(story.tell(Wanted(WISH)), Decide).cause == "asked for"
+    assert one(story.tell(Lost("a", "its worker is offline")), Decide).cause == "a: its worker is offline"
+    story.tell(Refused(story.rollout.ticket, decision("failed", error="no devices")))
+    assert one(story.tell(Improved()), Decide).cause == "the library changed"
+    made = story.planned("a[0:4)")
+    asked = one(story.tell(holding("a", made, "failed", error="disk full")), Decide)
+    assert asked.cause == "a could not load its stage: disk full"
+
+
 DEVICES = ("a", "b", "c")
 ROUTES = ("a[0:4)", "a[0:2) -> b[2:4)", "c[0:4)", "b[0:1) -> c[1:4)", "a[0:4) | b[0:2) -> c[2:4)")
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 4), st.sampled_from(DEVICES)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.sampled_from(DEVICES)), max_size=40))
 def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
     happenings: list[tuple[int, int, str]],
 ) -> None:
@@ -458,12 +530,10 @@ def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
                 event = Wanted(WISH.model_copy(update={"requested": float(number)}))
             case 1:
                 event = Planned(story.rollout.ticket, plan(ROUTES[which]), decision())
-            case 2 | 3 | 4 if upcoming is not None:
-                event = holding(device, upcoming)
-                ready.add((device, upcoming.generation))
-            case 5 if upcoming is not None:
-                event = holding(device, upcoming, "failed")
-                ready.discard((device, upcoming.generation))
+            case 2 | 3 | 4 | 5 if upcoming is not None:
+                mine = {(device, upcoming.generation)}
+                event = holding(device, upcoming, "failed" if what == 5 else "ready")
+                ready = ready - mine if what == 5 else ready | mine
             case 6:
                 event = Lost(device)
                 ready = {(name, generation) for name, generation in ready if name != device}
@@ -471,6 +541,8 @@ def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
                 event = Refused(story.rollout.ticket, decision("failed", error="none"))
             case 8:
                 event = Wanted(None)
+            case 9 if story.rollout.current is not None:
+                event = Drifted(story.rollout.current.generation, plan(ROUTES[which]), decision())
             case _:
                 event = Tick()
         for action in story.tell(event):

@@ -1,0 +1,84 @@
+"""When a link is suspected, and how often anybody is bothered with it: as values."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.accuracy import RouteSeen
+from schemas.plan import Prediction, Route, parse_route
+from services.planner.suspicion import Suspicion, looks_slow
+
+
+def route(latency_ms: float = 40.0, throughput_rps: float = 25.0) -> Route:
+    predicted = Prediction(latency_ms=latency_ms, throughput_rps=throughput_rps, energy_j=0.1)
+    return parse_route("pi[0:2) -> nano[2:4)").model_copy(update={"predicted": predicted})
+
+
+def seen(latency_ms: float, *, answers: int = 10, waiting: int = 1, silent_s: float = 0.0) -> RouteSeen:
+    return RouteSeen(route=0, answers=answers, latency_ms=latency_ms, waiting=waiting, silent_s=silent_s)
+
+
+@pytest.mark.parametrize(
+    ("report", "explained_ms", "under_way", "slow"),
+    [
+        (seen(41.0), 0.0, 1, False),
+        (seen(59.0), 0.0, 1, False),
+        (seen(90.0), 0.0, 1, True),
+        (seen(90.0), 60.0, 1, False),
+        (seen(150.0), 0.0, 4, False),
+        (seen(400.0), 0.0, 4, True),
+        (seen(0.0, answers=0, waiting=1, silent_s=2.0), 0.0, 1, True),
+        (seen(0.0, answers=0, waiting=0), 0.0, 0, False),
+    ],
+)
+def test_a_route_looks_slow_when_neither_its_stages_nor_its_queue_explain_it(
+    report: RouteSeen, explained_ms: float, under_way: int, slow: bool
+) -> None:
+    assert looks_slow(report, route(), explained_ms=explained_ms, under_way=under_way) is slow
+
+
+def test_short_latencies_are_left_to_scheduling() -> None:
+    assert not looks_slow(seen(12.0), route(4.0, 250.0), explained_ms=0.0, under_way=1)
+
+
+def test_a_route_without_a_prediction_is_never_suspected() -> None:
+    assert not looks_slow(seen(9000.0), parse_route("pi[0:4)"), explained_ms=0.0, under_way=1)
+
+
+DEVICES = ("pi", "nano")
+
+
+def walk(times: list[tuple[float, bool]], suspicion: Suspicion | None = None) -> list[float]:
+    """When the devices of the route were asked."""
+    suspicion = suspicion or Suspicion()
+    asked = []
+    for now_s, slow in times:
+        suspicion, due = suspicion.with_report(1, 0, slow=slow, devices=DEVICES, now_s=now_s)
+        assert due in ((), DEVICES)
+        asked += [now_s] * bool(due)
+    return asked
+
+
+def test_two_reports_in_a_row_are_needed() -> None:
+    assert walk([(0, True), (1, False), (2, True), (3, False)]) == []
+    assert walk([(0, True), (1, True)]) == [1]
+
+
+def test_reports_of_several_submitters_at_once_are_one() -> None:
+    assert walk([(0, True), (0.1, True), (0.2, True)]) == []
+
+
+def test_a_device_is_asked_again_after_five_seconds_and_then_ever_more_rarely() -> None:
+    assert walk([(float(second), True) for second in range(80)]) == [1, 6, 16, 36, 76]
+
+
+def test_when_all_is_well_again_the_next_suspicion_is_asked_about_at_once() -> None:
+    bad = [(float(second), True) for second in range(30)]
+    assert walk([*bad, (30, False), (31, True), (32, True)])[-1] == 32
+
+
+def test_another_generation_starts_without_doubts() -> None:
+    suspicion, _ = Suspicion().with_report(1, 0, slow=True, devices=DEVICES, now_s=0)
+    suspicion, due = suspicion.with_report(2, 0, slow=True, devices=DEVICES, now_s=1)
+    assert due == ()
+    assert suspicion.with_report(2, 0, slow=True, devices=DEVICES, now_s=2)[1] == DEVICES
