@@ -138,7 +138,7 @@ def _lines(file: BinaryIO) -> Iterator[bytes]:
 def _header(path: Path, line: bytes) -> Header:
     try:
         said = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict) or said.get("stageline") != "recording":
         raise RecordingError(f"{path} is no recording: `stageline record FILE` makes them")
