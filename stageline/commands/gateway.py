@@ -74,7 +74,7 @@ def gateway(
             raise MendError("answers become files or topics: give --answers or --answers-topic")
         settings = settings_of(broker=broker, root=root)
         async with AsyncExitStack() as stack:
-            opened = stack.enter_context(Journal(journal, must_exist=True))
+            opened = stack.enter_context(Journal(journal, must_exist=until_empty))
             stack.enter_context(sole_gateway(journal))
             opened.forget_before(time.time() - keep_days * _DAY_S)
             places = _Places(opened, settings, stack, keep_s=max(1.0, keep_days * _DAY_S))

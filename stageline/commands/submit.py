@@ -71,7 +71,10 @@ def submit(
                 _show_status(report, opened)
             return DONE
         if not deployment or not paths:
-            raise MendError("say which deployment and which files: stageline submit --journal DIR DEPLOYMENT FILE ...")
+            raise MendError(
+                "say which deployment and which files: stageline submit --journal DIR DEPLOYMENT FILE ... "
+                "(what is in the journal is delivered by `stageline gateway --journal DIR`)"
+            )
         check_name("deployment", deployment)
         files = find_files(paths)
         if request is not None and len(files) != 1:

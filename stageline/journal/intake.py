@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from io import BytesIO
 from pathlib import Path
@@ -43,7 +44,8 @@ def read_file(path: Path) -> FileContent:
         raise UnfitFileError(str(path), error.strerror or str(error)) from error
     if len(data) > MOST_FILE_BYTES:
         raise UnfitFileError(str(path), f"larger than {MOST_FILE_BYTES / 1e6:.0f} MB, which no frame carries")
-    content = FileContent(path.name, data)
+    # Names need not be text on Linux, and what keeps and shows them wants text.
+    content = FileContent(os.fsencode(path.name).decode("utf-8", "replace"), data)
     check(content)
     return content
 
