@@ -34,6 +34,8 @@ from services.planner.watch import FleetWatch
 
 logger = logging.getLogger(__name__)
 
+SETTLE_S: Final = 10.0
+"""A planner that has just started knows profiles only: what it found being served was chosen by one who knew more."""
 REVIEW_S: Final = 1.0
 """From one round of reviews to the next,"""
 REST: Final = 4.0
@@ -63,6 +65,8 @@ class Adapting:
         self._rules = rules
         self._measuring: dict[str, asyncio.Task[None]] = {}
         self._present: dict[str, tuple[int, tuple[Route, ...]]] = {}
+        self._found: Mapping[str, Plan] = {}
+        self._settled_s = 0.0
 
     def heard(self, topic: Topic[Any], parameters: Mapping[str, str], message: Any, fleet: Fleet) -> None:
         """A device said something (None: it was cleared); `fleet` is as it was before."""
@@ -77,13 +81,19 @@ class Adapting:
         generation, routes = self._present.get(plan.deployment, (0, ()))
         return routes if generation == plan.generation else plan.routes
 
+    def leave_alone(self, found: Mapping[str, Plan]) -> None:
+        """These were served before this planner started: they are not reviewed for a while."""
+        self._found = dict(found)
+        self._settled_s = time.monotonic() + SETTLE_S
+
     async def run(self) -> None:
         """Review in rounds, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
                 began_s = time.monotonic()
                 for rollout in self._deployments.settled:
-                    await self._look_at(rollout, tasks)
+                    if began_s >= self._settled_s or rollout.current != self._found.get(rollout.deployment):
+                        await self._look_at(rollout, tasks)
                 took_s = time.monotonic() - began_s
                 await asyncio.sleep(max(REVIEW_S - took_s, REST * took_s))
 
