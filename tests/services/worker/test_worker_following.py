@@ -68,6 +68,11 @@ def test_an_assignment_knows_where_its_results_go_and_in_which_codec() -> None:
     assert str(last.key) == "cats/7/r0s2"
 
 
+def test_an_assignment_carries_its_deployments_share_of_the_device() -> None:
+    (one,) = assignments(ONE.model_copy(update={"weight": 2.5}), ME)
+    assert one.weight == 2.5
+
+
 def test_every_route_gives_its_own_assignments() -> None:
     both = assignments(plan("pi4[0:9) | nano[0:3) -> pi4[3:9)", 7), ME)
     assert [(one.route, one.key.stage) for one in both] == [(0, "r0s0"), (1, "r1s1")]
