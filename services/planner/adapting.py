@@ -110,6 +110,7 @@ class Adapting:
         devices = [(fleet.devices[name], profile) for name, profile in profiles.items()]
         if not devices:
             return
+        fields = {"deployment": wish.deployment, "generation": serving.generation}
         question = self._experience.adaptation.question(
             wish=wish, card=card, rest=at_rest(wish, devices, self._deployments.uses), serving=serving, fleet=fleet,
             hub=self._hub, now_s=time.monotonic(),
@@ -128,13 +129,13 @@ class Adapting:
             if move:
                 joined = [name for name in _new_devices(serving, found) if known is not None and name not in known]
                 plan, decision = await asyncio.to_thread(moving, question, found, joined, self._left_out(rollout))
-                logger.info("moving: %s", decision.cause, extra={"deployment": wish.deployment, "gain": found.gain})
+                logger.info("moving: %s", decision.cause, extra={**fields, "gain": found.gain})
                 self._deployments.drifted(wish.deployment, serving.generation, plan, decision)
         except PlanningError as error:
             # What is served goes on: a device that is lost is another matter, and told apart from this.
-            logger.info("no other plan: %s", error, extra={"deployment": wish.deployment})
+            logger.info("no other plan: %s", error, extra=fields)
         except (ValueError, ArithmeticError):
-            logger.exception("no review", extra={"deployment": wish.deployment})
+            logger.exception("no review", extra=fields)
 
     def _left_out(self, rollout: Rollout) -> dict[str, str]:
         absent = {name: device.absence for name, device in self._watch.fleet.devices.items() if not device.usable}

@@ -155,7 +155,7 @@ class FleetWatch:
         try:
             await self._claim(name, timeout_s=_ASK_WITHIN_S)
         except BrokerUnreachableError as error:
-            logger.warning("%s was not asked whether it is there: %s", name, error)
+            logger.warning("%s was not asked whether it is there: %s", name, error, extra={"device": name})
             self._beats = self._beats.not_asked(name)
         else:
             self._beats = self._beats.asked(name)
@@ -173,10 +173,10 @@ class FleetWatch:
             for name in lost(before, fleet):
                 device = fleet.devices.get(name)
                 why = (device.absence if device else "it was forgotten") or "it started again"
-                logger.warning("lost %s", name, extra={"why": why})
+                logger.warning("lost %s", name, extra={"device": name, "why": why})
                 self._observer.lost(name, why)
             for name in improved(before, fleet):
-                logger.info("%s may be planned with", name)
+                logger.info("%s may be planned with", name, extra={"device": name})
                 self._observer.improved(name)
         self._changed.set()
         self._changed = asyncio.Event()

@@ -151,7 +151,7 @@ class Runners:
                     # The cache was damaged while nobody looked; the store has thrown the bad copy away.
                     if last_try:
                         raise BuildError(str(error)) from error
-                    logger.warning("fetching again: %s", error)
+                    logger.warning("fetching again: %s", error, extra={"model": model})
             shared.made.set_result(runner)
             await shared.unused.wait()
             await self._quiet()
