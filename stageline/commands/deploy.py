@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Final
 
-import click
 import typer
-from click.core import ParameterSource
 
 from schemas.deployment import Deployment
 from stageline.commands import options
@@ -92,12 +90,11 @@ def deploy(
     conduct(json, work, known=(*ROLL_OUT_ERRORS, BadWishFileError))
 
 
-def _given_beside_file(context: click.Context) -> list[str]:
+def _given_beside_file(context: typer.Context) -> list[str]:
     """What was typed of that which belongs into the file."""
-    return [
-        parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.human_readable_name
-        for parameter in context.command.params
-        if parameter.name is not None
-        and parameter.name not in _BESIDE_FILE
-        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
-    ]
+    given = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in _BESIDE_FILE and source is not None and source.name == "COMMANDLINE":
+            given.append(parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.opts[0].upper())
+    return given

@@ -10,8 +10,17 @@ import pytest
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from schemas.deployment import HubStatus, Pin
+from schemas.device import Duty
 from schemas.stages import HeldStage, StagesHeld
-from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
+from schemas.topics import (
+    DEPLOYMENT,
+    DEVICE_DUTY,
+    DEVICE_STAGES,
+    HUB_STATUS,
+    PLAN_CURRENT,
+    PLAN_DECISION,
+    PLAN_NEXT,
+)
 from services.planner.hub_presence import SecondPlannerError
 
 if TYPE_CHECKING:
@@ -328,6 +337,9 @@ async def test_a_broker_that_forgot_everything_is_told_everything_again(root: st
             elsewhere.planner(),
         ):
             await elsewhere.watch(DEPLOYMENT)
+            await elsewhere.watch(DEVICE_DUTY)
+            duty = Duty(device="nano", duty="drain", reason="new fan")
+            await bus.publish(DEVICE_DUTY, duty, remember=False, device="nano")
             pi = await elsewhere.device("pi")
             wish = await elsewhere.want()
             plan = await elsewhere.serving()
@@ -336,6 +348,7 @@ async def test_a_broker_that_forgot_everything_is_told_everything_again(root: st
             elsewhere.now.clear()
             forgetful.restart()
             assert await elsewhere.until(DEPLOYMENT, "cats", lambda _: True) == wish
+            assert await elsewhere.until(DEVICE_DUTY, "nano", lambda _: True) == duty
             assert await elsewhere.until(PLAN_CURRENT, "cats", lambda _: True) == plan
             assert (await elsewhere.decision("serving")).generation == 1
             await pi.die()
