@@ -55,7 +55,8 @@ def to_tensors(card: ModelCard, given: Inputs) -> dict[str, Array]:
     """
     content: bytes | None = None
     if isinstance(given, FileContent):
-        given, content = given.name, given.data
+        content = given.data
+        given = given.name
     if isinstance(given, (Path, str)) and is_array_file(Path(given)):
         given = _load_arrays(Path(given), content)
     if isinstance(given, (Image.Image, Path, str)):

@@ -36,7 +36,7 @@ async def test_nothing_is_seen_before_it_is_shown(tmp_path: Path) -> None:
 
 async def test_a_later_gateway_shows_what_was_not_and_repeats_nothing(tmp_path: Path) -> None:
     before = AnswerFiles(tmp_path, "j1")
-    await before.prepare([outcome("taken"), outcome("half"), outcome("not"), outcome("never resolved")])
+    await before.prepare([outcome("taken"), outcome("half"), outcome("not"), outcome("unresolved")])
     await before.show([outcome("taken")])
     for name in ("taken.json", "taken.npz"):
         (tmp_path / name).unlink()

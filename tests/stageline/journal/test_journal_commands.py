@@ -169,7 +169,7 @@ async def test_killed_whenever_an_answer_is_heard_each_is_heard_once(
     taken = {one["request"]: one["file"] for one in run("submit", "--journal", tmp_path, "d", arrays)["requests"]}
     async with listening(broker, root) as heard:
         arguments = ("--journal", tmp_path, "--answers-topic", "cellar")
-        for _ in range(4):
+        for _ in range(2):
             before = heard.count.total()
             async with gateway(broker, root, *arguments) as process, asyncio.timeout(30):
                 await heard.until(lambda n=before: heard.count.total() > n or len(heard.count) == len(taken))
