@@ -144,9 +144,10 @@ class Adapting:
 
     def _have_measured(self, card: ModelCard, names: list[str], tasks: asyncio.TaskGroup) -> None:
         """A device that has joined measures what is served, so that it is used where it helps."""
+        self._measuring = {key: task for key, task in self._measuring.items() if not task.done()}
         for name in names:
             key = f"{card.sha256} {name}"
-            if key not in self._measuring or self._measuring[key].done():
+            if key not in self._measuring:
                 self._measuring[key] = tasks.create_task(self._measurer.measure(card, [name]), name=f"measure {name}")
 
 

@@ -27,6 +27,8 @@ TELL_S: Final = 1.0
 FRAMES_ENOUGH: Final = 30
 """A stage is logged once, after so many frames."""
 _WITHIN_S: Final = 5.0
+_MOST_WAITING: Final = 1024
+"""Submitters times routes that are remembered for a moment."""
 
 
 class Predictions(Protocol):
@@ -49,10 +51,13 @@ class Comparing:
         self._told: dict[str, Accuracy | None] = {}
         self._logged: set[tuple[str, int, str]] = set()
 
-    async def run(self) -> None:
-        """Listen and tell, until cancelled."""
+    async def adopt(self) -> None:
+        """Know what a planner before us told, so that what is out of date is cleared."""
         for kept in await self._bus.snapshot(PLAN_ACCURACY):
             self._told[kept.parameters["deployment"]] = None
+
+    async def run(self) -> None:
+        """Listen and tell, until cancelled."""
         async with (
             self._bus.subscribe(DEVICE_TIMING) as timings,
             self._bus.subscribe(SEEN) as sightings,
@@ -86,7 +91,9 @@ class Comparing:
         for one in seen.routes:
             if one.route >= len(routes):
                 continue
-            self._waiting[seen.deployment, one.route, seen.submitter] = one.waiting, now_s
+            key = seen.deployment, one.route, seen.submitter
+            if key in self._waiting or len(self._waiting) < _MOST_WAITING:
+                self._waiting[key] = one.waiting, now_s
             under_way = sum(
                 waiting
                 for (name, number, _), (waiting, at_s) in self._waiting.items()
@@ -102,11 +109,12 @@ class Comparing:
         return list(dict.fromkeys(due))
 
     async def _probe(self, device: str) -> None:
-        logger.info("the link of %s is suspected: its route is slow, and its stages are not", device)
+        fields = {"device": device}
+        logger.info("the link of %s is suspected: its route is slow, and its stages are not", device, extra=fields)
         try:
             await self._bus.publish(DEVICE_COMMAND, Command(kind="probe"), device=device, timeout_s=_WITHIN_S)
         except BrokerUnreachableError as error:
-            logger.warning("%s was not asked to probe: %s", device, error)
+            logger.warning("%s was not asked to probe: %s", device, error, extra=fields)
 
     async def _keep_telling(self) -> None:
         while True:
@@ -133,7 +141,8 @@ class Comparing:
             key = (name, accuracy.generation, stage.stage)
             if stage.compute_ms.samples >= FRAMES_ENOUGH and key not in self._logged:
                 self._logged = {one for one in self._logged if one[:2] == key[:2] or one[0] != name} | {key}
-                logger.info("%s", said(accuracy, stage))
+                where = {"deployment": name, "generation": accuracy.generation, "stage": stage.stage}
+                logger.info("%s", said(accuracy, stage), extra=where)
 
     def _ledger(self, name: str) -> Ledger | None:
         """Of the plan that is served now; what was measured of the one before is put away."""

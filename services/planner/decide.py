@@ -19,7 +19,7 @@ from services.planner.held import held_blocks
 from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import make_plan
-from services.planner.sharing import Use
+from services.planner.sharing import Use, over_share
 from services.planner.watch import FleetWatch
 from services.planner.wording import failure, measuring, no_device
 
@@ -49,7 +49,11 @@ class Decider:
                 await self._measure(question, card, tell)
                 late = f"did not measure {model} within {self._measurer.within_s:g} s"
                 planned = await self._plan(question, self._ground(question, card, uses, left_out, late))
-        except (PlanningError, NotInLibraryError) as error:
+        except PlanningError as error:
+            claims, over = await self._room(question, uses)
+            waits = f". {', '.join(over)} must make room on {', '.join(sorted(claims))} first" if over else ""
+            tell(Refused(question.ticket, failure(question.wish, f"{error}{waits}", left_out), claims, over))
+        except NotInLibraryError as error:
             tell(Refused(question.ticket, failure(question.wish, str(error), left_out)))
         except (ValueError, ArithmeticError) as error:
             # What devices say of themselves is bounded, not vouched for: numbers nobody thought of end one decision.
@@ -71,6 +75,22 @@ class Decider:
         plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
         return Planned(question.ticket, plan, decision)
 
+    async def _room(self, question: Decide, uses: Sequence[Use]) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Where there would be a plan if every deployment kept to its share of memory, and who holds more there."""
+        wish, fleet = question.wish, self._watch.fleet
+        try:
+            ground = self._ground(question, self._library.cards[wish.model], uses, {}, "", contested=True)
+            planned = await self._plan(question, ground)
+        except PlanningError:
+            return frozenset(), ()
+        workers = {name: fleet.devices[name].worker for name in planned.plan.devices if name in fleet.devices}
+        over = {
+            name: others
+            for name, worker in workers.items()
+            if worker is not None and (others := over_share(worker, wish.deployment, wish.weight, uses))
+        }
+        return frozenset(over), tuple(sorted({other for others in over.values() for other in others}))
+
     async def _measure(self, question: Decide, card: ModelCard, tell: Tell) -> None:
         candidates = self._candidates(question)
         known = measured(self._watch.fleet, card, candidates)
@@ -84,7 +104,14 @@ class Decider:
         return [name for name in self._watch.fleet.usable if name not in unwanted]
 
     def _ground(
-        self, question: Decide, card: ModelCard, uses: Sequence[Use], left_out: dict[str, str], unmeasured: str
+        self,
+        question: Decide,
+        card: ModelCard,
+        uses: Sequence[Use],
+        left_out: dict[str, str],
+        unmeasured: str,
+        *,
+        contested: bool = False,
     ) -> Ground:
         """Who may serve, as measured; `left_out` learns who may not, and why (`unmeasured`, of who has not)."""
         wish, fleet = question.wish, self._watch.fleet
@@ -97,7 +124,7 @@ class Decider:
         if not profiles:
             raise NoDeviceError(no_device(wish, left_out))
         devices = [(fleet.devices[name], profile) for name, profile in profiles.items()]
-        facts = self._experience.facts(wish, card.sha256, devices, uses)
+        facts = self._experience.facts(wish, card.sha256, devices, uses, contested=contested)
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
         return Ground(card, facts, dict(left_out), held_blocks(card, card.sha256, workers))
 

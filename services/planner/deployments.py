@@ -36,6 +36,8 @@ from services.planner.events import (
     PublishCurrent,
     PublishDecision,
     PublishNext,
+    Squeeze,
+    Squeezed,
     Tick,
     Wanted,
 )
@@ -49,6 +51,8 @@ logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=Message)
 
 TICK_S: Final = 0.25
+MOST_DEPLOYMENTS: Final = 64
+"""At a time: each is planned, reviewed and told about."""
 
 Tell = Callable[[Event], None]
 
@@ -127,7 +131,10 @@ class Deployments:
         """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
         wishes, current = await self._kept(DEPLOYMENT), await self._kept(PLAN_CURRENT)
         upcoming, told = await self._kept(PLAN_NEXT), await self._kept(PLAN_DECISION)
-        for name in sorted({*wishes, *current, *upcoming, *told}):
+        names = sorted(
+            {*wishes, *current, *upcoming, *told}, key=lambda name: (name not in current, name not in wishes)
+        )
+        for name in sorted(names[:MOST_DEPLOYMENTS]):
             kept = Kept(wishes.get(name), current.get(name), upcoming.get(name), told.get(name))
             card = cards.get(kept.wish.model) if kept.wish else None
             self._rollouts[name], owed = resume(
@@ -163,14 +170,30 @@ class Deployments:
                 name, event = await self._happened.get()
                 if isinstance(event, Tick):
                     self._tick_waits = False
-                if name is not None and name not in self._rollouts:
-                    self._rollouts[name] = Rollout(name)
+                if name is not None and not self._admits(name):
+                    continue
                 for deployment in [name] if name is not None else list(self._rollouts):
                     rollout, actions = advance(
                         self._rollouts[deployment], event, now_s=time.monotonic(), patience=self._patience
                     )
                     self._rollouts[deployment] = rollout
                     await self._perform(deployment, actions, tasks)
+
+    def _admits(self, name: str) -> bool:
+        """Whether a deployment has a rollout; a new one gets one while there is room, or that of one removed."""
+        if name in self._rollouts:
+            return True
+        if len(self._rollouts) >= MOST_DEPLOYMENTS:
+            removed = next(
+                (old for old, one in self._rollouts.items() if one.wish is None and one.current is None), None
+            )
+            if removed is None:
+                why = f"{MOST_DEPLOYMENTS} are served or asked for already: take one back first (`stageline undeploy`)"
+                self._bus.dropped("crowded", DEPLOYMENT.address(deployment=name), why)
+                return False
+            del self._rollouts[removed]
+        self._rollouts[name] = Rollout(name)
+        return True
 
     async def _keep_ticking(self) -> None:
         while True:
@@ -196,6 +219,9 @@ class Deployments:
                 case PublishDecision(decision):
                     _log(decision)
                     await self._insist(partial(self._bus.publish, PLAN_DECISION, decision, deployment=name))
+                case Squeeze(deployments):
+                    for other in deployments:
+                        self._answered(other, Squeezed(name))
                 case ClearNext():
                     await self._insist(partial(self._bus.clear, PLAN_NEXT, deployment=name))
                 case ClearCurrent():
@@ -226,4 +252,5 @@ class Deployments:
 def _log(decision: Decision) -> None:
     level = logging.ERROR if decision.error else logging.INFO
     text = decision.error or decision.explanation
-    logger.log(level, "%s: %s", decision.state, text, extra={"deployment": decision.deployment})
+    fields = {"deployment": decision.deployment, "generation": decision.generation, "cause": decision.cause}
+    logger.log(level, "%s: %s", decision.state, text, extra=fields)

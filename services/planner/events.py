@@ -41,6 +41,10 @@ class Refused:
 
     ticket: int
     decision: Decision
+    claims: frozenset[str] = frozenset()
+    """Devices on which there would be room if others kept to their share,"""
+    over: tuple[str, ...] = ()
+    """and the deployments that hold more than that there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,13 @@ class Drifted:
 
 
 @dataclass(frozen=True, slots=True)
+class Squeezed:
+    """Another deployment needs its share of memory that this one holds."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
 class Improved:
     """A device became usable or measured (its name), or the library changed (None): what failed may work now."""
 
@@ -79,7 +90,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Wanted | Profiling | Planned | Refused | Held | Lost | Drifted | Improved | Tick
+Event = Wanted | Profiling | Planned | Refused | Held | Lost | Drifted | Squeezed | Improved | Tick
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
@@ -130,10 +141,17 @@ class ClearCurrent:
 
 
 @dataclass(frozen=True, slots=True)
+class Squeeze:
+    """Have other deployments make room."""
+
+    deployments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishDecision:
     """Tell what was decided and why."""
 
     decision: Decision
 
 
-Action = Decide | Forget | PublishNext | PublishCurrent | ClearNext | ClearCurrent | PublishDecision
+Action = Decide | Forget | PublishNext | PublishCurrent | ClearNext | ClearCurrent | Squeeze | PublishDecision

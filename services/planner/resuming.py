@@ -47,7 +47,9 @@ def resume(deployment: str, kept: Kept, *, card_sha: str | None, usable: frozens
         rollout, announced = serve(rollout)
     else:
         # What comes of it is told even if the broker kept the same words.
-        rollout, announced = ask(replace(rollout, decision=None), "the planner started again, and no plan stood")
+        new = kept.current is None and kept.decision is None
+        cause = "asked for" if new else "the planner started again, and the plan before did not stand"
+        rollout, announced = ask(replace(rollout, decision=None), cause)
     return rollout, (*again, *announced)
 
 

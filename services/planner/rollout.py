@@ -31,6 +31,8 @@ from services.planner.events import (
     Profiling,
     PublishCurrent,
     Refused,
+    Squeeze,
+    Squeezed,
     Tick,
     Wanted,
 )
@@ -51,6 +53,9 @@ from services.planner.rollout_state import (
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to wait, seconds."""
+
+    room_s: float = 3.0
+    """Before another try when other deployments have been told to make room."""
 
     ready_s: float = 60.0
     """For a device to get ready, counted from its last progress."""
@@ -77,6 +82,9 @@ def advance(rollout: Rollout, event: Event, *, now_s: float, patience: Patience)
         case Drifted(generation, plan, decision):
             if rollout.phase == "serving" and rollout.current and rollout.current.generation == generation:
                 step = prepare(rollout, plan, decision, now_s, optional=True)
+        case Squeezed(by):
+            if rollout.phase == "serving" and rollout.stands:
+                step = ask(rollout, f"{by} needs its share of memory", hurry=True, optional=True)
         case Improved(device):
             step = _improved(rollout, device, now_s, patience)
         case Tick():
@@ -108,13 +116,20 @@ def _removed(rollout: Rollout) -> Step:
 def _answered(rollout: Rollout, event: Profiling | Planned | Refused, now_s: float, patience: Patience) -> Step:
     match event:
         case Planned(_, plan, decision):
-            return prepare(rollout, plan, decision, now_s)
-        case Refused(_, decision):
-            told = decision == rollout.decision
-            failed = replace(rollout, phase="failed", retry_at_s=now_s + patience.retry_s)
-            return (failed, ()) if told else publish(failed, decision)
+            return prepare(rollout, plan, decision, now_s, optional=rollout.optional)
+        case Refused():
+            return stay(rollout) if rollout.optional else _refused(rollout, event, now_s, patience)
         case Profiling(_, decision):
             return publish(rollout, decision)
+
+
+def _refused(rollout: Rollout, event: Refused, now_s: float, patience: Patience) -> Step:
+    """There is no plan: wait, for room that others make if that would help. It is told once in the same words."""
+    told = event.decision == rollout.decision
+    wait_s = patience.room_s if event.over and not told else patience.retry_s
+    failed = replace(rollout, phase="failed", retry_at_s=now_s + wait_s, claims=event.claims)
+    failed, announced = (failed, ()) if told else publish(failed, event.decision)
+    return failed, (*announced, *([Squeeze(event.over)] if event.over else ()))
 
 
 def _lost(rollout: Rollout, device: str, cause: str) -> Step:
@@ -124,7 +139,7 @@ def _lost(rollout: Rollout, device: str, cause: str) -> Step:
     if rollout.phase == "preparing" and rollout.optional and upcoming and not serving:
         return stay(rollout)
     depends = {
-        "deciding": True,
+        "deciding": serving or not rollout.optional,
         "preparing": upcoming or (rollout.optional and serving),
         "serving": serving,
     }

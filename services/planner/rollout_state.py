@@ -33,7 +33,7 @@ class Rollout:
     """`current` answers the present wish, not one before it."""
     next: Plan | None = None
     optional: bool = False
-    """`next` is better than `current`, which would do: if it does not get ready, nothing is lost."""
+    """What is under way would be better than `current`, which does: if nothing comes of it, nothing is lost."""
     decision: Decision | None = None
     """As it was told last."""
     served: Decision | None = None
@@ -44,20 +44,22 @@ class Rollout:
     """When each device of `next` last made progress."""
     ready: frozenset[str] = frozenset()
     excluded: Mapping[str, str] = field(default_factory=dict)
+    claims: frozenset[str] = frozenset()
+    """Devices on which it waits for its share of the memory."""
     retry_at_s: float = math.inf
 
 
 Step = tuple[Rollout, tuple[Action, ...]]
 
 
-def ask(rollout: Rollout, cause: str, *, hurry: bool = False) -> Step:
+def ask(rollout: Rollout, cause: str, *, hurry: bool = False, optional: bool = False) -> Step:
     """Have a plan made, and drop the one that is being prepared."""
     wish = rollout.wish
     if wish is None:
         return rollout, ()
     actions: tuple[Action, ...] = (ClearNext(),) if rollout.next is not None else ()
     ticket = rollout.ticket + 1
-    rollout = replace(_unprepared(rollout), phase="deciding", ticket=ticket, retry_at_s=math.inf)
+    rollout = replace(_unprepared(rollout), phase="deciding", ticket=ticket, optional=optional, retry_at_s=math.inf)
     serving = rollout.current if rollout.stands else None
     return rollout, (*actions, Decide(ticket, wish, rollout.excluded, serving, cause, hurry))
 
@@ -69,6 +71,7 @@ def prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float, *, o
     decision = decision.model_copy(update={"generation": generation, "state": "preparing"})
     rollout = replace(
         rollout, phase="preparing", generation=generation, next=plan, optional=optional, decision=decision,
+        claims=frozenset(),
         progress={}, heard_s=dict.fromkeys(plan.devices, now_s), ready=frozenset(),
     )  # fmt: skip
     return rollout, (PublishNext(plan), PublishDecision(decision))
@@ -82,8 +85,9 @@ def serve(rollout: Rollout) -> Step:
 
 def stay(rollout: Rollout) -> Step:
     """Give the plan that is being prepared up, and go on with the one being served."""
+    actions: tuple[Action, ...] = (ClearNext(),) if rollout.next is not None else ()
     rollout, announced = publish(replace(_unprepared(rollout), phase="serving"), rollout.served)
-    return rollout, (ClearNext(), *announced)
+    return rollout, (*actions, *announced)
 
 
 def publish(rollout: Rollout, decision: Decision | None) -> Step:
@@ -104,7 +108,9 @@ def tell_removed(rollout: Rollout, requested: float) -> Step:
 def uses_of(rollouts: Iterable[Rollout]) -> tuple[Use, ...]:
     """Which devices each deployment that is wanted uses, or is about to."""
     return tuple(
-        use_of((one.current, one.next), one.deployment, one.wish.weight) for one in rollouts if one.wish is not None
+        use_of((one.current, one.next), one.deployment, one.wish.weight, claims=one.claims)
+        for one in rollouts
+        if one.wish is not None
     )
 
 

@@ -23,11 +23,16 @@ class Use:
     deployment: str
     weight: float
     devices: frozenset[str]
+    claims: frozenset[str] = frozenset()
+    """Of these, where it waits for its share of the memory."""
 
 
-def use_of(plans: Iterable[Plan | None], deployment: str, weight: float) -> Use:
+def use_of(
+    plans: Iterable[Plan | None], deployment: str, weight: float, *, claims: frozenset[str] = frozenset()
+) -> Use:
     """Of one deployment, by its plans: the one being served, the one being prepared."""
-    return Use(deployment, weight, frozenset(device for plan in plans if plan is not None for device in plan.devices))
+    used = frozenset(device for plan in plans if plan is not None for device in plan.devices)
+    return Use(deployment, weight, used | claims, claims)
 
 
 def time_share(device: str, deployment: str, weight: float, uses: Iterable[Use]) -> float:
@@ -54,7 +59,17 @@ def memory_bytes(worker: StagesHeld, deployment: str, weight: float, uses: Seque
         name: min(nbytes, int(budget * weights.get(name, 0.0) / total)) if contested else nbytes
         for name, nbytes in held.items()
     }
-    return max(0, budget - sum(kept.values()))
+    left = max(0, budget - sum(kept.values()))
+    claimed = any(worker.device in use.claims for use in uses if use.deployment != deployment)
+    return min(left, int(budget * weights[deployment] / total)) if claimed else left
+
+
+def over_share(worker: StagesHeld, deployment: str, weight: float, uses: Sequence[Use]) -> tuple[str, ...]:
+    """Deployments that hold more of a worker's memory than their share, if this one came to it."""
+    weights = {use.deployment: use.weight for use in uses if worker.device in use.devices} | {deployment: weight}
+    held = held_bytes(worker.stages, deployment)
+    share = {name: worker.memory_budget_bytes * one / sum(weights.values()) for name, one in weights.items()}
+    return tuple(sorted(name for name, nbytes in held.items() if nbytes > share.get(name, 0.0)))
 
 
 def held_bytes(stages: Iterable[HeldStage], but: str) -> dict[str, int]:

@@ -72,7 +72,7 @@ class Suspicion:
         times = self.asked_s.get(device, ())
         if not times:
             return True
-        return now_s - times[-1] >= min(ASK_AGAIN_S * 2 ** (len(times) - 1), ASK_AGAIN_MOST_S)
+        return now_s - times[-1] >= min(ASK_AGAIN_S * 2.0 ** (len(times) - 1), ASK_AGAIN_MOST_S)
 
 
 def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, under_way: int) -> bool:

@@ -210,6 +210,7 @@ class FakeDevice:
         self.mbps = 100.0
         self.slower = 1.0
         """Stages take so many times what the plan predicts."""
+        self.stuck_s = 0.0
         self.online = True
         self._plans: dict[tuple[str, str], Plan] = {}
         self._broker = broker
@@ -264,7 +265,7 @@ class FakeDevice:
         """The connection stays, and nobody is at home."""
         self.answers = False
 
-    async def report(self, *, frames: int = 0, stuck_s: float = 0.0) -> None:
+    async def report(self, *, frames: int = 0) -> None:
         """One second's telemetry and heartbeat, of a device where only its worker computes."""
         await self.bus.publish(DEVICE_TELEMETRY, self._telemetry(), device=self.name)
         stages = tuple(
@@ -278,7 +279,7 @@ class FakeDevice:
             if stage.device == self.name and frames
         )  # fmt: skip
         beat = Timing(
-            device=self.name, boot_id=self.boot, period_s=1, queue_depth=0, stuck_s=stuck_s, stages=stages
+            device=self.name, boot_id=self.boot, period_s=1, queue_depth=0, stuck_s=self.stuck_s, stages=stages
         )  # fmt: skip
         await self.bus.publish(DEVICE_TIMING, beat, device=self.name)
 

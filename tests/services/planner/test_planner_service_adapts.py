@@ -78,11 +78,10 @@ async def test_a_worker_that_hangs_is_planned_around_within_three_seconds_and_is
 async def test_a_worker_whose_compute_thread_is_stuck_is_planned_around_though_it_speaks(house: House) -> None:
     house.import_model()
     fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
-    async with house.planner(), reporting(slow):
+    async with house.planner(), reporting(fast, slow, period_s=0.2):
         await house.want()
         await house.serving()
-        await fast.report(stuck_s=1.0)
-        await fast.report(stuck_s=4.0)
+        fast.stuck_s = 4.0
         assert (await house.serving(generation=2)).devices == ("slow",)
         assert "stuck: 4.0 s at one step" in (await house.decision("serving")).cause
 
