@@ -113,6 +113,7 @@ class Connection:
         self._most_unacknowledged = settings.receive_maximum or MOST_IN_FLIGHT
         self._client: aiomqtt.Client
         self._wire: Wire
+        self._begun = False
         self._lacks = ""
         self.max_packet_bytes = MOST_PACKET_BYTES
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -131,6 +132,7 @@ class Connection:
         except OSError as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
         self._prepare(sock, context)
+        self._begun = True
         connecting = asyncio.ensure_future(self._client.__aenter__())
         try:
             await asyncio.shield(connecting)
@@ -155,6 +157,8 @@ class Connection:
 
     async def close(self) -> None:
         """Disconnect in good order, so that the broker forgets our will. Never waits long."""
+        if not self._begun:  # it was not even dialled, or that was given up
+            return
         if not self.lost.done():
             self._wire.disconnect()
             await asyncio.wait([self.lost], timeout=_CLOSE_TIMEOUT_S)
