@@ -20,16 +20,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from schemas.decoding import MOST_CONTROL_BYTES, BadMessageError
 from schemas.topics import (
     DEPLOYMENT,
     DEVICE_TIMING,
-    MAX_CONTROL_BYTES,
     PLAN_ACCURACY,
     PLAN_CURRENT,
     PLAN_DECISION,
     PLAN_NEXT,
     SEEN,
-    BadMessageError,
     Topic,
 )
 from services.planner.fleet import FLEET_TOPICS
@@ -41,7 +40,7 @@ RECORDED_TOPICS: Final[tuple[Topic[Any], ...]] = (
 VERSION: Final = 1
 LARGEST_BYTES: Final = 1 << 30
 """Of a recording: about a day of ten devices."""
-_LONGEST_LINE: Final = MAX_CONTROL_BYTES + 4096
+_LONGEST_LINE: Final = MOST_CONTROL_BYTES + 4096
 _LONGEST_S: Final = 366 * 86_400.0
 
 

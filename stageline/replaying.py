@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.accuracy import Seen
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
-from schemas.plan import Plan
+from schemas.plan import Plan, Prediction
 from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, SEEN
-from services.planner.adaptation import Adaptation, careful, consider
+from services.planner.adaptation import Adaptation, alike, careful, consider
 from services.planner.complete import plan_of
 from services.planner.cost import problem_from
 from services.planner.drift import Rules
@@ -67,6 +67,15 @@ def replay(
     return player.outcome()
 
 
+@dataclass(frozen=True, slots=True)
+class _Predicted:
+    """What two plans would give, and the facts it follows from."""
+
+    plans: tuple[Plan | None, Plan | None]
+    facts: tuple[DeviceFacts, ...]
+    predictions: list[Prediction | None]
+
+
 class _Player:
     def __init__(self, policy: str | None, hub: HubFacts, rules: Rules) -> None:
         self._policy = policy
@@ -79,6 +88,7 @@ class _Player:
         self._decided: dict[str, Decision] = {}
         self._replayed: dict[str, Plan] = {}
         self._refused: dict[str, str] = {}
+        self._predicted: dict[str, _Predicted] = {}
         self._rows: list[Row] = []
         self._tallies: dict[str, Tally] = {}
         self._now_s = 0.0
@@ -122,7 +132,7 @@ class _Player:
             self._was_seen(name, message)
 
     def _forget(self, name: str) -> None:
-        for known in (self._wishes, self._replayed, self._refused):
+        for known in (self._wishes, self._replayed, self._refused, self._predicted):
             known.pop(name, None)
         self._adaptation = self._adaptation.without(name)
 
@@ -229,18 +239,20 @@ class _Player:
     def _count(self, wish: Deployment, card: ModelCard, rest: list[DeviceFacts]) -> None:
         """What both plans would give in this second."""
         name = wish.deployment
-        plans = {"replayed": self._replayed.get(name), "served": self._served.get(name)}
-        if not rest or not any(plans.values()):
+        plans = (self._replayed.get(name), self._served.get(name))
+        if not rest or not any(plans):
             return
-        tally = self._tallies[name]
         facts = self._adaptation.adjusted(rest, card.sha256, now_s=self._now_s)
-        cuts = [cut for plan in plans.values() if plan for cut in _cuts(plan)]
-        problem = problem_from(card, wish, facts, self._hub, keep=cuts)
-        for who, into in (("replayed", tally.replayed), ("served", tally.served)):
-            plan = plans[who]
-            now = still(problem, plan) if plan is not None else None
-            if now is not None:
-                into.append(now.predicted)
+        known = self._predicted.get(name)
+        if known is None or known.plans != plans or not alike(known.facts, facts):
+            cuts = [cut for plan in plans if plan for cut in _cuts(plan)]
+            problem = problem_from(card, wish, facts, self._hub, keep=cuts)
+            now = [still(problem, plan) if plan is not None else None for plan in plans]
+            known = self._predicted[name] = _Predicted(plans, facts, [one.predicted if one else None for one in now])
+        tally = self._tallies[name]
+        for found, into in zip(known.predictions, (tally.replayed, tally.served), strict=True):
+            if found is not None:
+                into.append(found)
 
     def _add(self, row: Row) -> None:
         self._rows.append(row)

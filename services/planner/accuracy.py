@@ -19,6 +19,11 @@ NEW: Final = 0.1
 """Of a report, in an average."""
 SEEN_WITHIN_S: Final = 3.0
 """What a submitter told longer ago says nothing of now."""
+MOST_TOLD: Final = 1e9
+MOST_SAMPLES: Final = 2**53
+"""What reports claim is averaged and counted up to here, so that it can be told."""
+_MOST_RATES: Final = 1024
+"""Submitters times routes whose answers are added up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class Figure:
 
     def beside(self, predicted: float) -> Compared:
         """With its prediction, as it is told."""
-        return Compared(predicted=predicted, measured=round(self.average.value(), 3), samples=self.samples)
+        measured = round(min(MOST_TOLD, self.average.value()), 3)
+        return Compared(predicted=predicted, measured=measured, samples=min(MOST_SAMPLES, self.samples))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Ledger:
         }
         told = {(one.route, seen.submitter): (one.answers / max(seen.period_s, 1e-3), now_s) for one in mine}
         recent = {key: rate for key, rate in self.rates.items() if now_s - rate[1] < SEEN_WITHIN_S}
+        if len(recent) >= _MOST_RATES:
+            told = {key: rate for key, rate in told.items() if key in recent}
         return replace(self, routes={**self.routes, **latencies}, rates={**recent, **told})
 
     def accuracy(self, now_s: float) -> Accuracy:
@@ -112,8 +120,8 @@ class Ledger:
             latency_ms=latency.beside(predicted.latency_ms if predicted else 0.0),
             throughput_rps=Compared(
                 predicted=predicted.throughput_rps if predicted else 0.0,
-                measured=round(sum(rates), 3),
-                samples=latency.samples,
+                measured=round(min(MOST_TOLD, sum(rates)), 3),
+                samples=min(MOST_SAMPLES, latency.samples),
             ),
         )
 
@@ -142,4 +150,5 @@ def mean_error(figures: Iterable[Compared]) -> float:
     """Mean of |measured / predicted - 1|, weighted by samples; 0 of none."""
     known = [one for one in figures if one.predicted > 0 and one.samples > 0]
     total = sum(one.samples for one in known)
-    return sum(one.samples * abs(one.measured / one.predicted - 1) for one in known) / total if total else 0.0
+    off = sum(one.samples * abs(one.measured / one.predicted - 1) for one in known)
+    return min(MOST_TOLD, off / total) if total else 0.0

@@ -82,15 +82,25 @@ class Fleet:
         """The fleet with exactly these workers counted as hung, and why."""
         if all(device.hung == why.get(name, "") for name, device in self.devices.items()):
             return self
-        return replace(self, devices={name: replace(one, hung=why.get(name, "")) for name, one in self.devices.items()})
+        hung = {
+            name: one if one.hung == why.get(name, "") else replace(one, hung=why.get(name, ""))
+            for name, one in self.devices.items()
+        }
+        return replace(self, devices=hung)
 
 
 def lost(before: Fleet, after: Fleet) -> tuple[str, ...]:
     """Devices that could be counted on before and cannot now, or that lost all they held by starting again."""
     return tuple(
         name
-        for name, device in before.usable.items()
-        if name not in after.devices or after.devices[name].absence or after.devices[name].boot != device.boot
+        for name in _changed(before, after)
+        if name in before.devices
+        and before.devices[name].usable
+        and (
+            name not in after.devices
+            or after.devices[name].absence
+            or after.devices[name].boot != before.devices[name].boot
+        )
     )
 
 
@@ -98,12 +108,22 @@ def improved(before: Fleet, after: Fleet) -> tuple[str, ...]:
     """Devices that became usable, are usable in a new life, or measured a model, perhaps later than was waited for."""
     return tuple(
         name
-        for name, device in after.usable.items()
-        if name not in before.devices
-        or not before.devices[name].usable
-        or before.devices[name].boot != device.boot
-        or not before.devices[name].profiles.items() >= device.profiles.items()
+        for name in _changed(before, after)
+        if name in after.devices
+        and after.devices[name].usable
+        and (
+            name not in before.devices
+            or not before.devices[name].usable
+            or before.devices[name].boot != after.devices[name].boot
+            or not before.devices[name].profiles.items() >= after.devices[name].profiles.items()
+        )
     )
+
+
+def _changed(before: Fleet, after: Fleet) -> list[str]:
+    """Devices of which anything is new, in order of name: one message is about one, however many there are."""
+    new = [name for name, device in after.devices.items() if before.devices.get(name) is not device]
+    return sorted([*new, *(before.devices.keys() - after.devices.keys())])
 
 
 async def read_fleet(bus: Bus) -> Fleet:

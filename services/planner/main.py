@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,7 +15,8 @@ from broker.bus import Bus
 from broker.delivery import Change
 from models.library import Library
 from schemas.deployment import Deployment
-from schemas.topics import DEPLOYMENT
+from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_ACCURACY, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from services.guarding import Guard
 from services.lifecycle import launch
 from services.planner.adapting import Adapting
 from services.planner.comparing import Comparing
@@ -34,6 +35,10 @@ from services.settings import load
 from services.supervision import ExecutorPulse, supervised
 
 logger = logging.getLogger(__name__)
+
+PLANS: Final = (PLAN_CURRENT, PLAN_NEXT, PLAN_DECISION)
+OURS: Final[Mapping[Topic[Any], Mapping[str, str]]] = {topic: {} for topic in (*PLANS, PLAN_ACCURACY, MODEL_CARD)}
+"""Topics on which nobody else has anything to say."""
 
 
 async def serve(settings: PlannerSettings) -> None:
@@ -68,7 +73,10 @@ async def serve(settings: PlannerSettings) -> None:
                 asyncio.TaskGroup() as work,
             ):
                 await deployments.adopt(watch.fleet, library.cards)
+                adapting.leave_alone(deployments.serving)
+                await comparing.adopt()
                 logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})
+                work.create_task(Guard(bus, OURS, alone=PLANS).follow(), name="guard")
                 work.create_task(library.watch(deployments.improved), name="library")
                 work.create_task(follow_wishes(wishes, deployments), name="wishes")
                 work.create_task(deployments.run(), name="deployments")

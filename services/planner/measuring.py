@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
+from weakref import WeakValueDictionary
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
@@ -35,7 +36,7 @@ class Measurer:
         self._watch = watch
         self.within_s = within_s
         self._asked: dict[tuple[str, str, str], float] = {}
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def measure(self, card: ModelCard, names: Iterable[str]) -> None:
         """Have each of `names` measure `card`; returns when each has, is gone, or its time is up."""
@@ -56,7 +57,8 @@ class Measurer:
                     await self._ask(name, card)
                     await self._watch.until(partial(_settled, name=name, card=card))
             except TimeoutError:
-                logger.warning("%s did not measure %s in time", name, card.name)
+                fields = {"device": name, "model": card.name}
+                logger.warning("%s did not measure %s in time", name, card.name, extra=fields)
 
     async def _ask(self, name: str, card: ModelCard) -> None:
         """Ask once per life of a worker, while an answer may still come: it measures one thing after the other.
@@ -78,10 +80,10 @@ class Measurer:
         try:
             heard = await self._bus.publish(DEVICE_COMMAND, command, device=name)
         except BrokerUnreachableError as error:
-            logger.warning("%s was not asked to measure: %s", name, error)
+            logger.warning("%s was not asked to measure: %s", name, error, extra={"device": name})
             return False
         if not heard:
-            logger.info("%s does not listen to commands now", name)
+            logger.info("%s does not listen to commands now", name, extra={"device": name})
         return heard
 
 

@@ -2,8 +2,8 @@
 
 Among plans that are about as good, the one that moves fewer bytes is the better one: weights that a device holds
 already are worth something. That is decided in the planning problem itself, so that every policy that looks at what
-stages cost sees it: a stage whose weights are missing counts as up to NEAR more costly (`favouring_held`). The plan
-found so is at most NEAR worse than the best; what is said of it are its true predictions.
+stages cost sees it: missing weights have a price of up to NEAR of the whole (`favouring_held`). The plan found so is at
+most NEAR worse than the best; what is said of it are its true predictions.
 """
 
 from __future__ import annotations
@@ -94,9 +94,10 @@ def best_plan(problem: Problem, policy: Policy, held: Held) -> Choice:
 
 
 def favouring_held(problem: Problem, held: Held) -> Problem:
-    """The same problem where a stage costs up to NEAR more for weights that its device would have to fetch.
+    """The same problem where missing weights cost up to NEAR of what any plan costs, in proportion to their bytes.
 
-    In proportion to their share of the model, so that of two plans that move something the one moving less is better.
+    Latency and energy add up over stages, so the price is added, and splitting a stage does not lower it; a route is as
+    quick as its slowest stage, whose time grows by a share.
     """
     weights = np.array([sum(problem.card.blobs[blob].nbytes for blob in block.blobs) for block in problem.card.blocks])
     total = float(weights.sum())
@@ -107,13 +108,24 @@ def favouring_held(problem: Problem, held: Held) -> Problem:
         [np.where(np.isin(blocks, list(held.get(facts.name, ()))), 0, weights) for facts in problem.devices]
     )
     before = np.concatenate([np.zeros((len(lacking), 1)), np.cumsum(lacking, axis=1)], axis=1)[:, problem.positions]
-    dearer: Floats = 1 + NEAR * np.maximum(0.0, before[:, None, :] - before[:, :, None]) / total
+    price: Floats = NEAR * np.maximum(0.0, before[:, None, :] - before[:, :, None]) / total
     return replace(
         problem,
-        latency_ms=problem.latency_ms * dearer,
-        bottleneck_ms=problem.bottleneck_ms * dearer,
-        energy_j=problem.energy_j * dearer,
+        latency_ms=problem.latency_ms + price * _least(problem.idle_compute_ms),
+        bottleneck_ms=problem.bottleneck_ms * (1 + price),
+        energy_j=problem.energy_j + price * _least(problem.compute_ms * _busy_w(problem) / 1e3),
     )
+
+
+def _least(stages: Floats) -> float:
+    """No plan does with less: every block where it costs least, and nothing for stages as such. Of (n, P, P)."""
+    inner = np.arange(stages.shape[1] - 1)
+    blocks = stages[:, inner, inner + 1] - stages[:, :1, 0]
+    return float(np.maximum(0.0, blocks.min(axis=0)).sum())
+
+
+def _busy_w(problem: Problem) -> Floats:
+    return np.array([facts.info.power.busy_w for facts in problem.devices]).reshape(-1, 1, 1)
 
 
 def still(problem: Problem, serving: Plan) -> Choice | None:

@@ -31,7 +31,7 @@ def measuring(wish: Deployment, devices: Sequence[str]) -> Decision:
         generation=0,
         requested=wish.requested,
         state="profiling",
-        explanation=f"measuring {wish.model} on {', '.join(devices)}",
+        explanation=clip(f"measuring {wish.model} on {', '.join(devices)}"),
     )
 
 

@@ -147,7 +147,9 @@ async def test_a_live_fleet_is_recorded_until_interrupted_and_can_be_replayed(
                 await asyncio.to_thread(grown, file, DEPLOYMENT.address(deployment="cats"))
                 for one in said[len(early) :]:
                     await fleet.publish(one.topic, one.message, **one.parameters)
-                await fleet.clear(DEPLOYMENT, deployment="cats")
+                other = WISH.model_copy(update={"deployment": "dogs", "model": "none"})
+                await fleet.publish(DEPLOYMENT, other, deployment="dogs")
+                await fleet.clear(DEPLOYMENT, deployment="dogs")
                 await asyncio.to_thread(grown, file, '"message": null')
                 process.send_signal(signal.SIGINT)
                 output, _ = await process.communicate()
