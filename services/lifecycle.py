@@ -20,8 +20,10 @@ import asyncio
 import faulthandler
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
@@ -74,7 +76,15 @@ def launch(load: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]
         logger.error("%s", error)  # noqa: TRY400  one line for the operator; a traceback would bury it
         return EXIT_MEND
     never_give_up = settings.connect_timeout_s is None
-    return run(lambda: serve(settings), log_level=settings.log_level, never_give_up=never_give_up)
+    before = set(threading.enumerate())
+    code = run(lambda: serve(settings), log_level=settings.log_level, never_give_up=never_give_up)
+    stuck = [thread.name for thread in threading.enumerate() if thread not in before]
+    if stuck:
+        # The interpreter's own way out would wait for them, or pull down what they compute with and crash.
+        logger.warning("leaving without threads that did not end: %s", ", ".join(stuck))
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO", never_give_up: bool = False) -> int:

@@ -9,12 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from typing import Final
 
 logger = logging.getLogger(__name__)
-
-_PATIENCE_S: Final = 0.5
-"""The event loop waits meanwhile; systemd takes a datagram at once unless it has hundreds to read."""
 
 
 def somebody_listens() -> bool:
@@ -29,20 +25,22 @@ def watchdog_s() -> float | None:
     return int(wanted_us) / 1e6 if wanted_us.isdecimal() and int(wanted_us) and whose == str(os.getpid()) else None
 
 
-def notify(**assignments: str | int) -> None:
+def notify(**assignments: str | int) -> bool:
     """Send assignments like `READY=1`, all in one message; a name is given in small letters (`ready=1`).
 
-    What cannot be sent is logged: systemd will do what it does with a service that is silent.
+    Never waits: systemd that does not read must not hold up the event loop. False: it was not sent, and this is logged.
     """
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
-        return
+        return True
     lines = (f"{name.upper()}={' '.join(str(value).split())}" for name, value in assignments.items())
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as messenger:
-            messenger.settimeout(_PATIENCE_S)
+            messenger.setblocking(False)
             # A leading `@` stands for the zero byte of an abstract address.
             messenger.connect(f"\0{address[1:]}" if address.startswith("@") else address)
             messenger.send("\n".join(lines).encode("utf-8", "replace"))
     except OSError as error:
         logger.warning("systemd was not told: %s", error, extra={"notify_socket": address})
+        return False
+    return True

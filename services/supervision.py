@@ -58,11 +58,12 @@ class _Supervision:
         self._advances = advances
         self._status = status
         self._is_ready = False
+        self._said_ready = False
         self._service = asyncio.current_task()
 
     def ready(self) -> None:
         self._is_ready = True
-        notify(ready=1, status=self._status())
+        self._said_ready = notify(ready=1, status=self._status())
 
     async def keep_telling(self) -> None:
         loop = asyncio.get_running_loop()
@@ -81,10 +82,12 @@ class _Supervision:
             signs["watchdog"] = 1
         if not self._is_leaving:
             signs["status"] = self._status()
-            if advances and not self._is_ready:
+            if self._is_ready and not self._said_ready:
+                signs["ready"] = 1
+            elif advances and not self._is_ready:
                 signs["extend_timeout_usec"] = int(3 * every_s * 1e6)
-        if signs:
-            notify(**signs)
+        if signs and notify(**signs):
+            self._said_ready |= "ready" in signs
 
     @property
     def _is_leaving(self) -> bool:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-_LEAVE_WITHIN_S: Final = 3.0
+_LEAVE_WITHIN_S: Final = 1.0
 """For the step under way when the worker stops; nothing can interrupt one."""
 
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 WARM_RUNS: Final = 2
-_CLOSE_WITHIN_S: Final = 3.0
+_CLOSE_WITHIN_S: Final = 2.0
 """When the worker stops: a runner that still computes after that is left to the process."""
 _BUILD_NICE: Final = 5
 """Yields most of a small quota to serving, yet ends soon: a plan waits for it."""

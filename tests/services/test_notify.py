@@ -40,6 +40,12 @@ def test_a_supervisor_that_is_gone_is_one_line_in_the_log(monkeypatch, caplog):
     assert "systemd was not told" in record.getMessage()
 
 
+def test_a_supervisor_that_does_not_read_holds_nobody_up(systemd, caplog):
+    assert notify(ready=1)
+    assert not all(notify(watchdog=1) for _ in range(10_000))
+    assert "systemd was not told" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("wanted_us", "whose", "seconds"),
     [

@@ -24,6 +24,18 @@ async def test_it_asks_for_time_until_it_is_ready_and_gives_signs_of_life_throug
         assert await systemd.says("WATCHDOG") == {"WATCHDOG": "1", "STATUS": "serving cats"}
 
 
+async def test_ready_is_said_again_until_it_has_been_heard(systemd, monkeypatch):
+    async with supervised(lambda _: True, lambda: "") as ready:
+        monkeypatch.setenv("NOTIFY_SOCKET", "@stageline-nobody-is-here")
+        ready()
+        monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+        await systemd.says("READY")
+        systemd.forget()
+        await systemd.says("WATCHDOG")
+        await systemd.says("WATCHDOG")
+        assert not systemd.said("READY")
+
+
 async def test_without_a_supervisor_nothing_runs_and_ready_may_be_said(monkeypatch):
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
     before = len(asyncio.all_tasks())
