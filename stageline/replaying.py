@@ -112,8 +112,7 @@ class _Player:
         self._hear(heard)
 
     def outcome(self) -> Outcome:
-        if self._look_s <= LOOK_S:
-            self._look()  # shorter than one look
+        self._look()  # at what came since the last look
         return Outcome(tuple(self._rows), self._tallies, self._now_s, self._messages)
 
     def _hear(self, heard: Heard) -> None:
