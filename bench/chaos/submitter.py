@@ -87,7 +87,7 @@ async def submit(broker: str, deployment: str, name: str, pace: Pace) -> dict[st
             for number in range(round(pace.rate_rps * pace.seconds)):
                 await asyncio.sleep(begun + number / pace.rate_rps - time.monotonic())
                 requests.create_task(one())
-        return {"name": name, "failed": dict(failed), "latencies_ms": answered, **client.audit.as_dict()}
+        return {"name": name, "reasons": dict(failed), "latencies_ms": answered, **client.audit.as_dict()}
 
 
 def main() -> None:
