@@ -72,7 +72,7 @@ async def test_a_submitter_that_is_killed_leaves_nothing_queued_after_its_deadli
     running: House, bus: Bus, card: ModelCard
 ) -> None:
     await replicas(bus, card)
-    deadline_s = 2.0
+    deadline_s = 1.5
     with flooding(running, "doomed", deadline_s) as submitter:
         submitter.kill()
         submitter.wait()
@@ -124,7 +124,7 @@ async def test_a_gateway_killed_again_and_again_delivers_each_answer_once_and_ri
 
     reader = Reader(answers)
     with reader:
-        for _ in range(4):
+        for _ in range(3):
             before = len(reader.seen)
             process = start(running, "gateway", "--journal", journal, "--answers", answers)
             await asyncio.to_thread(reader.until, lambda before=before: len(reader.seen) > before, process)
