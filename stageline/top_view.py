@@ -177,7 +177,13 @@ def _routes(picture: Picture, width: int) -> Table:
             ]
             rows.append((cells, ""))
     spare = ("~devices", ">gen", ">at most per s", ">per s", ">expected ms", ">took ms")
-    return _fitting("Routes (latency as submitters see it, running average)", headings, rows, spare, width)
+    return _fitting(
+        "Routes (latency as submitters see it, running average; expected: of one request alone)",
+        headings,
+        rows,
+        spare,
+        width,
+    )
 
 
 def _compared(figure: Compared | None) -> list[str]:

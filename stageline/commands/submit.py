@@ -23,6 +23,7 @@ from stageline.tables import new_table
 _TOGETHER: Final = 32
 _TOGETHER_BYTES: Final = 32_000_000
 _FAILURES: Final = 20
+_LISTED: Final = 20
 
 
 def submit(
@@ -125,11 +126,14 @@ def _new_id() -> str:
 
 def _show(report: Report, folder: Path, rows: list[dict[str, Any]]) -> None:
     table = new_table(None, "~file", "request")
-    for row in rows:
+    listed = [row for row in rows if "error" in row] + [row for row in rows if "error" not in row][:_LISTED]
+    for row in listed:
         error = f"[red]{escape(row['error'])}[/red]" if "error" in row else ""
         table.add_row(escape(row["file"]), error or row["request"] + ("" if row["new"] else "  (was there already)"))
     report.out.print(table)
     taken = sum("request" in row for row in rows)
+    if len(listed) < len(rows):
+        report.out.print(f"... and {len(rows) - len(listed)} more; --json FILE lists all")
     report.out.print(f"{taken} handed over to {folder}, {len(rows) - taken} refused")
     report.write_json({"journal": str(folder), "requests": rows})
 
