@@ -51,6 +51,8 @@ class Outcome:
     """Why it was not played; empty when it was."""
     broken: bool = False
     """Whether its devices are no good for another scenario."""
+    took_s: float = 0.0
+    """Deploying and removing included."""
 
     @classmethod
     def left_out_because(cls, scenario: Scenario, why: str) -> Self:
@@ -77,6 +79,7 @@ class Outcome:
         row |= self.figures.as_dict() if self.figures else {}
         row |= {name: round(value, 3) for name, value in self.told.items()}
         row["limits"] = {one.figure: {"most": one.most, "value": one.value, "held": one.held} for one in self.limits}
+        row["took_s"] = round(self.took_s, 1)
         row |= {"complaints": list(self.complaints), "remarks": list(self.remarks), "audit": self.audit}
         if self.record is not None:
             row |= _story(self.record)

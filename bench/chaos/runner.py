@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -60,24 +61,24 @@ def _on_one_bed(scenarios: Sequence[Scenario], terms: Terms) -> Iterator[Outcome
             bed = stack.enter_context(
                 testbed(left[0].fleet_file(), library=terms.library.root, environment=environment)
             )
-            held: bool | None = True
-            while left and held is not False:
+            sound = True
+            while left and sound:
                 scenario = left.pop(0)
                 terms.begun(scenario.name)
                 outcome = _one(scenario, bed, terms)
-                held = outcome.held
-                if held is False:
+                sound = not outcome.broken and not outcome.complaints
+                if outcome.held is False:
                     _keep_logs(bed, terms.folder / scenario.name)
                 yield outcome
 
 
 def _one(scenario: Scenario, bed: Testbed, terms: Terms) -> Outcome:
+    folder, begun_s = terms.folder / scenario.name, time.monotonic()
     try:
-        return play(
-            scenario, bed, terms.library, folder=terms.folder / scenario.name, quick=terms.quick, tell=terms.tell
-        )
+        outcome = play(scenario, bed, terms.library, folder=folder, quick=terms.quick, tell=terms.tell)
     except Exception as error:  # whatever one scenario meets, the others are to be played
-        return Outcome.failed_because(scenario, reason(error))
+        outcome = Outcome.failed_because(scenario, reason(error))
+    return replace(outcome, took_s=time.monotonic() - begun_s)
 
 
 def _keep_logs(bed: Testbed, folder: Path) -> None:

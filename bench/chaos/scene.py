@@ -88,6 +88,11 @@ class Scene:
             raise NotInTimeError("a plan is current", 0)
         return self.record.plans[-1][1]
 
+    def cause(self, generation: int) -> str:
+        """Why the planner made that plan, in its own words; empty when it has not said."""
+        causes = [decision.cause for _, decision in self.record.decisions if decision.generation == generation]
+        return causes[-1] if causes else ""
+
     # --- what is done ---------------------------------------------------------------------------------------------
     def strike(self, text: str) -> None:
         """Say what is broken, right before it is: the clock of all figures starts. Once in a scenario."""

@@ -65,8 +65,8 @@ def _shade(axes: Axes, record: Record, zero_s: float, begin_s: float, end_s: flo
         if to_s > from_s:
             axes.axvspan(from_s, to_s, color=_SHADES[number % len(_SHADES)], lw=0, zorder=0)
             axes.annotate(
-                f"g{generation}", (from_s, 0), xycoords=("data", "axes fraction"), xytext=(3, 3),
-                textcoords="offset points", fontsize=7, color="#556",
+                f"generation {generation}", (from_s, 0), xycoords=("data", "axes fraction"), xytext=(2, -20),
+                textcoords="offset points", fontsize=6, color="#556", annotation_clip=False,
             )  # fmt: skip
 
 

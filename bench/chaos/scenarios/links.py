@@ -25,7 +25,7 @@ async def _cut(scene: Scene) -> None:
     try:
         plan = await scene.replanned(within_s=_WAIT_S)
         scene.demand(victim not in plan.devices, f"{plan} uses {victim}, which is cut off")
-        scene.say(f"{before}, then {plan}")
+        scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
         await scene.answered(plan.generation, within_s=_WAIT_S, count=10)
     finally:
         mended_s = scene.mark("put back")
@@ -47,7 +47,7 @@ async def _slow(scene: Scene) -> None:
         plan = await scene.replanned(within_s=_WAIT_S)
         changed = (plan.routes, plan.input_codec) != (before.routes, before.input_codec)
         scene.demand(changed, f"generation {plan.generation} is the same plan: {plan}")
-        scene.say(f"{before}, then {plan}")
+        scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
         await scene.answered(plan.generation, within_s=_WAIT_S, count=20)
     finally:
         scene.bed.set_link(victim, link)

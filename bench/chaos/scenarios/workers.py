@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import Final
@@ -10,10 +11,13 @@ from bench.chaos.scenario import Load, Scenario
 from bench.chaos.scene import Scene
 from bench.chaos.wishes import pipeline, quickest, replicas
 from schemas.plan import Plan
+from schemas.topics import DEVICE_TELEMETRY
 
 _WAIT_S: Final = 30.0
 """For what has a limit of its own in the figures; a scenario that needs longer than this has failed anyway."""
 QUOTA: Final = 0.25
+_SETTLED: Final = 40
+"""Answers with the whole core before most of it is taken away."""
 
 
 def last_of(plan: Plan) -> str:
@@ -30,7 +34,7 @@ async def _killed(scene: Scene) -> None:
     scene.bed.device(victim).kill("worker")
     plan = await scene.replanned(within_s=_WAIT_S)
     scene.demand(victim not in plan.devices, f"{plan} uses {victim}, which is dead")
-    scene.say(f"{before}, then {plan}")
+    scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
     await scene.answered(plan.generation, within_s=_WAIT_S)
     scene.mark(f"{victim} starts again")
     scene.bed.device(victim).start()
@@ -48,7 +52,7 @@ async def _hangs(scene: Scene) -> None:
     try:
         plan = await scene.replanned(within_s=_WAIT_S)
         scene.demand(victim not in plan.devices, f"{plan} uses {victim}, which hangs")
-        scene.say(f"{before}, then {plan}")
+        scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
         await scene.answered(plan.generation, within_s=_WAIT_S, count=10)
     finally:
         continued_s = scene.mark("SIGCONT")
@@ -63,17 +67,30 @@ async def _hangs(scene: Scene) -> None:
 
 
 async def _throttled(scene: Scene) -> None:
-    (victim,) = set(scene.plan.devices)
-    before, cores = scene.plan, scene.bed.device(victim).cores
-    scene.strike(f"{victim}: {cores:g} cores, now {QUOTA:g}")
-    scene.bed.set_cores(victim, QUOTA)
+    (victim,) = scene.plan.devices
+    cores = scene.bed.device(victim).cores
+    scene.mark(f"{victim} gets a whole core")
+    scene.bed.set_cores(victim, 1.0)
     try:
+        await _told(scene, victim, 1.0)
+        await scene.answered(0, within_s=_WAIT_S, count=len(scene.record.shown) + _SETTLED)
+        before = scene.plan
+        scene.strike(f"{victim}: 1.0 cores, now {QUOTA:g}")
+        scene.bed.set_cores(victim, QUOTA)
         plan = await scene.replanned(within_s=_WAIT_S)
         scene.demand(plan.routes != before.routes, f"generation {plan.generation} is the same plan: {plan}")
-        scene.say(f"{before}, then {plan}")
+        scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
         await scene.answered(plan.generation, within_s=_WAIT_S, count=20)
     finally:
         scene.bed.set_cores(victim, cores)
+
+
+async def _told(scene: Scene, device: str, cores: float) -> None:
+    """Return when a device's monitor has noticed how much it may use."""
+    async with asyncio.timeout(_WAIT_S), scene.bus.subscribe(DEVICE_TELEMETRY, device=device) as telemetry:
+        async for one in telemetry:
+            if abs(one.message.capacity_cores - cores) < 0.01:
+                return
 
 
 SCENARIOS: Final = (
@@ -102,7 +119,6 @@ SCENARIOS: Final = (
     Scenario(
         name="quota-cut",
         must_hold="a new plan serves within 5 s; no silence over 200 ms",
-        fleet="one_strong",
         wish=quickest,
         fault=_throttled,
         limits={"first_answer_ms": 5000, "longest_silence_ms": 200},

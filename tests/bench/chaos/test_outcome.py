@@ -45,7 +45,7 @@ def test_answers_are_counted_by_tenths_of_a_second_wherever_the_tenth_ends() -> 
 
 
 def outcome(*complaints: str) -> Outcome:
-    record = Record(submitted={0: 0.0, 1: 0.5}, struck_s=0.3, load_ended_s=0.6)
+    record = Record(clock=lambda: 0.3, submitted={0: 0.0, 1: 0.5}, struck_s=0.3, load_ended_s=0.6)
     record.shown = [Shown(0, 0.2, "a"), Shown(1, 0.7, reason="deadline", detail="late")]
     record.mark("SIGKILL $worker_1")
     return Outcome("one", "something [holds]", figures_of(record), complaints=complaints, record=record)
