@@ -1,7 +1,7 @@
 """What changes, when and where: load, processor time and links of a fleet over some minutes. Pure, and seeded.
 
-A trace is a list of disturbances, one after the other, with calm between them. They are dealt like cards: after as many
-as there are kinds times devices, every device has met every kind once; no device is favoured, and none spared.
+A trace is a list of disturbances, one after the other, with calm between them. They are dealt like cards, in hands that
+have every kind once and, in a fleet that is large enough, no device twice: none is favoured, and none spared.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ What = Literal["load", "cores", "link"]
 
 DISTURBED: Final[dict[What, float]] = {"load": 2.0, "cores": 0.25, "link": 5.0}
 """How bad it gets: other programs that compute all the time; the share left of a device's cores; Mbit/s each way."""
-EPISODE_S: Final = 30.0
-"""A disturbance, with the calm before it, lasts at least about so long where the trace has the time."""
+EPISODE_S: Final = 50.0
+"""A disturbance, with the calm before it, lasts about so long where the trace has the time for a hand of them."""
 _BEGINS: Final = (0.20, 0.35)
 _ENDS: Final = (0.90, 1.0)
 """Shares of an episode between which its disturbance begins, and ends."""
@@ -54,7 +54,8 @@ def make_trace(
     """
     draw = random.Random(seed)  # noqa: S311  nothing is kept secret by it
     deck = _deck(draw, list(devices), list(kinds))
-    episodes = min(len(deck), max(len(kinds), int(seconds // EPISODE_S)))
+    hands = max(1, int(seconds / EPISODE_S / len(kinds)))
+    episodes = min(len(deck), hands * len(kinds))
     each_s = seconds / episodes
     changes = []
     for number, (what, device) in enumerate(deck[:episodes]):
