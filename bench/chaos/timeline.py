@@ -24,7 +24,8 @@ def counts(moments_s: Sequence[float], begin_s: float, end_s: float) -> list[int
     """How many moments lie in each `BIN_S` of `[begin_s, end_s)`."""
     bins = max(1, int(np.ceil((end_s - begin_s) / BIN_S - _BEFORE_S)))
     places = np.floor((np.asarray(moments_s, dtype=np.float64) - begin_s) / BIN_S + _BEFORE_S).astype(np.int64)
-    return np.bincount(places[(places >= 0) & (places < bins)], minlength=bins).tolist()
+    found: list[int] = np.bincount(places[(places >= 0) & (places < bins)], minlength=bins).tolist()
+    return found
 
 
 def draw_timeline(outcome: Outcome, path: Path) -> bool:
