@@ -82,7 +82,7 @@ class AnswerFiles:
                     raise JournalError(f"{there} is there already and is not ours: move it away, then go on")
                 if one.outputs:
                     _write(self._part(one.request, "npz"), one.outputs)
-                text = one.delivered.model_dump_json(indent=2, exclude_defaults=True)
+                text = one.delivered.model_dump_json(indent=2)
                 _write(self._part(one.request, "json"), f"{text}\n".encode())
             _sync(self._arriving)
         except OSError as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,19 @@ async def test_a_file_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None
     with pytest.raises(JournalError, match="not ours"):
         await AnswerFiles(tmp_path, "j1").prepare([outcome("a")])
     assert (tmp_path / "a.json").read_text() == "somebody's"
+
+
+async def test_a_full_disk_is_told_and_nothing_half_written_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    place = AnswerFiles(tmp_path, "j1")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(JournalError, match=r"No space left .* nothing was lost"):
+        await place.prepare([outcome("a")])
+    assert visible(tmp_path) == set()
 
 
 async def test_a_folder_that_is_gone_is_told_while_answers_were_on_their_way(tmp_path: Path) -> None:

@@ -101,6 +101,24 @@ def test_a_damaged_journal_is_one_line_and_exit_code_2(tmp_path: Path, arrays: P
         assert "damaged" in result.stderr
 
 
+def test_a_gateway_without_its_broker_is_one_line_and_exit_code_2_where_somebody_waits(
+    tmp_path: Path, arrays: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGELINE_CONNECT_TIMEOUT_S", "0.2")
+    run("submit", "--journal", tmp_path / "j", "d", arrays / "01.npy")
+    said = run("gateway", "--journal", tmp_path / "j", "--until-empty", "-b", "mqtt://127.0.0.1:9", code=2)
+    assert "127.0.0.1:9" in said["error"]
+    status = run("submit", "--journal", tmp_path / "j", "--status")
+    assert status["deployments"][0]["open"] == 1
+
+
+def test_answers_become_files_or_topics_and_not_both(tmp_path: Path) -> None:
+    arguments = ["gateway", "--journal", str(tmp_path), "--answers", "a", "--answers-topic", "t"]
+    result = runner.invoke(app, arguments)
+    assert result.exit_code == 2
+    assert "--answers or --answers-topic" in result.stderr
+
+
 # --- delivering ------------------------------------------------------------------------------------------------------
 @asynccontextmanager
 async def gateway(broker: EmbeddedBroker, root: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
