@@ -211,6 +211,7 @@ class FakeDevice:
         self.slower = 1.0
         """Stages take so many times what the plan predicts."""
         self.stuck_s = 0.0
+        self.stage_bytes = 1000
         self.online = True
         self._plans: dict[tuple[str, str], Plan] = {}
         self._broker = broker
@@ -296,7 +297,7 @@ class FakeDevice:
             HeldStage(
                 deployment=plan.deployment, generation=plan.generation, stage=stage_id(number, index), model=plan.model,
                 card_sha=plan.card_sha, first=stage.first, last=stage.last, state=self.state, progress=self.progress,
-                memory_bytes=1000, error=self.error,
+                memory_bytes=self.stage_bytes, error=self.error,
             )
             for plan in plans.values()
             for number, route in enumerate(plan.routes)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from schemas.accuracy import RouteSeen, Seen
+from schemas.deployment import Pin
 from schemas.device import Duty
 from schemas.topics import (
     DEPLOYMENT,
@@ -237,3 +238,31 @@ async def test_two_deployments_share_the_fleet_by_weight_and_each_keeps_its_own_
         assert house.now[PLAN_CURRENT.template, "cats"].weight == 3.0
         await house.bus.clear(DEPLOYMENT, deployment="cats")
         assert (await house.serving("dogs", generation=2)).devices == ("one",)
+
+
+async def test_a_deployment_that_only_lacks_its_share_of_memory_has_the_other_make_room_first(house: House) -> None:
+    house.import_model(weight_bytes=20_000_000)
+    house.import_model("other", weight_bytes=20_000_000)
+    pi = await house.device("pi", memory_bytes=150_000_000)
+    far = await house.device("far", block_ms=2.0, memory_bytes=150_000_000)
+    pi.stage_bytes = far.stage_bytes = 90_000_000
+    async with house.planner(), reporting(pi, far):
+        await house.want()
+        assert (await house.serving()).devices == ("pi",)
+        await house.want("dogs", "other", weight=3.0, pins=(Pin(device="pi", first=0, last=4),))
+        assert "cats must make room on pi first" in (await house.decision("failed", "dogs")).error
+        assert (await house.serving(generation=2)).devices == ("far",)
+        assert (await house.decision("serving")).cause == "dogs needs its share of memory"
+        assert (await house.serving("dogs")).devices == ("pi",)
+
+
+async def test_nobody_is_moved_for_a_deployment_that_would_not_fit_anyway(house: House) -> None:
+    house.import_model(weight_bytes=20_000_000)
+    house.import_model("huge", weight_bytes=100_000_000)
+    pi = await house.device("pi", memory_bytes=150_000_000)
+    async with house.planner(), reporting(pi):
+        await house.want()
+        await house.serving()
+        await house.want("dogs", "huge")
+        assert "make room" not in (await house.decision("failed", "dogs")).error
+        assert {plan.generation for plan in house.history(PLAN_NEXT) if plan} == {1}

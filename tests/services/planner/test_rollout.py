@@ -30,6 +30,8 @@ from services.planner.events import (
     PublishDecision,
     PublishNext,
     Refused,
+    Squeeze,
+    Squeezed,
     Tick,
     Wanted,
 )
@@ -497,6 +499,46 @@ def test_a_stage_that_fails_in_service_while_a_better_plan_gets_ready_is_planned
     drifted(story, "a[0:4)")
     said = story.tell(holding("b", serving(story), "failed", error="out of memory"))
     assert kinds(said) == [ClearNext, Decide]
+
+
+def test_a_deployment_that_holds_more_than_its_share_makes_room_for_another_or_stays() -> None:
+    story = served()
+    asked = one(story.tell(Squeezed("dogs")), Decide)
+    assert (asked.cause, asked.serving, asked.hurry) == ("dogs needs its share of memory", serving(story), True)
+    before = story.rollout.served
+    assert story.tell(Refused(asked.ticket, decision("failed", error="no plan"))) == [
+        PublishDecision(before) for _ in range(1) if before
+    ]
+    assert (story.rollout.phase, serving(story).generation) == ("serving", 1)
+    story.tell(Squeezed("dogs"))
+    made = story.planned("a[0:4)")
+    assert PublishCurrent in kinds(story.tell(holding("a", made)))
+
+
+def test_a_device_lost_while_room_is_made_is_asked_about_only_where_it_serves() -> None:
+    story = served()
+    story.tell(Squeezed("dogs"))
+    assert story.tell(Lost("c")) == []
+    assert one(story.tell(Lost("b")), Decide).cause == "b: it was lost"
+    assert not story.rollout.optional
+
+
+def test_one_that_waits_for_room_has_the_others_told_and_tries_again_soon() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    refusal = decision("failed", error="dogs must make room on a first")
+    refused = Refused(1, refusal, claims=frozenset({"a"}), over=("dogs",))
+    assert story.tell(refused) == [PublishDecision(refusal), Squeeze(("dogs",))]
+    assert story.rollout.claims == {"a"}
+    story.now_s = PATIENCE.room_s
+    assert one(story.tell(Tick()), Decide).ticket == 2
+    assert kinds(story.tell(replace(refused, ticket=2))) == [Squeeze]
+    story.now_s += PATIENCE.room_s
+    assert story.tell(Tick()) == []
+    story.now_s += PATIENCE.retry_s
+    story.tell(Tick())
+    story.planned("a[0:4)")
+    assert story.rollout.claims == frozenset()
 
 
 def test_every_question_says_why_it_is_asked_now() -> None:

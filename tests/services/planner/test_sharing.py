@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.stages import HeldStage, StagesHeld, StageState
-from services.planner.sharing import Use, memory_bytes, time_share
+from services.planner.sharing import Use, memory_bytes, over_share, time_share
 
 CATS, DOGS = Use("cats", 1.0, frozenset({"pi", "nano"})), Use("dogs", 3.0, frozenset({"pi"}))
 
@@ -50,3 +50,12 @@ def test_where_it_does_not_fit_others_keep_their_weighted_share_and_no_more() ->
     holds = worker(held("cats", 600), held("dogs", 400))
     assert memory_bytes(holds, "dogs", 3.0, [CATS, DOGS], contested=True) == 750
     assert memory_bytes(holds, "cats", 1.0, [CATS, DOGS], contested=True) == 600
+    assert over_share(holds, "dogs", 3.0, [CATS, DOGS]) == ("cats",)
+    assert over_share(holds, "birds", 1.0, [CATS, DOGS]) == ("cats",)
+
+
+def test_a_claim_limits_those_who_are_there_to_their_share() -> None:
+    holds = worker(held("cats", 600))
+    waiting = Use("dogs", 3.0, frozenset({"pi"}), claims=frozenset({"pi"}))
+    assert memory_bytes(holds, "cats", 1.0, [CATS, waiting], contested=False) == 250
+    assert memory_bytes(holds, "dogs", 3.0, [CATS, waiting], contested=False) == 400
