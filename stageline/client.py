@@ -338,6 +338,7 @@ class Client:
 
     def _stray(self, header: FrameHeader, now: float) -> None:
         self._flight.answered(header.request, header.attempt, now=now)  # counted there
+        self._act()
 
     def _faulted(self, header: FrameHeader, now: float) -> None:
         if header.fault is not None:

@@ -110,6 +110,14 @@ class Sent:
     broker_has_it_at: float = math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """An attempt whose request has its result already, while somebody may still work on it."""
+
+    attempt: int
+    sent: Sent
+
+
 @dataclass(slots=True)
 class _Request:
     name: str
@@ -133,6 +141,8 @@ class RequestsInFlight:
         self._patience = patience or Patience()
         self._open: dict[str, _Request] = {}
         self._under_way: dict[str, _Request] = {}
+        self._owed: dict[str, _Owed] = {}
+        """Each keeps its place in the route's window: else whoever gives up early would fill the line without end."""
         self._waiting: list[tuple[int, str]] = []
         self._paused: list[tuple[float, int, str]] = []
         self._deadlines: list[tuple[float, str]] = []
@@ -157,6 +167,7 @@ class RequestsInFlight:
             return
         self.board = RouteBoard(plan)
         self.board.see(self._held)
+        self._owed.clear()
         self._superseded_at = now
         for request in self._open.values():
             request.timeouts = 0
@@ -171,12 +182,16 @@ class RequestsInFlight:
                     sent = request.attempts[-1]
                     if device in sent.plan.routes[sent.route].devices:
                         self._take_back(request, now)
+                for name, owed in list(self._owed.items()):
+                    if device in owed.sent.plan.routes[owed.sent.route].devices:
+                        self._settle(name)
         self.board.see(self._held)
 
     def answered(self, request: str, attempt: int, *, now: float) -> bool:
         """True for the one answer to show; duplicates, latecomers and strangers are counted and dropped."""
         one = self._open.get(request)
         if one is None:
+            self._heard_of(request, attempt, now, answered=True)
             if self._resolved.get(request) == "answered":
                 self.audit.duplicates_dropped += 1
             else:
@@ -186,7 +201,7 @@ class RequestsInFlight:
             sent = one.attempts[attempt]
             if sent.plan is self.board.plan:
                 self.board.sign_of_life(sent.route, now - sent.at)
-        self._resolve(one, "answered")
+        self._resolve(one, "answered", settled=attempt == len(one.attempts) - 1)
         return True
 
     def faulted(self, request: str, attempt: int, fault: FrameFault, *, now: float) -> GiveUp | None:
@@ -196,6 +211,7 @@ class RequestsInFlight:
         """
         one = self._under_way.get(request)
         if one is None or attempt != len(one.attempts) - 1:
+            self._heard_of(request, attempt, now, answered=False)
             return None
         one.last_fault = fault
         sent = one.attempts[-1]
@@ -204,7 +220,7 @@ class RequestsInFlight:
         one.stage_failures += fault.code == "stage-failed"
         retry = fault.code in _PLAN_MOVED_ON or fault.code == "stage-failed"
         if not retry or one.stage_failures > self._patience.max_stage_failures:
-            return self._give_up(one, fault.code, fault.detail, fault.device)
+            return self._give_up(one, fault.code, fault.detail, fault.device, settled=True)
         self._take_back(one, now, pause_s=self._patience.fault_pause_s * 2 ** min(attempt, 5))
         return None
 
@@ -244,6 +260,9 @@ class RequestsInFlight:
                 if len(one.attempts) >= self._patience.max_attempts:
                     detail = f"no answer after {len(one.attempts)} attempts{_told(one.last_fault)}"
                     actions.append(self._give_up(one, "no-answer", detail))
+        for name, owed in list(self._owed.items()):
+            if now >= self._patient_until(owed.sent):
+                self._settle(name)
         while self._paused and self._paused[0][0] <= now:
             _, order, name = heapq.heappop(self._paused)
             heapq.heappush(self._waiting, (order, name))
@@ -256,7 +275,9 @@ class RequestsInFlight:
         waits = (self._patient_until(one.attempts[-1]) for one in self._under_way.values())
         times += [until for until in waits if until < math.inf]
         times += [self._paused[0][0]] if self._paused else []
-        times += self.board.next_change(now) if self._waiting else []
+        if self._waiting:
+            times += self.board.next_change(now)
+            times += [self._patient_until(owed.sent) for owed in self._owed.values()]
         return min(times, default=None)
 
     def waits(self, now: float) -> dict[int, Waits]:
@@ -320,7 +341,24 @@ class RequestsInFlight:
         else:
             heapq.heappush(self._waiting, (one.order, one.name))
 
-    def _resolve(self, one: _Request, how: Literal["answered", "failed"]) -> None:
+    def _heard_of(self, request: str, attempt: int, now: float, *, answered: bool) -> None:
+        """An answer or a fault to an attempt that nobody waits for any more: nobody works on it any more, either."""
+        owed = self._owed.get(request)
+        if owed is not None and owed.attempt == attempt:
+            self._settle(request)
+            self.board.sign_of_life(owed.sent.route, now - owed.sent.at if answered else None)
+
+    def _settle(self, request: str) -> None:
+        self.board.release(self._owed.pop(request).sent.route)
+
+    def _resolve(self, one: _Request, how: Literal["answered", "failed"], *, settled: bool) -> None:
+        """Its one result is there; `settled` when nobody can still be at work on its latest attempt."""
+        if one.under_way and not settled:
+            sent = one.attempts[-1]
+            if sent.broker_has_it_at < math.inf and sent.plan is self.board.plan:
+                self._owed[one.name] = _Owed(len(one.attempts) - 1, sent)
+                del self._under_way[one.name]
+                one.under_way = False
         self._stop_waiting_for(one)
         del self._open[one.name]
         self._resolved[one.name] = how
@@ -332,8 +370,8 @@ class RequestsInFlight:
         else:
             self.audit.failed += 1
 
-    def _give_up(self, one: _Request, reason: str, detail: str, device: str = "") -> GiveUp:
-        self._resolve(one, "failed")
+    def _give_up(self, one: _Request, reason: str, detail: str, device: str = "", *, settled: bool = False) -> GiveUp:
+        self._resolve(one, "failed", settled=settled)
         sent = sum(attempt.broker_has_it_at < math.inf for attempt in one.attempts)
         return GiveUp(one.name, reason, detail, device, sent)
 
