@@ -5,7 +5,8 @@ Hysteresis in four parts, each against another way of flapping:
     margin      predictions err; a gain smaller than that is no gain anybody could rely on
     switch cost what a move takes, spread over the time that its gain is counted on
     agreement   several reviews in a row say so: noise does not; fewer where the change is exact or very large
-    pause       after a move nothing is moved for a while: the facts of the new plan are not in yet
+    pause       after a move nothing is moved for a while: the facts of the new plan are not in yet; and for longer
+                when one move follows another, as where every device slows down as soon as it is used
 
 Pure: values in, values out, time is a number of any clock that only grows.
 """
@@ -22,7 +23,7 @@ from services.planner.review import Review
 class Rules:
     """How much hysteresis."""
 
-    margin: float = 0.12
+    margin: float = 0.15
     """Share of the objective that a move must save,"""
     horizon_s: float = 180.0
     """and the share that a switch takes of this time on top: a gain is counted on for so long."""
@@ -32,13 +33,22 @@ class Rules:
     """and where what has changed is known exactly, or the gain is `large`."""
     large: float = 0.4
     pause_s: float = 15.0
-    """Nothing is moved for so long after a move,"""
+    """Nothing is moved for so long after a move, and for twice as long after each further one that follows soon,"""
+    pause_most_s: float = 240.0
+    """but no longer than this;"""
     pause_sudden_s: float = 3.0
-    """and where the change is sudden."""
+    """and where the change is sudden, so long after any."""
+    calm_s: float = 300.0
+    """A move so long after the one before does not follow soon."""
 
     def threshold(self, review: Review) -> float:
         """The gain from which on moving is worth it; over 1 where it never is."""
         return self.margin + review.switch_s / self.horizon_s
+
+    def pause_after_s(self, drift: Drift) -> float:
+        """How long a change that is not sudden waits after the last move: whoever moves again and again runs after
+        what changes faster than moving can follow."""
+        return min(self.pause_most_s, self.pause_s * 2.0 ** max(0, drift.moves - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +58,9 @@ class Drift:
     agreed: int = 0
     """Reviews in a row that were in favour of moving."""
     moved_s: float = -math.inf
-    """When it was moved last."""
+    """When it was moved last,"""
+    moves: int = 0
+    """and how many times in a row, each soon after the one before."""
 
 
 def judge(drift: Drift, review: Review, now_s: float, rules: Rules) -> tuple[Drift, bool]:
@@ -58,7 +70,8 @@ def judge(drift: Drift, review: Review, now_s: float, rules: Rules) -> tuple[Dri
         return replace(drift, agreed=0), False
     sudden = review.sudden or review.gain >= rules.large
     agreed = drift.agreed + 1
-    pause_s = rules.pause_sudden_s if sudden else rules.pause_s
+    pause_s = rules.pause_sudden_s if sudden else rules.pause_after_s(drift)
     if agreed < (rules.agree_sudden if sudden else rules.agree) or now_s - drift.moved_s < pause_s:
         return replace(drift, agreed=agreed), False
-    return Drift(agreed=0, moved_s=now_s), True
+    soon = now_s - drift.moved_s < rules.calm_s
+    return Drift(agreed=0, moved_s=now_s, moves=drift.moves + 1 if soon else 1), True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 from schemas.plan import Prediction
@@ -70,3 +71,15 @@ def test_reviews_that_agree_during_the_pause_count() -> None:
 
 def test_a_plan_that_caution_prefers_though_it_is_worse_is_no_reason() -> None:
     assert moves(*[seen(-0.1, sudden=True)] * 10) == []
+
+
+def test_moves_that_follow_each_other_soon_become_ever_rarer_and_a_calm_time_forgives() -> None:
+    times = moves(*[seen(0.2)] * 400)
+    assert [after - before for before, after in pairwise(times)][:4] == [20.0, 40.0, 80.0, 160.0]
+    assert RULES.pause_after_s(Drift(moves=20)) == RULES.pause_most_s
+    rested = Drift(moved_s=0.0, moves=5)
+    for second in range(4):
+        rested, moved = judge(rested, seen(0.2), RULES.calm_s + second, RULES)
+    assert moved
+    assert rested.moves == 1
+    assert moves(*[seen(0.6)] * 12)[:3] == [1.0, 6.0, 11.0]
