@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import Count, Message, Name, NonNegative
+from schemas.base import Count, Many, Message, Name, NonNegative
 from schemas.plan import PLAN_ROUTES
 from schemas.stages import StageId
 
@@ -31,7 +31,7 @@ class Seen(Message):
     deployment: Name
     generation: Count
     period_s: NonNegative
-    routes: Annotated[tuple[RouteSeen, ...], Field(max_length=PLAN_ROUTES)] = ()
+    routes: Annotated[Many[RouteSeen], Field(max_length=PLAN_ROUTES)] = ()
 
 
 class Compared(Message):
@@ -63,7 +63,7 @@ class Accuracy(Message):
 
     deployment: Name
     generation: Count
-    stages: tuple[StageAccuracy, ...] = ()
-    routes: Annotated[tuple[RouteAccuracy, ...], Field(max_length=PLAN_ROUTES)] = ()
+    stages: Many[StageAccuracy] = ()
+    routes: Annotated[Many[RouteAccuracy], Field(max_length=PLAN_ROUTES)] = ()
     error: NonNegative = 0.0
     """Running mean of |measured / predicted - 1| over stages, weighted by frames."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Message, Name, NonNegative, Text
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Text
 from schemas.plan import CodecName, Objective, Prediction
 
 
@@ -34,8 +34,8 @@ class Deployment(Message):
     """The w of `cost(w) = w * latency_s + (1 - w) * energy_j`; only for objective `cost`."""
     latency_bound_ms: Annotated[float, Field(gt=0)] | None = None
     """With objective `throughput`: no route may be predicted slower than this."""
-    pins: tuple[Pin, ...] = ()
-    exclude: tuple[Name, ...] = ()
+    pins: Many[Pin] = ()
+    exclude: Many[Name] = ()
     memory_limit_bytes: dict[Name, Count] = Field(default_factory=dict)
     """Per device, less than what its worker offers."""
     codec: CodecName = "fp32"
@@ -72,7 +72,7 @@ class Decision(Message):
     predicted: Prediction | None = None
     bound_rps: NonNegative | None = None
     """For throughput: requests per second if all devices computed all the time and links were free."""
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: Many[Alternative] = ()
     decided_by: Term = "none"
     explanation: Text = ""
     cause: Text = ""
@@ -87,3 +87,5 @@ class HubStatus(Message):
     online: bool
     boot_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     version: Text = ""
+    rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)
+    """What it could not use of what came, by reason, since it started."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from schemas.base import BootId, Count, Message, Name, NonNegative, Sha256, Text
+from schemas.base import BootId, Count, Many, Message, Name, NonNegative, Sha256, Text
 
 StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}s[0-9]{1,4}$")]
 """Route and place in it: `r0s2` is the third stage of the first route."""
@@ -42,7 +42,7 @@ class StagesHeld(Message):
     memory_budget_bytes: Count = 0
     """What the worker will give to stages in all (weights and activations)."""
     max_packet_bytes: Count = 0
-    stages: tuple[HeldStage, ...] = ()
+    stages: Many[HeldStage] = ()
     reason: Text = ""
 
 
@@ -71,5 +71,5 @@ class Timing(Message):
     """Processor time that the worker used in the period, all threads: the rest of the device's load is others'."""
     stuck_s: NonNegative = 0.0
     """How long the compute thread has been at its present step; 0 when it waits for work."""
-    stages: tuple[StageTiming, ...] = ()
+    stages: Many[StageTiming] = ()
     rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)
