@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from broker.address import BrokerAddress
-from broker.dial import MOST_IN_FLIGHT, MOST_RECEIVED_BYTES, ConnectionSettings, client, properties, tcp
+from broker.dial import MOST_IN_FLIGHT, ConnectionSettings, client, properties, tcp
 from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
 from broker.packet import MOST_PACKET_BYTES, PacketError, Publish
 from broker.wire import Wire
@@ -248,7 +248,7 @@ class Connection:
         self._wire = Wire.inside(
             self._client._client,
             sock,
-            most_bytes=MOST_RECEIVED_BYTES,
+            most_bytes=self._settings.most_received_bytes,
             got_publish=self._got_publish,
             got_puback=self._got_puback,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from broker.crowd import Crowd
 from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery
 from broker.message import Incoming
 from broker.rejections import Rejections
@@ -23,14 +24,14 @@ class Edge:
         self._root = root
         self._rejections = rejections
 
-    def delivery(self, topic: Topic[M], incoming: Incoming) -> Delivery[M] | None:
-        """A message of this topic, or None when it is not one."""
-        change = self.change(topic, incoming)
+    def delivery(self, topic: Topic[M], incoming: Incoming, crowd: Crowd | None = None) -> Delivery[M] | None:
+        """A message of this topic, or None when it is not one or `crowd` has no room for it."""
+        change = self.change(topic, incoming, crowd)
         if change is None or change.message is None:
             return None
         return Delivery(change.message, change.parameters, change.retained, change.address)
 
-    def change(self, topic: Topic[M], incoming: Incoming) -> Change[M] | None:
+    def change(self, topic: Topic[M], incoming: Incoming, crowd: Crowd | None = None) -> Change[M] | None:
         """As `delivery`; an empty payload on a retained topic is a change to None."""
         packet = incoming.packet
         try:
@@ -41,16 +42,22 @@ class Edge:
         except BadMessageError as error:
             self._rejections.add(error.reason, packet.address, str(error))
             return None
+        if crowd is not None and not crowd.admits(address, len(packet.payload)):
+            if message is not None:
+                why = f"{crowd}: clear the topics of what is gone (`stageline forget DEVICE` does for a device)"
+                self._rejections.add("crowded", packet.address, why)
+            return None
         return Change(message, dict(parameters), packet.retained, address)
 
     def frame(self, topic: Topic[Frame], incoming: Incoming, ack: Callable[[], None]) -> FrameDelivery | None:
         """A frame, opened and not decoded; one that is malformed is acknowledged here."""
         packet = incoming.packet
+        parameters: tuple[tuple[str, str], ...] = ()
         try:
             _, parameters = _read_address(self._root, topic, packet.address)
             frame = topic.decode(packet.payload)
         except BadMessageError as error:
-            self._rejections.add(error.reason, packet.address, str(error))
+            self._rejections.add(error.reason, packet.address, str(error), fields=dict(parameters))
             ack()
             return None
         return FrameDelivery(frame, dict(parameters), packet.expiry_s, incoming.received_at, ack)

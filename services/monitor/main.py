@@ -6,15 +6,16 @@ import asyncio
 import logging
 import socket
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from broker.bus import Bus
 from broker.delivery import Will
 from schemas.device import DeviceStatus
-from schemas.topics import DEVICE_STATUS
+from schemas.topics import DEVICE_INFO, DEVICE_STATUS, Topic
 from services.capacity import capacity
+from services.guarding import Guard
 from services.lifecycle import launch
 from services.monitor.info import InfoTeller
 from services.monitor.machine import examine
@@ -30,6 +31,9 @@ from services.settings import load
 from services.supervision import ExecutorPulse, supervised
 
 logger = logging.getLogger("services.monitor")
+
+OURS: Final[tuple[Topic[Any], ...]] = (DEVICE_STATUS, DEVICE_INFO)
+"""Topics of a device on which nobody but its monitor has anything to say, and that are not said anew all the time."""
 
 
 async def serve(settings: MonitorSettings) -> None:
@@ -59,6 +63,7 @@ async def serve(settings: MonitorSettings) -> None:
         ):
             loops.create_task(presence.guard(), name="presence")
             loops.create_task(info.keep_telling(bus), name="info")
+            loops.create_task(Guard(bus, {topic: {"device": device} for topic in OURS}).follow(), name="guard")
             loops.create_task(link.keep_measuring(), name="link")
             loops.create_task(link.follow_commands(), name="commands")
             loops.create_task(keep_publishing(bus, observer, link, settings.telemetry_period_s), name="telemetry")
