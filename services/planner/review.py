@@ -28,7 +28,9 @@ NEAR: Final = 0.02
 OVER_BOUND: Final = 1.1
 """A served plan that was within the latency bound is not given up before it is predicted so much beyond it."""
 CHANGED: Final = 0.1
-"""A time that differs by less than this share from what it was when planned is no cause."""
+"""A time that differs by less than this share from what it was when planned is no cause,"""
+MATTERS: Final = 0.02
+"""and nor is one that differs by less than this share of a request's latency."""
 
 _Term = Literal["down", "compute", "frame", "up"]
 
@@ -162,8 +164,9 @@ def cause(problem: Problem, serving: Plan, present: Choice | None) -> str:
         gone = [device for device in serving.devices if device not in there]
         return f"{', '.join(gone)} cannot be used any more" if gone else "the plan breaks a constraint by now"
     changes = [change for pair in zip(serving.routes, present.routes, strict=False) for change in _changes(*pair)]
-    if len(serving.routes) == len(present.routes) and changes:
-        _, device, term, before, after = max(changes)
+    matters = [change for change in changes if change[0] > MATTERS * present.predicted.latency_ms]
+    if len(serving.routes) == len(present.routes) and matters:
+        _, device, term, before, after = max(matters)
         text = f"{_TERMS[term]} {device} takes {after:.3g} ms, {before:.3g} ms when planned"
         return f"{text}{_why(problem, device) if term in ('compute', 'frame') else ''}"
     return "another plan has become better than the one that is served"
