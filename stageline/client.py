@@ -267,7 +267,8 @@ class Client:
             self._act()
             return await pending.result
         finally:
-            if (gone := self._flight.refuse(request, "cancelled", "its submitter stopped waiting")) is not None:
+            gone = self._flight.refuse(request, "cancelled", "its submitter stopped waiting", now=loop.time())
+            if gone is not None:
                 self._fail(gone)
 
     def _act(self) -> None:
@@ -304,7 +305,8 @@ class Client:
                 traceparent=pending.traceparent,
             )
         except tuple(_REFUSALS) as error:
-            if (gone := self._flight.refuse(send.request, _REFUSALS[type(error)], str(error))) is not None:
+            gone = self._flight.refuse(send.request, _REFUSALS[type(error)], str(error), now=now(), unsent=True)
+            if gone is not None:
                 self._fail(gone)
         except BusError as error:
             # The broker is away: the request waits with us, and goes again until its deadline.
@@ -391,8 +393,9 @@ class Client:
             error = error.exceptions[0]
         if not isinstance(error, asyncio.CancelledError):
             self._why_closed = ("client-failed", str(error))
+        now = asyncio.get_running_loop().time()
         for request in list(self._pending):
-            if (gone := self._flight.refuse(request, *self._why_closed)) is not None:
+            if (gone := self._flight.refuse(request, *self._why_closed, now=now)) is not None:
                 self._fail(gone)
         self._watch.wake()
 

@@ -201,7 +201,7 @@ class RequestsInFlight:
             sent = one.attempts[attempt]
             if sent.plan is self.board.plan:
                 self.board.sign_of_life(sent.route, now - sent.at)
-        self._resolve(one, "answered", settled=attempt == len(one.attempts) - 1)
+        self._resolve(one, "answered", now=now, settled=attempt == len(one.attempts) - 1)
         return True
 
     def faulted(self, request: str, attempt: int, fault: FrameFault, *, now: float) -> GiveUp | None:
@@ -220,7 +220,7 @@ class RequestsInFlight:
         one.stage_failures += fault.code == "stage-failed"
         retry = fault.code in _PLAN_MOVED_ON or fault.code == "stage-failed"
         if not retry or one.stage_failures > self._patience.max_stage_failures:
-            return self._give_up(one, fault.code, fault.detail, fault.device, settled=True)
+            return self._give_up(one, fault.code, fault.detail, fault.device, now=now, settled=True)
         self._take_back(one, now, pause_s=self._patience.fault_pause_s * 2 ** min(attempt, 5))
         return None
 
@@ -241,10 +241,13 @@ class RequestsInFlight:
         self._take_back(one, now)
         one.attempts.pop()  # nothing was sent
 
-    def refuse(self, request: str, reason: str, detail: str, device: str = "") -> GiveUp | None:
-        """It cannot go on at all (too large, cancelled, closing): its one failure, unless it already has a result."""
+    def refuse(self, request: str, reason: str, detail: str, *, now: float, unsent: bool = False) -> GiveUp | None:
+        """It cannot go on at all (too large, cancelled, closing): its one failure, unless it already has a result.
+
+        `unsent`: the broker has not taken its latest attempt, and will not.
+        """
         one = self._open.get(request)
-        return None if one is None else self._give_up(one, reason, detail, device)
+        return None if one is None else self._give_up(one, reason, detail, now=now, settled=unsent)
 
     # --- decisions ---------------------------------------------------------------------------------------------------
     def due(self, now: float) -> list[Send | GiveUp]:
@@ -253,13 +256,13 @@ class RequestsInFlight:
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._open):
             one = self._open.get(heapq.heappop(self._deadlines)[1])
             if one is not None:
-                actions.append(self._give_up(one, *self._why_late(one, now)))
+                actions.append(self._give_up(one, *self._why_late(one, now), now=now))
         for one in list(self._under_way.values()):
             if now >= self._patient_until(one.attempts[-1]):
                 self._time_out(one, now)
                 if len(one.attempts) >= self._patience.max_attempts:
                     detail = f"no answer after {len(one.attempts)} attempts{_told(one.last_fault)}"
-                    actions.append(self._give_up(one, "no-answer", detail))
+                    actions.append(self._give_up(one, "no-answer", detail, now=now))
         for name, owed in list(self._owed.items()):
             if now >= self._patient_until(owed.sent):
                 self._settle(name)
@@ -281,21 +284,22 @@ class RequestsInFlight:
         return min(times, default=None)
 
     def waits(self, now: float) -> dict[int, Waits]:
-        """What is under way over each route of the plan that is served, where anything is."""
+        """What is under way over each route of the plan that is served, where anything is; given up or not."""
         sent_at: dict[int, list[float]] = {}
-        for one in self._under_way.values():
-            sent = one.attempts[-1]
+        under_way = [one.attempts[-1] for one in self._under_way.values()]
+        for sent in (*under_way, *(owed.sent for owed in self._owed.values())):
             if sent.plan is self.board.plan:
                 sent_at.setdefault(sent.route, []).append(sent.at)
         return {route: Waits(len(times), max(0.0, now - min(times))) for route, times in sent_at.items()}
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _sends(self, now: float) -> list[Send]:
+        """What goes now, the oldest first; what would come too late is left to fail, and another takes its place."""
         sends: list[Send] = []
         plan = self.board.plan
         while self._waiting and plan is not None:
             one = self._open.get(self._waiting[0][1])
-            if one is not None:
+            if one is not None and (one.attempts or one.deadline - now >= self.board.soonest_s(now)):
                 tried = {sent.route for sent in one.attempts if sent.plan is plan}
                 route = self.board.take(now, avoid=tried)
                 if route is None:
@@ -351,14 +355,14 @@ class RequestsInFlight:
     def _settle(self, request: str) -> None:
         self.board.release(self._owed.pop(request).sent.route)
 
-    def _resolve(self, one: _Request, how: Literal["answered", "failed"], *, settled: bool) -> None:
+    def _resolve(self, one: _Request, how: Literal["answered", "failed"], *, now: float, settled: bool) -> None:
         """Its one result is there; `settled` when nobody can still be at work on its latest attempt."""
-        if one.under_way and not settled:
-            sent = one.attempts[-1]
-            if sent.broker_has_it_at < math.inf and sent.plan is self.board.plan:
-                self._owed[one.name] = _Owed(len(one.attempts) - 1, sent)
-                del self._under_way[one.name]
-                one.under_way = False
+        if one.under_way and not settled and one.attempts[-1].plan is self.board.plan:
+            # The broker may have it though it has not said so yet.
+            sent = replace(one.attempts[-1], broker_has_it_at=min(now, one.attempts[-1].broker_has_it_at))
+            self._owed[one.name] = _Owed(len(one.attempts) - 1, sent)
+            del self._under_way[one.name]
+            one.under_way = False
         self._stop_waiting_for(one)
         del self._open[one.name]
         self._resolved[one.name] = how
@@ -370,8 +374,10 @@ class RequestsInFlight:
         else:
             self.audit.failed += 1
 
-    def _give_up(self, one: _Request, reason: str, detail: str, device: str = "", *, settled: bool = False) -> GiveUp:
-        self._resolve(one, "failed", settled=settled)
+    def _give_up(
+        self, one: _Request, reason: str, detail: str, device: str = "", *, now: float, settled: bool = False
+    ) -> GiveUp:
+        self._resolve(one, "failed", now=now, settled=settled)
         sent = sum(attempt.broker_has_it_at < math.inf for attempt in one.attempts)
         return GiveUp(one.name, reason, detail, device, sent)
 

@@ -256,8 +256,8 @@ def test_a_late_failure_says_that_stages_were_not_ready() -> None:
 def test_refusing_resolves_once(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     go(flight, 0.0)
-    assert flight.refuse("x", "closed", "the client was closed") is not None
-    assert flight.refuse("x", "closed", "the client was closed") is None
+    assert flight.refuse("x", "closed", "the client was closed", now=0.5) is not None
+    assert flight.refuse("x", "closed", "the client was closed", now=0.5) is None
     assert not flight.answered("x", 0, now=1.0)
     assert flight.audit.late_dropped == 1
 
@@ -275,6 +275,37 @@ def test_what_failed_at_its_deadline_keeps_its_place_until_it_is_heard_of() -> N
     flight.answered("x", 0, now=0.8)
     assert go(flight, 0.8) == [("z", 0, 0)]
     assert flight.audit.late_dropped == 2
+
+
+def test_what_the_broker_may_have_got_in_the_last_moment_keeps_its_place_and_what_it_cannot_take_does_not() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),), window=1), now=0.0)
+    for name, deadline in (("x", 0.5), ("y", 9.0), ("z", 9.0)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    flight.due(0.0)
+    flight.due(0.5)
+    assert flight.next_due(0.5) == 1.5
+    assert sends(flight.due(1.5)) == [("y", 0, 0)]
+    flight.refuse("y", "too-large", "no broker takes so much", now=1.6, unsent=True)
+    assert sends(flight.due(1.6)) == [("z", 0, 0)]
+
+
+def test_nothing_is_sent_that_would_come_too_late_unless_nobody_else_is_under_way() -> None:
+    flight = RequestsInFlight(Patience(floor_s=60.0))
+    flight.follow(make_plan(1, (("a",),), window=2), now=0.0)
+    for name, deadline in (("x", 9.0), ("y", 2.9), ("z", 9.0), ("late", 4.5)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    assert go(flight, 0.0) == [("x", 0, 0), ("y", 0, 0)]
+    assert flight.answered("x", 0, now=2.0)
+    assert flight.board.soonest_s(2.0) == 2.0
+    assert go(flight, 2.0) == [("z", 0, 0)]
+    assert flight.answered("y", 0, now=2.8)
+    # Half as much time is left as answers take; the place stays for whoever has more.
+    assert go(flight, 2.8) == []
+    flight.accept("idle", now=2.8, deadline=3.0)
+    assert flight.answered("z", 0, now=2.9)
+    assert go(flight, 2.9) == [("idle", 0, 0)]
+    assert give_ups(act(flight, 4.5)) == [("idle", "deadline"), ("late", "deadline")]
 
 
 @pytest.mark.parametrize("how", ["fault", "silence", "another plan", "its device left"])
