@@ -33,7 +33,7 @@ STALE_S: Final = 5.0
 """Telemetry comes every second: after so long without any, what is known are last words."""
 LOAD_PACE: Final = Pace(slow=20.0, quick=3.0, jump=0.15)
 """Seconds; shares of the capacity."""
-LINK_PACE: Final = Pace(slow=6.0, quick=0.5, jump=0.5)
+LINK_PACE: Final = Pace(slow=6.0, quick=0.5, jump=0.65)
 """Measurements; natural logarithms of rates and round trips. Monitors tell medians, so single ones that are far off do
 not come."""
 CAPACITY_STEP: Final = 0.05
