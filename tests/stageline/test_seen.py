@@ -53,6 +53,9 @@ async def test_what_waits_is_told_by_route_with_the_oldest(line) -> None:
     assert {route: (one.requests, one.oldest_s) for route, one in flight.waits(5.0).items()} == {
         0: (2, 4.0), 1: (1, 3.0),
     }  # fmt: skip
+    flight.heard("q0", 0, now=5.0)
+    flight.refuse("q0", "cancelled", "nobody waits for it, and the line still has it", now=5.0)
+    assert flight.waits(6.0)[0].requests == 2
 
 
 @asynccontextmanager
