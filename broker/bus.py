@@ -306,7 +306,7 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def subscribe_bytes(self, pattern: str) -> AsyncIterator[AsyncIterator[RawDelivery]]:
-        """Whatever matches a filter below the root, as bytes; for probes."""
+        """Whatever matches a filter below the root, as bytes; for probes. At most as long as a control message."""
         async with self._entered().listen(f"{self.root}/{pattern}", timeout_s=_TIMEOUT_S) as inbox:
             yield Stream(inbox, self._edge.raw)
 
