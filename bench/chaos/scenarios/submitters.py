@@ -32,6 +32,7 @@ _ONE_MORE_S: Final = 1.0
 _FLOODERS: Final = 4
 _TIMES_CAPACITY: Final = 5.0
 _STARTED_WITHIN_S: Final = 60.0
+_LATELY_S: Final = 2.0
 _BROKER_GROWS_MB: Final = 320
 """At most, by its configuration: 256 MiB for a subscriber that does not read, and what is on the way to the others."""
 _WORKER_GROWS_MB: Final = 64
@@ -194,16 +195,16 @@ def _latencies_ms(record: Record, begin_s: float, end_s: float) -> list[float]:
 
 
 def _recovered(record: Record, since_s: float, before_ms: float) -> bool:
-    """Whether the median of the last second is within twice what it was."""
+    """Whether the median of the last two seconds is within twice what it was."""
     now_s = record.clock()
-    latest = _latencies_ms(record, max(since_s, now_s - 1), now_s)
+    latest = _latencies_ms(record, max(since_s, now_s - _LATELY_S), now_s)
     return len(latest) >= 5 and median(latest) <= 2 * before_ms
 
 
 def _tell_latencies(scene: Scene, before_ms: float, flood_ms: float, recovered_s: float, ended_s: float) -> None:
     scene.figure("latency_before_ms", before_ms)
     scene.figure("latency_flood_ms", flood_ms)
-    scene.figure("latency_after_ms", _latency_ms(scene.record, recovered_s, scene.now_s))
+    scene.figure("latency_after_ms", _latency_ms(scene.record, max(ended_s, recovered_s - _LATELY_S), scene.now_s))
     scene.figure("recovery_ms", (recovered_s - ended_s) * 1000)
 
 
