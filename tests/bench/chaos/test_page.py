@@ -21,12 +21,12 @@ DOCUMENT = {
 
 
 def test_the_table_takes_the_place_of_the_one_before() -> None:
-    page = f"above\n{BEGIN}\nold\n{END}\nbelow\n"
+    page = f"above\n{BEGIN}\nyesteryear\n{END}\nbelow\n"
     once = with_table(page, DOCUMENT)
     assert once is not None
     assert once.startswith("above\n")
     assert once.endswith("\nbelow\n")
-    assert "old" not in once
+    assert "yesteryear" not in once
     row = "| worker-hangs | planned around | 300 | 299 | 1 | 0 | 0 | 0 | 2346 | - | 2500 | 12 | yes |"
     assert row in once
     assert "| network-cut | it rejoins |" in once
