@@ -8,6 +8,10 @@ under the condition of that moment, and the averaged ratio corrects the next pre
     corrections.factor("pi4", "net", sha, now_s=t)      # 1.2
 
 The prediction must be without a correction. Averages are of logarithms: twice as slow and twice as quick weigh alike.
+
+What was off from the beginning is taken for the cost model's own error, and expected of devices that nobody has tried
+yet, too: otherwise every device that is in use would look worse than those that are not. What changes later is the
+device's own affair.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ FACTOR_MIN: Final = 0.25
 FACTOR_MAX: Final = 8.0
 PACE: Final = Pace(slow=20.0, quick=3.0, jump=0.25)
 """Seconds; natural logarithms of the ratio."""
+FIRST_REPORTS: Final = 10
+"""So many reports make out what was off from the beginning."""
 FULL_FRAMES: Final = 10
 """A report of fewer frames moves the average less: their median says less."""
 BELIEVED_S: Final = 900.0
@@ -37,6 +43,8 @@ class Learned:
     card_sha: str
     ratio: Steady = NO_SAMPLES
     """Logarithm of measured / predicted."""
+    at_first: float = 0.0
+    """The mean of the first reports."""
     samples: int = 0
     at_s: float = 0.0
 
@@ -73,14 +81,19 @@ class Corrections:
         if frames <= 0 or not (0 < predicted_ms < math.inf and 0 < measured_ms < math.inf):
             return self
         known = self._of(device, model, card_sha)
-        ratio = min(FACTOR_MAX, max(FACTOR_MIN, measured_ms / predicted_ms))
+        ratio = math.log(min(FACTOR_MAX, max(FACTOR_MIN, measured_ms / predicted_ms)))
         elapsed_s = min(1.0, frames / FULL_FRAMES) * max(0.0, now_s - known.at_s)
-        after = Learned(card_sha, known.ratio.with_sample(math.log(ratio), elapsed_s, PACE), known.samples + 1, now_s)
+        samples, at_first = known.samples + 1, known.at_first
+        if samples <= FIRST_REPORTS:
+            at_first += (ratio - at_first) / samples
+        after = Learned(card_sha, known.ratio.with_sample(ratio, elapsed_s, PACE), at_first, samples, now_s)
         return Corrections({**self.learned, (device, model): after})
 
     def factor(self, device: str, model: str, card_sha: str, *, now_s: float) -> float:
         """What predicted compute times are to be multiplied by, FACTOR_MIN..FACTOR_MAX; 1.0 when nothing is known."""
         known = self._of(device, model, card_sha)
+        if known.samples == 0:
+            return self._at_first(model, card_sha)
         unseen_s = max(0.0, now_s - known.at_s - BELIEVED_S)
         remembered = 0.5 ** (unseen_s / BELIEVED_S)
         return min(FACTOR_MAX, max(FACTOR_MIN, math.exp(known.ratio.value() * remembered)))
@@ -93,6 +106,14 @@ class Corrections:
         """With nothing known of a device, or of one model on it: it has measured again, or is another one now."""
         kept = {key: one for key, one in self.learned.items() if key[0] != device or model not in (None, key[1])}
         return Corrections(kept) if len(kept) < len(self.learned) else self
+
+    def _at_first(self, model: str, card_sha: str) -> float:
+        """For a device that was never tried: what was off with others from the beginning."""
+        tried = [one for (_, name), one in self.learned.items() if name == model and one.card_sha == card_sha]
+        weights = [min(one.samples, FIRST_REPORTS) for one in tried]
+        if not tried:
+            return 1.0
+        return math.exp(sum(weight * one.at_first for weight, one in zip(weights, tried, strict=True)) / sum(weights))
 
     def _of(self, device: str, model: str, card_sha: str) -> Learned:
         known = self.learned.get((device, model))

@@ -59,7 +59,6 @@ def test_reports_that_say_nothing_change_nothing(predicted_ms: float, measured_m
 
 def test_devices_models_and_versions_are_learned_apart() -> None:
     corrections = learned(1.5)
-    assert corrections.factor("nano", "net", SHA, now_s=0) == 1.0
     assert corrections.factor("pi", "other", SHA, now_s=0) == 1.0
     assert corrections.factor("pi", "net", "b" * 64, now_s=0) == 1.0
 
@@ -77,3 +76,15 @@ def test_a_device_that_is_no_longer_used_gets_another_chance_in_the_end() -> Non
     assert corrections.factor("pi", "net", SHA, now_s=600.0) == pytest.approx(2.0)
     assert corrections.factor("pi", "net", SHA, now_s=29 + 2 * BELIEVED_S) == pytest.approx(2**0.5)
     assert corrections.factor("pi", "net", SHA, now_s=29 + 20 * BELIEVED_S) == pytest.approx(1.0, abs=0.01)
+
+
+def test_what_was_off_from_the_beginning_is_expected_of_devices_nobody_has_tried() -> None:
+    assert learned(1.5, count=1).factor("nano", "net", SHA, now_s=0.0) == pytest.approx(1.5)
+    assert learned(1.5).factor("nano", "net", SHA, now_s=30.0) == pytest.approx(1.5)
+    assert learned(1.5).factor("nano", "other", SHA, now_s=30.0) == 1.0
+
+
+def test_what_changes_later_is_the_devices_own_affair() -> None:
+    slowed = learned(2.0, start=learned(1.0), first_s=30.0)
+    assert slowed.factor("pi", "net", SHA, now_s=60.0) == pytest.approx(2.0, rel=0.05)
+    assert slowed.factor("nano", "net", SHA, now_s=60.0) == pytest.approx(1.0)

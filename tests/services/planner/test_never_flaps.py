@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,14 @@ def test_a_device_that_gets_well_again_is_used_again_once() -> None:
     played.change("a", others=0.0)
     played.run(120)
     assert [plan.devices for _, plan, _ in played.moves] == [("b",), ("a",)]
+
+
+@pytest.mark.parametrize("fleet", [UNEQUAL, ALIKE], ids=["unequal", "alike"])
+def test_a_cost_model_that_is_wrong_about_every_device_alike_moves_nothing(fleet: Fleet) -> None:
+    wrong = {name: replace(true, slowdown=1.6) for name, true in fleet.items()}
+    played = simulation(wrong, seed=11)
+    played.run(120)
+    assert played.moves == []
 
 
 def test_a_move_that_takes_longer_than_it_is_worth_is_not_made() -> None:
