@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JSON ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-dev demo test check format bench bench-adaptive chaos clean
+.PHONY: help setup setup-bench setup-dev demo test check format bench bench-adaptive chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -40,6 +41,11 @@ bench: setup-bench ## measure everything on emulated devices: ~45 min; QUICK=1: 
 
 chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)
 	@$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by coverage: 60 s in all (SECONDS=n)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt atheris || true
+	@$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
 	@$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)

@@ -30,9 +30,9 @@ def main() -> int:
     chosen = parser.parse_args()
     if importlib.util.find_spec("atheris") is None:
         sys.stderr.write(
-            "fuzz: atheris is not installed. `pip install -c constraints.txt 'stageline[fuzz]'` installs it on Linux "
-            "with Python 3.11 to 3.14 (x86-64 or arm64); elsewhere run this in a container that has one. "
-            "Without it, `pytest tests/fuzz tests/schemas` still runs the corpus and the property tests\n"
+            "fuzz: atheris is not installed. `make fuzz` installs it where there is a wheel for this Python "
+            "(`pip install --constraint constraints.txt atheris` says why not): Linux, x86-64. Elsewhere run this in a "
+            "container. Without it, `pytest tests/fuzz tests/schemas` runs the corpus and the property tests\n"
         )
         return _EXIT_MEND
     targets = [chosen.only] if chosen.only else list(TARGETS)
