@@ -26,6 +26,8 @@ from stageline.receipts import RequestFailedError
 
 DEADLINE_S: Final = 3.0
 _READY_S: Final = 30.0
+STARTED_WITHIN_S: Final = 2 * _READY_S
+"""On a busy machine, its first answer included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

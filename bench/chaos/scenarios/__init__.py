@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from bench.chaos.scenario import Scenario
-from bench.chaos.scenarios import hostile, links, poison, services, several_lost, submitters, workers
+from bench.chaos.scenarios import flood, hostile, links, poison, services, several_lost, submitters, workers
 
-_MODULES: Final = (workers, links, several_lost, services, submitters, poison, hostile)
+_MODULES: Final = (workers, links, several_lost, services, submitters, flood, poison, hostile)
 SCENARIOS: Final[dict[str, Scenario]] = {
     scenario.name: scenario for module in _MODULES for scenario in module.SCENARIOS
 }
