@@ -84,7 +84,7 @@ def measure(
             tell("deploying")
             async with served(bus, bed, contender.wish(load)) as line:
                 await undisturbed(bus, line.plan)
-                await _ask(bus, bed, run, Examined(line.client, inputs, expected), tell)
+                await follow(bus, bed, run, Examined(line.client, inputs, expected), tell)
                 audit = line.client.audit
                 run.lost = audit.lost + audit.open
 
@@ -95,10 +95,22 @@ def measure(
     return run
 
 
-async def _ask(bus: Bus, bed: Testbed, run: Run, examined: Examined, tell: Callable[[str], None]) -> None:
+async def follow(
+    bus: Bus, bed: Testbed, run: Run, examined: Examined, tell: Callable[[str], None], *, settle_s: float = SETTLE_S
+) -> None:
+    """Ask while the trace is replayed, and keep in `run` what came of it.
+
+    Args:
+        bus: open, of the bed's broker.
+        bed: what the trace changes.
+        run: which trace and load; filled.
+        examined: what is asked.
+        tell: told each change as it is made.
+        settle_s: how long requests come before the trace begins.
+    """
     loop = asyncio.get_running_loop()
     tell("settling")
-    await run_load(run.load, examined, loop.time(), SETTLE_S)
+    await run_load(run.load, examined, loop.time(), settle_s)
     begin_s = loop.time()
     watching = asyncio.create_task(_watch_plans(bus, run, begin_s))
     changing = asyncio.create_task(replay(bed, run.trace, begin_s, lambda change: tell(str(change))))
