@@ -111,6 +111,15 @@ class Ledger:
                 excess += max(0.0, self.stages[name].average.value() + waited - predicted.compute_ms)
         return excess
 
+    def slowness(self, number: int) -> float:
+        """How many times longer than predicted the slowest stage of a route takes, at least 1: so much slower is it."""
+        ratios = [
+            self.stages[name].average.value() / predicted.compute_ms
+            for name, _, predicted in stages_of(self.plan)
+            if stage_places(name)[0] == number and name in self.stages and predicted.compute_ms > 0
+        ]
+        return max(1.0, *ratios, 1.0)
+
     def _route(self, number: int, route: Route, now_s: float) -> RouteAccuracy:
         rates = [rate for (of, _), (rate, at_s) in self.rates.items() if of == number and now_s - at_s < SEEN_WITHIN_S]
         latency = self.routes[number]

@@ -100,7 +100,13 @@ class Comparing:
                 if (name, number) == (seen.deployment, one.route) and now_s - at_s < 2 * TELL_S
             )
             route = routes[one.route]
-            slow = looks_slow(one, route, explained_ms=ledger.explained_ms(one.route), under_way=under_way)
+            slow = looks_slow(
+                one,
+                route,
+                explained_ms=ledger.explained_ms(one.route),
+                slowness=ledger.slowness(one.route),
+                under_way=under_way,
+            )
             before = self._suspicions.get(seen.deployment, Suspicion())
             self._suspicions[seen.deployment], devices = before.with_report(
                 seen.generation, one.route, slow=slow, devices=route.devices, now_s=now_s

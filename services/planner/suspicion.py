@@ -75,13 +75,14 @@ class Suspicion:
         return now_s - times[-1] >= min(ASK_AGAIN_S * 2.0 ** (len(times) - 1), ASK_AGAIN_MOST_S)
 
 
-def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, under_way: int) -> bool:
+def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, slowness: float, under_way: int) -> bool:
     """Whether a route's requests take far longer than expected, and its stages do not explain it.
 
     Args:
         seen: what one submitter saw; the age of its oldest open request counts as a latency, too.
         route: with what is predicted of it now.
-        explained_ms: what stages take longer than predicted.
+        explained_ms: what stages take longer than predicted,
+        slowness: and how many times longer the slowest does.
         under_way: requests of all submitters on the route: so many wait for one another.
     """
     predicted = route.predicted
@@ -89,5 +90,5 @@ def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, under_way:
         return False
     latency_ms = max(seen.latency_ms, seen.silent_s * 1e3)
     in_turn_ms = under_way * 1e3 / predicted.throughput_rps if predicted.throughput_rps > 0 else 0.0
-    expected_ms = max(predicted.latency_ms, in_turn_ms) + explained_ms
+    expected_ms = max(predicted.latency_ms, in_turn_ms * slowness) + explained_ms
     return latency_ms > max(TIMES * expected_ms, expected_ms + MORE_MS)

@@ -86,6 +86,7 @@ def test_slow_stages_and_waiting_for_them_explain_latency() -> None:
     slow = ledger.with_timing(timing(9, 49.0, wait_ms=15.0)).with_timing(timing(9, 4.0, stage="r0s0", device="pi"))
     assert slow.explained_ms(0) == pytest.approx(45.0)
     assert slow.explained_ms(1) == 0.0
+    assert (slow.slowness(0), slow.slowness(1), ledger.slowness(0)) == (pytest.approx(2.5), 1.0, 1.0)
 
 
 def test_the_error_is_weighted_by_frames() -> None:

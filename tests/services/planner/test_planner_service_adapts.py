@@ -266,3 +266,16 @@ async def test_nobody_is_moved_for_a_deployment_that_would_not_fit_anyway(house:
         await house.want("dogs", "huge")
         assert "make room" not in (await house.decision("failed", "dogs")).error
         assert {plan.generation for plan in house.history(PLAN_NEXT) if plan} == {1}
+
+
+async def test_after_a_loss_nobody_waits_for_a_device_that_has_not_measured(house: House) -> None:
+    house.import_model()
+    fast, _ = await house.device("fast"), await house.device("slow", block_ms=5.0)
+    async with house.planner():
+        await house.want()
+        await house.serving()
+        mute = await house.device("mute")
+        mute.measures = False
+        await fast.die()
+        assert (await house.serving(generation=2)).devices == ("slow",)
+        assert "mute (has not measured net yet)" in (await house.decision("serving")).explanation

@@ -19,30 +19,32 @@ def seen(latency_ms: float, *, answers: int = 10, waiting: int = 1, silent_s: fl
 
 
 @pytest.mark.parametrize(
-    ("report", "explained_ms", "under_way", "slow"),
+    ("report", "explained_ms", "slowness", "under_way", "slow"),
     [
-        (seen(41.0), 0.0, 1, False),
-        (seen(59.0), 0.0, 1, False),
-        (seen(90.0), 0.0, 1, True),
-        (seen(90.0), 60.0, 1, False),
-        (seen(150.0), 0.0, 4, False),
-        (seen(400.0), 0.0, 4, True),
-        (seen(0.0, answers=0, waiting=1, silent_s=2.0), 0.0, 1, True),
-        (seen(0.0, answers=0, waiting=0), 0.0, 0, False),
+        (seen(41.0), 0.0, 1.0, 1, False),
+        (seen(59.0), 0.0, 1.0, 1, False),
+        (seen(90.0), 0.0, 1.0, 1, True),
+        (seen(90.0), 60.0, 1.0, 1, False),
+        (seen(150.0), 0.0, 1.0, 4, False),
+        (seen(400.0), 0.0, 1.0, 4, True),
+        (seen(400.0), 0.0, 2.0, 4, False),
+        (seen(0.0, answers=0, waiting=1, silent_s=2.0), 0.0, 1.0, 1, True),
+        (seen(0.0, answers=0, waiting=0), 0.0, 1.0, 0, False),
     ],
 )
 def test_a_route_looks_slow_when_neither_its_stages_nor_its_queue_explain_it(
-    report: RouteSeen, explained_ms: float, under_way: int, slow: bool
+    report: RouteSeen, explained_ms: float, slowness: float, under_way: int, slow: bool
 ) -> None:
-    assert looks_slow(report, route(), explained_ms=explained_ms, under_way=under_way) is slow
+    found = looks_slow(report, route(), explained_ms=explained_ms, slowness=slowness, under_way=under_way)
+    assert found is slow
 
 
 def test_short_latencies_are_left_to_scheduling() -> None:
-    assert not looks_slow(seen(12.0), route(4.0, 250.0), explained_ms=0.0, under_way=1)
+    assert not looks_slow(seen(12.0), route(4.0, 250.0), explained_ms=0.0, slowness=1.0, under_way=1)
 
 
 def test_a_route_without_a_prediction_is_never_suspected() -> None:
-    assert not looks_slow(seen(9000.0), parse_route("pi[0:4)"), explained_ms=0.0, under_way=1)
+    assert not looks_slow(seen(9000.0), parse_route("pi[0:4)"), explained_ms=0.0, slowness=1.0, under_way=1)
 
 
 DEVICES = ("pi", "nano")
