@@ -12,16 +12,15 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
-from schemas.base import Message
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
 from services.planner.events import (
     Action,
     ClearCurrent,
@@ -42,13 +41,13 @@ from services.planner.events import (
     Wanted,
 )
 from services.planner.fleet import Fleet
-from services.planner.resuming import Kept, highest_generation, resume
+from services.planner.kept import read, read_kept
+from services.planner.resuming import highest_generation, resume
 from services.planner.rollout import Patience, advance
 from services.planner.rollout_state import Rollout, longest_step_ms, uses_of
 from services.planner.sharing import Use
 
 logger = logging.getLogger(__name__)
-M = TypeVar("M", bound=Message)
 
 TICK_S: Final = 0.25
 MOST_DEPLOYMENTS: Final = 64
@@ -129,13 +128,7 @@ class Deployments:
 
     async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:
         """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
-        wishes, current = await self._kept(DEPLOYMENT), await self._kept(PLAN_CURRENT)
-        upcoming, told = await self._kept(PLAN_NEXT), await self._kept(PLAN_DECISION)
-        names = sorted(
-            {*wishes, *current, *upcoming, *told}, key=lambda name: (name not in current, name not in wishes)
-        )
-        for name in sorted(names[:MOST_DEPLOYMENTS]):
-            kept = Kept(wishes.get(name), current.get(name), upcoming.get(name), told.get(name))
+        for name, kept in (await read_kept(self._bus, most=MOST_DEPLOYMENTS)).items():
             card = cards.get(kept.wish.model) if kept.wish else None
             self._rollouts[name], owed = resume(
                 name,
@@ -155,7 +148,7 @@ class Deployments:
 
         One that was taken back in those moments comes back too; that is better than losing one to a broker's crash.
         """
-        there = await self._kept(DEPLOYMENT)
+        there = await read(self._bus, DEPLOYMENT)
         for name, wish in self.wishes.items():
             if name not in there:
                 await self._bus.publish(DEPLOYMENT, wish, remember=False, deployment=name)
@@ -226,10 +219,6 @@ class Deployments:
                     await self._insist(partial(self._bus.clear, PLAN_NEXT, deployment=name))
                 case ClearCurrent():
                     await self._insist(partial(self._bus.clear, PLAN_CURRENT, deployment=name))
-
-    async def _kept(self, topic: Topic[M]) -> dict[str, M]:
-        """What the broker retains of a topic, by deployment."""
-        return {kept.parameters["deployment"]: kept.message for kept in await self._bus.snapshot(topic)}
 
     def _answered(self, name: str, answer: Event) -> None:
         self._happened.put_nowait((name, answer))
