@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
@@ -77,13 +78,20 @@ class Outcome:
         if self.left_out:
             return {**row, "left_out": self.left_out}
         row |= self.figures.as_dict() if self.figures else {}
-        row |= {name: round(value, 3) for name, value in self.told.items()}
-        row["limits"] = {one.figure: {"most": one.most, "value": one.value, "held": one.held} for one in self.limits}
+        row |= {name: _number(value) for name, value in self.told.items()}
+        row["limits"] = {
+            one.figure: {"most": one.most, "value": _number(one.value), "held": one.held} for one in self.limits
+        }
         row["took_s"] = round(self.took_s, 1)
         row |= {"complaints": list(self.complaints), "remarks": list(self.remarks), "audit": self.audit}
         if self.record is not None:
             row |= _story(self.record)
         return row
+
+
+def _number(value: float | None) -> float | None:
+    """For JSON, which has no word for what is no number."""
+    return None if value is None or not math.isfinite(value) else round(value, 3)
 
 
 def judged(scene: Scene) -> Outcome:

@@ -81,7 +81,7 @@ SCENARIOS: Final = (
         must_hold="requests fail with the missing memory named; served again when the devices are back",
         wish=pipeline,
         fault=_does_not_fit,
-        load=Load(deadline_s=4.0),
+        load=Load(deadline_s=3.0),
         may_fail=True,
     ),
 )

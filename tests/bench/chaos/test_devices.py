@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 NAMES = (
     "worker-killed-in-pipeline",
@@ -22,8 +22,8 @@ NAMES = (
 
 
 @pytest.fixture(scope="module")
-def rows(play: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    return play(tmp_path_factory.mktemp("chaos"), *NAMES)
+def rows(play: Callable[..., Any]) -> dict[str, dict[str, Any]]:
+    return play(*NAMES)
 
 
 @pytest.mark.parametrize("name", ["worker-killed-in-pipeline", "worker-killed-among-replicas"])
@@ -45,7 +45,7 @@ def test_a_device_whose_cable_is_pulled_is_planned_around_and_rejoins_by_itself(
 
 def test_a_device_that_gets_a_quarter_of_its_processor_is_planned_anew_without_silence(rows, survived) -> None:
     if survived(rows["quota-cut"]):
-        assert any("capacity" in one["cause"] or one["cause"] for one in rows["quota-cut"]["decisions"])
+        assert any("0.25 cores" in one["cause"] for one in rows["quota-cut"]["decisions"])
 
 
 def test_a_link_that_becomes_slow_changes_the_plan(rows, survived) -> None:

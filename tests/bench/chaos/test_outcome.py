@@ -1,5 +1,7 @@
 """How scenarios are judged, told and drawn."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ def test_a_limit_whose_moment_never_came_did_not_hold() -> None:
     assert Limit("first_answer_ms", 2000, 1999.0).held
     assert not Limit("first_answer_ms", 2000, 2001.0).held
     assert not Limit("first_answer_ms", 2000, None).held
+    assert not Limit("first_answer_ms", 2000, float("nan")).held
 
 
 def test_answers_must_have_the_same_outputs_within_the_tolerance() -> None:
@@ -63,6 +66,9 @@ def test_an_outcome_is_a_row_a_line_and_a_picture(tmp_path: Path) -> None:
     }  # fmt: skip
     assert wanted <= row.keys()
     assert row["failures"] == {"deadline": 1}
+    strange = replace(good, told={"ratio": float("nan")}, limits=(Limit("ratio", 1, float("nan")),))
+    assert json.loads(json.dumps(strange.as_dict(), allow_nan=False))["ratio"] is None
+    assert not strange.held
     assert draw_timeline(good, tmp_path / "deep" / "one.png")
     assert (tmp_path / "deep" / "one.png").read_bytes().startswith(b"\x89PNG")
     assert not draw_timeline(absent, tmp_path / "away.png")
