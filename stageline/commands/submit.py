@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -17,6 +16,7 @@ from stageline.commands.infer import find_files
 from stageline.inputs import FileContent
 from stageline.journal.intake import UnfitFileError, read_file
 from stageline.journal.records import Handover
+from stageline.journal.source import DEADLINE_S, new_request
 from stageline.journal.store import DEFAULT_MOST_BYTES, Journal
 from stageline.tables import new_table
 
@@ -36,7 +36,7 @@ def submit(
     ] = None,
     deadline_s: Annotated[
         float, typer.Option("--deadline", min=1, help="Seconds from now by which each must be answered.")
-    ] = 86_400.0,
+    ] = DEADLINE_S,
     request: Annotated[
         str | None,
         typer.Option(
@@ -110,18 +110,13 @@ def _hand_over(
         except UnfitFileError as error:
             row["error"] = str(error)
             continue
-        row["request"] = request or _new_id()
+        row["request"] = request or new_request()
         batch.append((row, Handover(row["request"], deployment, content, time.time() + deadline_s)))
         if len(batch) >= _TOGETHER or sum(len(one.content.data) for _, one in batch) > _TOGETHER_BYTES:
             flush()
     if batch:
         flush()
     return rows
-
-
-def _new_id() -> str:
-    """Sorts by time, and is nobody else's."""
-    return f"{time.time_ns() // 1_000_000:012x}-{secrets.token_hex(5)}"
 
 
 def _show(report: Report, folder: Path, rows: list[dict[str, Any]]) -> None:

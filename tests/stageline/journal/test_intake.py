@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from schemas.base import InvalidNameError
+from stageline import hand_over
+from stageline.inputs import FileContent
 from stageline.journal import intake
 from stageline.journal.intake import UnfitFileError, read_file
+from stageline.journal.store import Journal
 
 
 class Evil:
@@ -84,3 +88,17 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "nothing", Path("/dev/zero")):
         with pytest.raises(UnfitFileError, match="no such file"):
             read_file(path)
+
+
+def test_a_program_hands_over_a_file_or_its_content(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    first = hand_over(tmp_path / "j", "cats", tmp_path / "a.png", request="door-1")
+    again = hand_over(tmp_path / "j", "cats", FileContent("a.png", (tmp_path / "a.png").read_bytes()), request="door-1")
+    other = hand_over(str(tmp_path / "j"), "cats", str(tmp_path / "a.png"))
+    assert first == again == "door-1" != other
+    with Journal(tmp_path / "j") as journal:
+        assert [one.open for one in journal.tallies()] == [2]
+    with pytest.raises(UnfitFileError):
+        hand_over(tmp_path / "j", "cats", FileContent("a.png", b"nothing"))
+    with pytest.raises(InvalidNameError):
+        hand_over(tmp_path / "j", "cats/dogs", tmp_path / "a.png")
