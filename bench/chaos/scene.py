@@ -123,7 +123,6 @@ class Scene:
 
         Raises:
             NotInTimeError: it does not become so; `what` is what was waited for.
-            stageline.emulation.house.ServiceEndedError: a service ended by itself.
         """
         deadline = self.now_s + within_s
         while not true():
