@@ -206,14 +206,13 @@ class Adaptation:
             plan = serving.get(stage.deployment)
             if plan is None or plan.generation != stage.generation or stage.frames == 0:
                 continue
-            predicted_ms = expected_of(plan, stage, name, fleet, conditions, now_s=now_s)
-            if predicted_ms is not None:
+            expected = expected_of(plan, stage, name, fleet, conditions, now_s=now_s)
+            if expected is not None:
                 corrections = corrections.observe(
                     name,
                     plan.model,
                     plan.card_sha,
-                    predicted_ms=predicted_ms,
-                    measured_ms=stage.compute_ms + stage.codec_ms,
+                    ratio=expected.ratio(stage.compute_ms + stage.codec_ms),
                     frames=stage.frames,
                     now_s=now_s,
                 )

@@ -4,10 +4,10 @@ Profiles are measured at rest, on blocks one by one; caches, memory bandwidth, h
 stages slower or quicker than that. Each report of a worker is compared with what the cost model expects of that stage
 under the condition of that moment, and the averaged ratio corrects the next predictions.
 
-    corrections = corrections.observe("pi4", "net", sha, predicted_ms=10.0, measured_ms=12.0, frames=50, now_s=t)
+    corrections = corrections.observe("pi4", "net", sha, ratio=1.2, frames=50, now_s=t)
     corrections.factor("pi4", "net", sha, now_s=t)      # 1.2
 
-The prediction must be without a correction. Averages are of logarithms: twice as slow and twice as quick weigh alike.
+Averages are of logarithms: twice as slow and twice as quick weigh alike.
 
 What was off from the beginning is taken for the cost model's own error, and expected of devices that nobody has tried
 yet, too: otherwise every device that is in use would look worse than those that are not. What changes later is the
@@ -57,15 +57,7 @@ class Corrections:
     """By device and model; what was learned of another card of that name is dropped."""
 
     def observe(
-        self,
-        device: str,
-        model: str,
-        card_sha: str,
-        *,
-        predicted_ms: float,
-        measured_ms: float,
-        frames: int,
-        now_s: float,
+        self, device: str, model: str, card_sha: str, *, ratio: float, frames: int, now_s: float
     ) -> Corrections:
         """After one stage's report of one period; a report of no frames or no time changes nothing.
 
@@ -73,20 +65,20 @@ class Corrections:
             device: where the stage ran.
             model: whose blocks.
             card_sha: of which version.
-            predicted_ms: what one frame was expected to take, without any correction.
-            measured_ms: what it took (the median of the period).
+            ratio: what a frame took (the median of the period), relative to what was expected without any correction
+                (`services.planner.expected`).
             frames: how many.
             now_s: when the report came.
         """
-        if frames <= 0 or not (0 < predicted_ms < math.inf and 0 < measured_ms < math.inf):
+        if frames <= 0 or not 0 < ratio < math.inf:
             return self
         known = self._of(device, model, card_sha)
-        ratio = math.log(min(FACTOR_MAX, max(FACTOR_MIN, measured_ms / predicted_ms)))
+        measured = math.log(min(FACTOR_MAX, max(FACTOR_MIN, ratio)))
         elapsed_s = min(1.0, frames / FULL_FRAMES) * max(0.0, now_s - known.at_s)
         samples, at_first = known.samples + 1, known.at_first
         if samples <= FIRST_REPORTS:
-            at_first += (ratio - at_first) / samples
-        after = Learned(card_sha, known.ratio.with_sample(ratio, elapsed_s, PACE), at_first, samples, now_s)
+            at_first += (measured - at_first) / samples
+        after = Learned(card_sha, known.ratio.with_sample(measured, elapsed_s, PACE), at_first, samples, now_s)
         return Corrections({**self.learned, (device, model): after})
 
     def factor(self, device: str, model: str, card_sha: str, *, now_s: float) -> float:

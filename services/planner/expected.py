@@ -1,8 +1,14 @@
-"""What a worker should measure for a stage at this moment, if its profile were the whole truth."""
+"""What a worker should measure for a stage at this moment, if its profile were the whole truth: from, to.
+
+One frame of the same work takes different times for reasons that say nothing of the device: where in a quota's period
+it comes, whether a scheduler lets it run before others because it has slept. For short stages that is a factor of many,
+for long ones next to nothing; only what is beyond is worth learning from.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -14,13 +20,33 @@ from services.planner.cuts import wire_bytes
 from services.planner.facts import DeviceFacts
 from services.planner.fleet import Fleet
 from services.planner.ground import facts_of
+from services.planner.quota import TICK_MS
 from services.planner.stage_times import stage_times
+
+SLICE_MS: Final = 10.0
+"""Who has slept runs before those who compute all the time, for about so long."""
+JITTER_MS: Final = 0.5
+"""Waking up, clocks, caches."""
+_LEAST: Final = 0.1
+
+
+class Expected(NamedTuple):
+    """A time that a stage may take, ms, as far as anybody can tell."""
+
+    least_ms: float
+    most_ms: float
+
+    def ratio(self, measured_ms: float) -> float:
+        """How many times longer it took than could be expected; 1 within the bounds."""
+        if measured_ms > self.most_ms:
+            return measured_ms / self.most_ms
+        return min(1.0, measured_ms / self.least_ms)
 
 
 def expected_of(
     plan: Plan, timing: StageTiming, device: str, fleet: Fleet, conditions: Conditions, *, now_s: float
-) -> float | None:
-    """What a frame should take the stage that a report is about, ms, without what was learned of it.
+) -> Expected | None:
+    """What a frame should take the stage that a report is about, without what was learned of it.
 
     Args:
         plan: of the report's generation.
@@ -51,7 +77,7 @@ def expected_of(
     facts = facts.at_capacity(conditions.capacity_cores(device) or facts.info.capacity_cores)
     share = conditions.free_share(device, now_s, threads=profile.threads)
     codec_in: CodecName = stages[place - 1].codec if place else "fp32"
-    return expected_ms(
+    return expected(
         replace(facts, free_share=share, correction=1.0),
         card,
         (stage.first, stage.last),
@@ -60,23 +86,30 @@ def expected_of(
     )
 
 
-def expected_ms(
+def expected(
     facts: DeviceFacts, card: ModelCard, blocks: tuple[int, int], *, codecs: tuple[CodecName, CodecName], busy: float
-) -> float:
-    """What a frame takes a stage of these blocks, codecs included, ms.
+) -> Expected:
+    """What a frame takes a stage of these blocks, codecs included.
 
     Args:
         facts: of its device.
         card: the model.
         blocks: `[first, last)`.
         codecs: of what comes in and of what goes out.
-        busy: share of the device's time that our work takes: at 0 a frame finds a device at rest, at 1 its quota is
-            used up.
+        busy: share of the device's time that our work takes: at 0 a frame finds a device at rest, at 1 never.
     """
     cuts = [card.cuts[position] for position in blocks]
     wire = np.array([wire_bytes(cut, codec) for cut, codec in zip(cuts, codecs, strict=True)], dtype=np.float64)
     coded = np.array([cut.nbytes if codec != "fp32" else 0.0 for cut, codec in zip(cuts, codecs, strict=True)])
     times = stage_times([facts], np.array(blocks, dtype=np.intp), wire, coded)
     sustained = float(times.compute_ms[0, 0, 1] + times.codec_ms[0, 0, 1])
-    idle = float(times.idle_compute_ms[0, 0, 1])
-    return idle + (sustained - idle) * min(1.0, max(0.0, busy))
+    rested = 1 + (facts.profile.rest_ratio - 1) * (1 - min(1.0, max(0.0, busy)))
+    middle = sustained * rested
+    undisturbed = middle * facts.free
+    least = middle - min(undisturbed, SLICE_MS) * (1 / facts.free - 1)
+    most = middle
+    cores, period_ms = facts.info.capacity_cores, facts.info.quota_period_ms
+    if cores < 1 and period_ms > 0:
+        swing = (1 - cores) * period_ms + TICK_MS
+        least, most = max(undisturbed * cores, least - swing), most + swing
+    return Expected(max(least - JITTER_MS, _LEAST * middle), most + JITTER_MS)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from services.planner.cost import Problem
-from services.planner.expected import expected_ms
+from services.planner.expected import JITTER_MS, Expected, expected
 from services.planner.facts import DeviceFacts
-from services.planner.quota import idle_wall_ms
+from services.planner.quota import TICK_MS, idle_wall_ms
 
 # Two blocks of 10 and 20 ms; 1 MB in, 1 MB across, 1 MB out; a frame costs 1 ms and 2 ms per MB in and out.
 BLOCKS = [10.0, 20.0]
@@ -84,17 +84,41 @@ def test_a_device_at_rest_still_gets_its_burst_under_the_new_quota(
     assert made.idle_compute_ms[0, 0, 2] < 45.0
 
 
-def test_what_a_worker_should_measure_lies_between_rest_and_a_quota_used_up(
+def a_frame(made: Problem, facts: DeviceFacts, *, last: int = 2, busy: float = 1.0) -> Expected:
+    return expected(facts, made.card, (0, last), codecs=("fp32", "fp32"), busy=busy)
+
+
+def test_a_stage_of_a_free_device_should_take_what_its_profile_says(
     make_problem: Callable[..., Problem], plain: DeviceFacts
 ) -> None:
-    info = plain.info.model_copy(update={"quota_period_ms": 100.0})
-    facts = replace(plain, info=info).at_capacity(0.5)
-    made = make_problem([facts], CUTS)
-    idle = float(made.idle_compute_ms[0, 0, 2])
+    made = make_problem([plain], CUTS)
+    assert a_frame(made, plain) == (30.0 - JITTER_MS, 30.0 + JITTER_MS)
+    warm = replace(plain, profile=plain.profile.model_copy(update={"rest_ratio": 1.2}))
+    assert a_frame(made, warm, busy=0.5) == pytest.approx((33.0 - JITTER_MS, 33.0 + JITTER_MS))
 
-    def expected(busy: float) -> float:
-        return expected_ms(facts, made.card, (0, 2), codecs=("fp32", "fp32"), busy=busy)
 
-    assert expected(0.0) == pytest.approx(idle)
-    assert expected(1.0) == pytest.approx(60.0)
-    assert expected(0.5) == pytest.approx((idle + 60.0) / 2)
+def test_where_in_a_quotas_period_a_frame_comes_says_nothing_of_the_device(
+    make_problem: Callable[..., Problem], plain: DeviceFacts
+) -> None:
+    info = plain.info.model_copy(update={"quota_period_ms": 10.0})
+    half = replace(plain, info=info).at_capacity(0.5)
+    made = make_problem([half], CUTS)
+    # 60 ms at half a core; it may meet half a period's stop more or less, and overrun its quota by a tick.
+    assert a_frame(made, half) == pytest.approx((60 - 5 - TICK_MS - JITTER_MS, 60 + 5 + TICK_MS + JITTER_MS))
+    assert a_frame(made, half, last=1) == pytest.approx((20 - 9.5, 20 + 9.5))
+    short = replace(half, profile=half.profile.model_copy(update={"block_ms": (1.0, 1.0)}))
+    assert a_frame(make_problem([short], CUTS), short, last=1).least_ms == pytest.approx(0.5)
+
+
+def test_others_may_let_a_short_stage_pass_and_never_a_long_one(
+    make_problem: Callable[..., Problem], plain: DeviceFacts
+) -> None:
+    shared = replace(plain, free_share=0.5)
+    made = make_problem([shared], CUTS)
+    assert a_frame(made, shared) == pytest.approx((50 - JITTER_MS, 60 + JITTER_MS))
+    assert a_frame(made, shared, last=1) == pytest.approx((10 - JITTER_MS, 20 + JITTER_MS))
+
+
+def test_only_what_is_beyond_the_bounds_is_learned_from() -> None:
+    bounds = Expected(10.0, 20.0)
+    assert [bounds.ratio(ms) for ms in (5.0, 10.0, 15.0, 20.0, 40.0)] == [0.5, 1.0, 1.0, 1.0, 2.0]
