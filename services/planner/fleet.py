@@ -7,7 +7,7 @@ The same picture is read once from retained topics to plan on paper (`read_fleet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -89,11 +89,13 @@ class Fleet:
         return replace(self, devices=hung)
 
 
-def lost(before: Fleet, after: Fleet) -> tuple[str, ...]:
-    """Devices that could be counted on before and cannot now, or that lost all they held by starting again."""
+def lost(before: Fleet, after: Fleet, among: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Devices (`among` those that `changed`) that could be counted on before and cannot now, or that lost all they
+    held by starting again.
+    """
     return tuple(
         name
-        for name in _changed(before, after)
+        for name in (changed(before, after) if among is None else among)
         if name in before.devices
         and before.devices[name].usable
         and (
@@ -104,11 +106,13 @@ def lost(before: Fleet, after: Fleet) -> tuple[str, ...]:
     )
 
 
-def improved(before: Fleet, after: Fleet) -> tuple[str, ...]:
-    """Devices that became usable, are usable in a new life, or measured a model, perhaps later than was waited for."""
+def improved(before: Fleet, after: Fleet, among: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Devices (`among` those that `changed`) that became usable, are usable in a new life, or measured a model,
+    perhaps later than was waited for.
+    """
     return tuple(
         name
-        for name in _changed(before, after)
+        for name in (changed(before, after) if among is None else among)
         if name in after.devices
         and after.devices[name].usable
         and (
@@ -120,7 +124,7 @@ def improved(before: Fleet, after: Fleet) -> tuple[str, ...]:
     )
 
 
-def _changed(before: Fleet, after: Fleet) -> list[str]:
+def changed(before: Fleet, after: Fleet) -> list[str]:
     """Devices of which anything is new, in order of name: one message is about one, however many there are."""
     new = [name for name, device in after.devices.items() if before.devices.get(name) is not device]
     return sorted([*new, *(before.devices.keys() - after.devices.keys())])

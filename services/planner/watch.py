@@ -16,7 +16,7 @@ from broker.delivery import Change, Delivery
 from schemas.device import Claim
 from schemas.stages import StagesHeld, Timing
 from schemas.topics import DEVICE_CLAIM, DEVICE_STAGES, DEVICE_TIMING, Topic
-from services.planner.fleet import FLEET_TOPICS, Fleet, improved, lost, read_fleet
+from services.planner.fleet import FLEET_TOPICS, Fleet, changed, improved, lost, read_fleet
 from services.planner.heartbeat import Heartbeats, stuck
 
 logger = logging.getLogger(__name__)
@@ -170,12 +170,13 @@ class FleetWatch:
         if fleet is before:
             return
         if self._observer is not None:
-            for name in lost(before, fleet):
+            among = changed(before, fleet)
+            for name in lost(before, fleet, among):
                 device = fleet.devices.get(name)
                 why = (device.absence if device else "it was forgotten") or "it started again"
                 logger.warning("lost %s", name, extra={"device": name, "why": why})
                 self._observer.lost(name, why)
-            for name in improved(before, fleet):
+            for name in improved(before, fleet, among):
                 logger.info("%s may be planned with", name, extra={"device": name})
                 self._observer.improved(name)
         self._changed.set()
