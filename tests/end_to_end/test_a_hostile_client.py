@@ -20,7 +20,7 @@ from schemas.topics import DEVICE_TELEMETRY, DEVICE_TIMING, HUB_STATUS
 from stageline.client import Client
 from stageline.emulation.house import House
 
-GROWTH_MB = 160.0
+GROWTH_MB = 120.0
 """Of any one service, for all that is thrown at it; the payloads alone are many times that."""
 
 pytestmark = pytest.mark.timeout(170)
