@@ -19,7 +19,7 @@ from schemas.stages import Timing
 from schemas.topics import DEVICE_COMMAND, DEVICE_TIMING, PLAN_ACCURACY, SEEN
 from services.planner.accuracy import Ledger
 from services.planner.deployments import Deployments
-from services.planner.suspicion import Suspicion, looks_slow
+from services.planner.suspicion import Suspicion, how_slow
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +100,7 @@ class Comparing:
                 if (name, number) == (seen.deployment, one.route) and now_s - at_s < 2 * TELL_S
             )
             route = routes[one.route]
-            slow = looks_slow(
+            slow = how_slow(
                 one,
                 route,
                 explained_ms=ledger.explained_ms(one.route),

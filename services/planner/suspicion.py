@@ -2,8 +2,8 @@
 
 Links are probed now and then only, and a probe costs a slow link something. Submitters see every request: where a
 route's latency is far above what is expected of so many requests under way, and what its stages take does not explain
-it, two reports in a row, the monitors of its devices are asked to probe at once. A device is asked again after
-`ASK_AGAIN_S`, and after twice as long each time that this has changed nothing.
+it, two reports in a row (one, if most answers took very much longer), the monitors of its devices are asked to probe
+at once. A device is asked again after `ASK_AGAIN_S`, and after twice as long each time that this has changed nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from schemas.plan import Route
 TIMES: Final = 1.5
 MORE_MS: Final = 20.0
 """Less than this is scheduling, whatever share of a short latency it is."""
+VERY: Final = 4.0
+"""As many times longer is worth two reports."""
 REPORTS: Final = 2
 ASK_AGAIN_S: Final = 5.0
 ASK_AGAIN_MOST_S: Final = 60.0
@@ -44,25 +46,25 @@ class Suspicion:
     """By device: when its link was asked about since all was well last."""
 
     def with_report(
-        self, generation: int, route: int, *, slow: bool, devices: tuple[str, ...], now_s: float
+        self, generation: int, route: int, *, slow: int, devices: tuple[str, ...], now_s: float
     ) -> tuple[Suspicion, tuple[str, ...]]:
         """After one report about a route; also gives the devices whose links are to be probed now.
 
         Args:
             generation: of the plan.
             route: its number.
-            slow: whether it looked wrong (`looks_slow`).
+            slow: how wrong it looked (`how_slow`).
             devices: of the route.
             now_s: when, by any clock that only grows.
         """
         base = self if self.generation == generation else Suspicion(generation, asked_s=self.asked_s)
         doubt = base.doubts.get(route, Doubt())
         if not slow:
-            calm = {name: times for name, times in base.asked_s.items() if name not in devices}
+            calm = {name: times[-1:] if name in devices else times for name, times in base.asked_s.items()}
             return replace(base, doubts={**base.doubts, route: Doubt()}, asked_s=calm), ()
         if now_s - doubt.at_s < _SAME_REPORT_S:
             return base, ()
-        doubt = Doubt(doubt.reports + 1, now_s)
+        doubt = Doubt(doubt.reports + slow, now_s)
         due = tuple(name for name in devices if doubt.reports >= REPORTS and base._may_ask(name, now_s))
         asked = {name: (*base.asked_s.get(name, ()), now_s) for name in dict.fromkeys(due)}
         after = replace(base, doubts={**base.doubts, route: doubt}, asked_s={**base.asked_s, **asked})
@@ -75,8 +77,8 @@ class Suspicion:
         return now_s - times[-1] >= min(ASK_AGAIN_S * 2.0 ** (len(times) - 1), ASK_AGAIN_MOST_S)
 
 
-def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, slowness: float, under_way: int) -> bool:
-    """Whether a route's requests take far longer than expected, and its stages do not explain it.
+def how_slow(seen: RouteSeen, route: Route, *, explained_ms: float, slowness: float, under_way: int) -> int:
+    """0 when a route's requests take no longer than expected; 1 when far longer, though its stages do not; 2 when very.
 
     Args:
         seen: what one submitter saw; the age of its oldest open request counts as a latency, too.
@@ -87,8 +89,10 @@ def looks_slow(seen: RouteSeen, route: Route, *, explained_ms: float, slowness: 
     """
     predicted = route.predicted
     if predicted is None or not (seen.answers or seen.waiting):
-        return False
+        return 0
     latency_ms = max(seen.latency_ms, seen.silent_s * 1e3)
     in_turn_ms = under_way * 1e3 / predicted.throughput_rps if predicted.throughput_rps > 0 else 0.0
     expected_ms = max(predicted.latency_ms, in_turn_ms * slowness) + explained_ms
-    return latency_ms > max(TIMES * expected_ms, expected_ms + MORE_MS)
+    if latency_ms <= max(TIMES * expected_ms, expected_ms + MORE_MS):
+        return 0
+    return 2 if seen.latency_ms > VERY * expected_ms else 1
