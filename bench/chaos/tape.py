@@ -13,6 +13,8 @@ from typing import Final
 
 from broker.bus import Bus
 from broker.delivery import RawDelivery
+from schemas.plan import Plan, stage_id, stage_places
+from schemas.topics import STAGE
 
 WORK: Final = "stage/#"
 ANSWERS: Final = "answer/#"
@@ -61,7 +63,14 @@ async def replay(
     return count
 
 
-def of_generation(address: str, generation: int) -> str:
-    """The same stage's address in another generation: `stage/line/3/ant/r0s0` becomes `stage/line/4/ant/r0s0`."""
-    kind, deployment, _, device, stage = address.split("/")
-    return f"{kind}/{deployment}/{generation}/{device}/{stage}"
+def towards(address: str, plan: Plan) -> str:
+    """The address of the same stage in another plan: `stage/line/3/ant/r0s0` becomes `stage/line/4/bee/r0s0`.
+
+    Where that plan has no such stage, the address of its first.
+    """
+    _, deployment, _, _, stage = address.split("/")
+    route, place = stage_places(stage)
+    if route >= len(plan.routes) or place >= len(plan.routes[route].stages):
+        route, place = 0, 0
+    device = plan.routes[route].stages[place].device
+    return STAGE.address(deployment=deployment, generation=plan.generation, device=device, stage=stage_id(route, place))

@@ -14,7 +14,7 @@ from bench.chaos.left_alone import left_alone
 from bench.chaos.scenario import Scenario
 from bench.chaos.scene import Scene
 from bench.chaos.skewed_clock import command, set_skew
-from bench.chaos.tape import of_generation, recording, replay
+from bench.chaos.tape import recording, replay, towards
 from bench.chaos.wishes import pipeline, replicas
 from broker.bus import Bus
 from broker.delivery import Delivery
@@ -31,28 +31,26 @@ async def _replayed(scene: Scene) -> None:
         async with recording(bus, most=count) as tape:
             await scene.until(lambda: len(tape.answers) == count, f"{count} answers to record", within_s=40)
         old = scene.plan.generation
-        new = (await asked_again(scene)).generation
-        await scene.answered(new, within_s=20)
+        await scene.answered((await asked_again(scene)).generation, within_s=20)
         async with recording(bus, most=count) as newer:
             await scene.until(lambda: len(newer.answers) == count, f"{count} answers to record", within_s=40)
-        before, audit = scene.plan, scene.client.audit
+        now, audit = scene.plan, scene.client.audit
         dropped = audit.duplicates_dropped + audit.late_dropped
         refused = sum(rejected.values())
         scene.strike(f"all that was recorded of generation {old} is said again")
         said = await replay(bus, tape.work)
-        scene.mark(f"and again, to generation {new}")
-        said += await replay(bus, tape.work, lambda address: of_generation(address, new))
+        scene.mark(f"and again, to generation {now.generation}")
+        said += await replay(bus, tape.work, lambda address: towards(address, now))
         scene.mark("and all answers, twice")
         for recorded in (tape.answers, newer.answers) * 2:
             said += await replay(bus, recorded)
-        scene.mark(f"and the work of generation {new}, which is done again")
+        scene.mark("and the latest work, which is done again")
         said += await replay(bus, newer.work)
+        await scene.until(lambda: sum(rejected.values()) > refused, "old frames are refused, and counted", within_s=20)
         await scene.until(
             lambda: audit.duplicates_dropped + audit.late_dropped - dropped >= 4 * count,
             "all answers that came again are dropped", within_s=30,
         )  # fmt: skip
-        await scene.until(lambda: sum(rejected.values()) > refused, "old frames are refused, and counted", within_s=10)
-        left_alone(scene, before)
         dropped = audit.duplicates_dropped + audit.late_dropped - dropped
         scene.figure("replayed", said)
         scene.figure("answers_dropped", dropped)

@@ -15,12 +15,17 @@ from bench.chaos.deaf import deaf_subscriber
 from bench.chaos.made_up import import_onnx
 from bench.chaos.memory_watch import MemoryWatch
 from bench.chaos.skewed_clock import command, set_skew
-from bench.chaos.tape import of_generation, recording, replay
+from bench.chaos.tape import recording, replay, towards
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from models.library import Library
 from models.runtime import load_stage
+from schemas.plan import Plan, parse_route
 
+PLAN = Plan(
+    deployment="line", generation=4, model="m", card_sha="0" * 64, objective="latency", policy="exact",
+    routes=(parse_route("bee[0:3) -> cat[3:6)"),),
+)  # fmt: skip
 CLOCK = """
 import json, logging, sys, time
 for _ in sys.stdin:
@@ -75,9 +80,15 @@ async def test_what_was_heard_is_said_again(broker: EmbeddedBroker, root: str) -
             while len(tape.work) < 2 or not tape.answers:
                 await bus.publish_bytes("answer/somebody", b"a")
         assert tape.work == [("stage/line/3/ant/r0s0", b"\0"), ("stage/line/3/ant/r0s0", b"\1")]
-        async with bus.subscribe_bytes("stage/line/4/ant/r0s0") as heard:
-            assert await replay(bus, tape.work, lambda address: of_generation(address, 4)) == 2
+        async with bus.subscribe_bytes("stage/line/4/bee/r0s0") as heard:
+            assert await replay(bus, tape.work, lambda address: towards(address, PLAN)) == 2
             assert [bytes((await anext(heard)).payload) for _ in range(2)] == [b"\0", b"\1"]
+
+
+def test_old_work_finds_the_same_stage_of_another_plan() -> None:
+    assert towards("stage/line/3/ant/r0s1", PLAN) == "stage/line/4/cat/r0s1"
+    assert towards("stage/line/3/ant/r2s0", PLAN) == "stage/line/4/bee/r0s0"
+    assert towards("stage/line/3/ant/r0s2", PLAN) == "stage/line/4/bee/r0s0"
 
 
 async def test_a_deaf_subscriber_is_subscribed_and_reads_nothing(broker: EmbeddedBroker, root: str) -> None:
