@@ -23,6 +23,7 @@ class Edge:
     def __init__(self, root: str, rejections: Rejections) -> None:
         self._root = root
         self._rejections = rejections
+        self._latest: tuple[Incoming, Topic[Any], Any] | None = None
 
     def delivery(self, topic: Topic[M], incoming: Incoming, crowd: Crowd | None = None) -> Delivery[M] | None:
         """A message of this topic, or None when it is not one or `crowd` has no room for it."""
@@ -37,7 +38,7 @@ class Edge:
         try:
             address, parameters = _read_address(self._root, topic, packet.address)
             cleared = topic.retained and not packet.payload
-            message = None if cleared else topic.decode(packet.payload)
+            message = None if cleared else self._decoded(topic, incoming)
             _check_agrees(message, parameters)
         except BadMessageError as error:
             self._rejections.add(error.reason, packet.address, str(error))
@@ -61,6 +62,13 @@ class Edge:
             ack()
             return None
         return FrameDelivery(frame, dict(parameters), packet.expiry_s, incoming.received_at, ack)
+
+    def _decoded(self, topic: Topic[M], incoming: Incoming) -> M:
+        """Decoded once for all who listen to the same topic; they take it up one after the other."""
+        if self._latest is None or self._latest[0] is not incoming or self._latest[1] is not topic:
+            self._latest = incoming, topic, topic.decode(incoming.packet.payload)
+        message: M = self._latest[2]
+        return message
 
     def raw(self, incoming: Incoming) -> RawDelivery:
         """Bytes as they came."""
