@@ -29,7 +29,7 @@ from schemas.device import (
     Telemetry,
 )
 from schemas.frame import FrameHeader, encode_frame, pack_frame
-from schemas.model import Blob, BlobChunk, BlobRequest, ModelCard
+from schemas.model import Blob, BlobChunk, BlobRequest, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan, Route, Stage
 from schemas.stages import HeldStage, StagesHeld, StageTiming, Timing
 from schemas.topics import Topic
@@ -161,15 +161,30 @@ class Hostile:
         """Plans of the deployment that is served and of others: absurd stages, absurd many, absurd generations."""
         absurd = Route(stages=tuple(Stage(device=self._victims[0], first=n, last=n + 1) for n in range(64)))
         many = Route(stages=(Stage(device=self._victims[1], first=0, last=2**53),), window=1024)
-        for deployment in ("line", *(f"other-{n}" for n in range(100))):
+        for deployment in ("line", *(f"other-{n}" for n in range(40))):
             for generation, routes in ((plan.generation + 1, (many,) * 9), (2**53, (absurd,))):
                 lie = plan.model_copy(
                     update={"deployment": deployment, "generation": generation, "routes": routes, "card_sha": _SHA}
                 )
                 for topic in (topics.PLAN_CURRENT, topics.PLAN_NEXT):
                     await self.say(topic, lie, deployment=deployment)
+            if deployment != "line":
+                await self._place_lies(plan, deployment)
             decision = Decision(deployment=deployment, generation=2**53, requested=0.0, state="removed")
             await self.say(topics.PLAN_DECISION, decision, deployment=deployment)
+
+    async def _place_lies(self, plan: Plan, deployment: str) -> None:
+        """A stage of a card that lies, on a device that is there."""
+        number = int(deployment.partition("-")[2]) % 5
+        kept = await self._bus.snapshot(topics.MODEL_CARD, model=f"lie-{number}")
+        for card in kept[:1]:
+            last = len(card.message.blocks)
+            route = Route(stages=(Stage(device=self._victims[number % 3], first=0, last=last),))
+            update = {
+                "deployment": deployment, "routes": (route,), "model": card.message.name,
+                "card_sha": card.message.sha256,
+            }  # fmt: skip
+            await self.say(topics.PLAN_NEXT, plan.model_copy(update=update), deployment=deployment)
 
     async def lying_cards(self) -> None:
         """Cards under the model's name and others, of other hashes, with petabytes of weights."""
@@ -178,8 +193,21 @@ class Hostile:
         lie = self._card.model_copy(
             update={"blobs": petabytes, "blocks": (block, *self._card.blocks[1:]), "notes": ("x" * 4096,) * 500}
         )
-        for name in (self._card.name, *(f"model-{n}" for n in range(20))):
-            await self.say(topics.MODEL_CARD, lie.model_copy(update={"name": name}), model=name)
+        nowhere = TensorSpec(name="nowhere", dtype="float32", shape=(1, 2**31, 2**31))
+        block = self._card.blocks[-1].model_copy(update={"last_node": 2**50})
+        lies = [
+            lie,
+            self._card.model_copy(update={"blocks": (*self._card.blocks[:-1], block)}),
+            self._card.model_copy(update={"cuts": (Cut(tensors=(nowhere,)),) * len(self._card.cuts)}),
+            self._card.model_copy(update={"cuts": (Cut(tensors=()),) * len(self._card.cuts), "inputs": (nowhere,)}),
+            self._card.model_copy(update={"graph": Blob(sha256=_SHA, nbytes=2**46)}),
+        ]
+        for number, one in enumerate(lies):
+            for name in (self._card.name, f"lie-{number}"):
+                await self.say(topics.MODEL_CARD, one.model_copy(update={"name": name}), model=name)
+            for victim in self._victims:
+                command = Command(kind="profile", model=f"lie-{number}")
+                await self.say(topics.DEVICE_COMMAND, command, device=victim)
 
     async def lying_wishes(self) -> None:
         """Deployments by the hundred, of models that nobody has."""
