@@ -49,9 +49,10 @@ def draw_timeline(outcome: Outcome, path: Path) -> bool:
     axes.step(places, handed_in, where="post", color="#333", lw=0.7, alpha=0.6, label="submitted")
     _marks(axes, record, zero_s)
     axes.set_xlim(begin_s, end_s)
-    axes.set_xlabel("seconds from the fault")
+    axes.set_ylim(0, 1.3 * max(1, *answered, *failed, *handed_in))
+    axes.set_xlabel("seconds from the fault", labelpad=10)
     axes.set_ylabel("per 100 ms")
-    axes.legend(loc="upper right", fontsize=7, frameon=False)
+    axes.legend(loc="upper right", fontsize=7, frameon=False, ncols=3)
     verdict = "held" if outcome.held else "not held"
     axes.set_title(literal(f"{outcome.name}: {outcome.must_hold} ({verdict})"), loc="left", fontsize=9)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def _shade(axes: Axes, record: Record, zero_s: float, begin_s: float, end_s: flo
         if to_s > from_s:
             axes.axvspan(from_s, to_s, color=_SHADES[number % len(_SHADES)], lw=0, zorder=0)
             axes.annotate(
-                f"generation {generation}", (from_s, 0), xycoords=("data", "axes fraction"), xytext=(2, -20),
+                f"generation {generation}", (from_s, 0), xycoords=("data", "axes fraction"), xytext=(2, -21),
                 textcoords="offset points", fontsize=6, color="#556", annotation_clip=False,
             )  # fmt: skip
 
