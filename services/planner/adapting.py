@@ -7,6 +7,7 @@ prepares the new plan beside the one being served.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -15,9 +16,10 @@ from typing import Any, Final
 from schemas.deployment import Decision
 from schemas.model import ModelCard
 from schemas.plan import Plan, Route
-from schemas.topics import Topic
+from schemas.topics import DEVICE_TELEMETRY, Topic
 from services.planner.adaptation import Question, careful, consider
 from services.planner.complete import plan_of
+from services.planner.condition import CAPACITY_STEP
 from services.planner.cost import problem_from
 from services.planner.deployments import Deployments
 from services.planner.drift import Rules
@@ -67,9 +69,14 @@ class Adapting:
         self._present: dict[str, tuple[int, tuple[Route, ...]]] = {}
         self._found: Mapping[str, Plan] = {}
         self._settled_s = 0.0
+        self._wake = asyncio.Event()
 
     def heard(self, topic: Topic[Any], parameters: Mapping[str, str], message: Any, fleet: Fleet) -> None:
-        """A device said something (None: it was cleared); `fleet` is as it was before."""
+        """A device said something (None: it was cleared); `fleet` is as it was before. Another quota is looked at now."""
+        device = fleet.devices.get(parameters.get("device", ""))
+        if topic is DEVICE_TELEMETRY and message is not None and device is not None and device.telemetry is not None:
+            if abs(message.capacity_cores - device.capacity_cores) > CAPACITY_STEP * device.capacity_cores:
+                self._wake.set()
         self._experience.heard(topic, parameters, message, fleet, self._deployments.serving)
 
     def longest_step_ms(self, device: str) -> float:
@@ -95,7 +102,11 @@ class Adapting:
                     if began_s >= self._settled_s or rollout.current != self._found.get(rollout.deployment):
                         await self._look_at(rollout, tasks)
                 took_s = time.monotonic() - began_s
-                await asyncio.sleep(max(REVIEW_S - took_s, REST * took_s))
+                await asyncio.sleep(REST * took_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.0, REVIEW_S - (1 + REST) * took_s)):
+                        await self._wake.wait()
+                self._wake.clear()
 
     async def _look_at(self, rollout: Rollout, tasks: asyncio.TaskGroup) -> None:
         """Review one deployment; one after the other, so that two do not make room for each other at once."""
@@ -123,6 +134,11 @@ class Adapting:
             found = await asyncio.to_thread(consider, question)
             self._experience.adaptation, move = self._experience.adaptation.judged(
                 question, found, now_s=time.monotonic(), rules=self._rules
+            )
+            logger.debug(
+                "reviewed: %s",
+                found.best,
+                extra={"deployment": wish.deployment, "gain": found.gain, "cause": found.cause, "move": move},
             )
             if found.present is not None:
                 self._present[wish.deployment] = serving.generation, found.present.routes

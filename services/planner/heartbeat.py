@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-SILENT_S: Final = 1.5
-ANSWER_S: Final = 0.8
+SILENT_S: Final = 1.3
+ANSWER_S: Final = 0.7
 PATIENCE: Final = 3.0
 """Times as long for one that is building a stage or measuring: that holds an interpreter up, for long on a slow one."""
 STEP_MOST_S: Final = 0.25

@@ -16,6 +16,8 @@ from schemas.topics import DEVICE_TELEMETRY
 _WAIT_S: Final = 30.0
 """For what has a limit of its own in the figures; a scenario that needs longer than this has failed anyway."""
 QUOTA: Final = 0.25
+OTHERS: Final = 0.7
+"""Cores of those who may take over: that must be worth it, or the right plan is the one there is."""
 _SETTLED: Final = 40
 """Answers with the whole core before most of it is taken away."""
 
@@ -68,9 +70,10 @@ async def _hangs(scene: Scene) -> None:
 
 async def _throttled(scene: Scene) -> None:
     (victim,) = scene.plan.devices
-    cores = scene.bed.device(victim).cores
-    scene.mark(f"{victim} gets a whole core")
-    scene.bed.set_cores(victim, 1.0)
+    stated = {device.name: device.cores for device in scene.bed.devices}
+    scene.mark(f"{victim} gets a whole core, the others {OTHERS:g}")
+    for name in stated:
+        scene.bed.set_cores(name, 1.0 if name == victim else OTHERS)
     try:
         await _told(scene, victim, 1.0)
         await scene.answered(0, within_s=_WAIT_S, count=len(scene.record.shown) + _SETTLED)
@@ -82,7 +85,8 @@ async def _throttled(scene: Scene) -> None:
         scene.say(f"{before}, then {plan}: {scene.cause(plan.generation)}")
         await scene.answered(plan.generation, within_s=_WAIT_S, count=20)
     finally:
-        scene.bed.set_cores(victim, cores)
+        for name, cores in stated.items():
+            scene.bed.set_cores(name, cores)
 
 
 async def _told(scene: Scene, device: str, cores: float) -> None:
