@@ -72,10 +72,11 @@ class Adapting:
         self._wake = asyncio.Event()
 
     def heard(self, topic: Topic[Any], parameters: Mapping[str, str], message: Any, fleet: Fleet) -> None:
-        """A device said something (None: it was cleared); `fleet` is as it was before. Another quota is looked at now."""
-        device = fleet.devices.get(parameters.get("device", ""))
-        if topic is DEVICE_TELEMETRY and message is not None and device is not None and device.telemetry is not None:
-            if abs(message.capacity_cores - device.capacity_cores) > CAPACITY_STEP * device.capacity_cores:
+        """A device said something (None: it was cleared); `fleet` is as it was before. A new quota is looked at now."""
+        if topic is DEVICE_TELEMETRY and message is not None:
+            device = fleet.devices.get(parameters["device"])
+            cores = device.capacity_cores if device is not None else 0.0
+            if cores and abs(message.capacity_cores - cores) > CAPACITY_STEP * cores:
                 self._wake.set()
         self._experience.heard(topic, parameters, message, fleet, self._deployments.serving)
 
