@@ -34,7 +34,7 @@ from schemas.plan import Plan, Route, Stage
 from schemas.stages import HeldStage, StagesHeld, StageTiming, Timing
 from schemas.topics import Topic
 
-MADE_UP: Final = 6000
+MADE_UP: Final = 4500
 """More devices than anybody follows."""
 _MOST: Final = 1e18
 _SHA: Final = "e" * 64
@@ -154,7 +154,7 @@ class Hostile:
                 deployment="line",
                 submitter=f"s{n}",
             )
-            for n in range(2000)
+            for n in range(1200)
         )
 
     async def lying_plans(self, plan: Plan) -> None:
@@ -211,7 +211,7 @@ class Hostile:
 
     async def lying_wishes(self) -> None:
         """Deployments by the hundred, of models that nobody has."""
-        for number in range(300):
+        for number in range(150):
             wish = Deployment(
                 deployment=f"wish-{number}", model=f"none-{number}", latency_bound_ms=1e-300, requested=1e18
             )
@@ -219,7 +219,7 @@ class Hostile:
 
     async def take_wishes_back(self) -> None:
         """As they were made."""
-        for number in range(300):
+        for number in range(150):
             await self.send(topics.DEPLOYMENT.address(deployment=f"wish-{number}"), b"", retain=True)
 
     async def forge_frames(self, plan: Plan, submitter: str) -> None:
@@ -233,7 +233,7 @@ class Hostile:
             for number, route in enumerate(plan.routes)
             for index, stage in enumerate(route.stages)
         ]
-        for number in range(60):
+        for number in range(24):
             header = FrameHeader(
                 kind=("work", "answer", "error")[number % 3], request=f"q{number}", submitter=submitter,
                 deployment="line", generation=plan.generation, budget_ms=1e6,
@@ -245,7 +245,7 @@ class Hostile:
                     await self.send(topics.STAGE.address(**where), payload, qos=number % 2)
                 await self.send(topics.ANSWER.address(submitter=submitter), payload, qos=number % 2)
         flood = bytes(2 << 20)
-        for number in range(60):
+        for number in range(24):
             for device, stage, generation in places:
                 where = {"deployment": "line", "generation": generation, "device": device, "stage": stage}
                 await self.send(topics.STAGE.address(**where), flood, qos=number % 2)

@@ -120,7 +120,7 @@ def test_no_payload_takes_more_memory_than_a_small_computer_has_to_spare() -> No
     ran = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False, timeout=110)
     assert ran.returncode == 0, ran.stderr
     bombs, grown_mb = map(int, ran.stdout.split())
-    assert bombs > 500
+    assert bombs > 300
     assert grown_mb <= 96, f"{grown_mb} MB; the worst:\n{ran.stderr}"
 
 
