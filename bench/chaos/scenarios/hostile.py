@@ -46,7 +46,9 @@ async def _replayed(scene: Scene) -> None:
             said += await replay(bus, recorded)
         scene.mark("and the latest work, which is done again")
         said += await replay(bus, newer.work)
-        await scene.until(lambda: sum(rejected.values()) > refused, "old frames are refused, and counted", within_s=20)
+        await scene.until(
+            lambda: sum(rejected.values()) - refused >= len(tape.work), "every old frame is refused", within_s=30
+        )
         await scene.until(
             lambda: audit.duplicates_dropped + audit.late_dropped - dropped >= 4 * count,
             "all answers that came again are dropped", within_s=30,
