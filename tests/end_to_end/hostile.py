@@ -107,15 +107,6 @@ class Hostile:
             for topic, message, where in _words_of(f"ghost-{number}", self._card, full=number % 50 == 0)
         )
 
-    async def forget_devices(self) -> None:
-        """Clear what was invented, as somebody who tidies up would."""
-        await self.all_at_once(
-            self.send(topic.address(**where), b"", retain=True)
-            for number in range(MADE_UP)
-            for topic, _, where in _words_of(f"ghost-{number}", self._card, full=number % 50 == 0)
-            if topic.retained
-        )
-
     async def lie_about(self, device: str, generation: int) -> None:
         """Absurd words in the name of a device that is there, and of the hub."""
         for topic, message, where in _words_of(device, self._card, full=True):
