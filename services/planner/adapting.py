@@ -41,7 +41,7 @@ SETTLE_S: Final = 10.0
 REVIEW_S: Final = 1.0
 """From one round of reviews to the next,"""
 REST: Final = 4.0
-"""and at least so many times what the round before took: most of a small hub's time is for frames."""
+"""and at least so many times the processor time of the round before: most of a small hub's time is for frames."""
 
 
 class Adapting:
@@ -98,14 +98,13 @@ class Adapting:
         """Review in rounds, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
-                began_s = time.monotonic()
+                began_s, began_cpu_s = time.monotonic(), time.process_time()
                 for rollout in self._deployments.settled:
                     if began_s >= self._settled_s or rollout.current != self._found.get(rollout.deployment):
                         await self._look_at(rollout, tasks)
-                took_s = time.monotonic() - began_s
-                await asyncio.sleep(REST * took_s)
+                await asyncio.sleep(REST * (time.process_time() - began_cpu_s))
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(max(0.0, REVIEW_S - (1 + REST) * took_s)):
+                    async with asyncio.timeout(max(0.0, began_s + REVIEW_S - time.monotonic())):
                         await self._wake.wait()
                 self._wake.clear()
 
