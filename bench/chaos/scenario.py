@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from bench.chaos.scene import Scene
 
 FLEETS: Final = Path(__file__).with_name("fleets")
+GIGABIT: Final = "three_gigabit"
+"""A fleet like "three" with links ten times faster: weights that a new plan needs elsewhere move that much sooner."""
 DEPLOYMENT: Final = "line"
 """What every scenario's deployment is called."""
 PICTURES: Final = 12

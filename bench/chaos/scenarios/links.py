@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from bench.chaos.scenario import Load, Scenario
+from bench.chaos.scenario import GIGABIT, Load, Scenario
 from bench.chaos.scenarios.workers import last_of
 from bench.chaos.scene import Scene
 from bench.chaos.wishes import pipeline, quickest
@@ -57,6 +57,7 @@ SCENARIOS: Final = (
     Scenario(
         name="network-cut",
         must_hold=f"an answer on the new plan within 1.5 x keepalive ({KEEPALIVE_S} s) + 2 s; it rejoins by itself",
+        fleet=GIGABIT,
         wish=pipeline,
         fault=_cut,
         limits={"first_answer_ms": 1500 * KEEPALIVE_S + 2000, "rejoined_ms": _REJOIN_S * 1000},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from bench.chaos.scenario import Load, Scenario
+from bench.chaos.scenario import GIGABIT, Load, Scenario
 from bench.chaos.scene import Scene
 from bench.chaos.wishes import pipeline, replicas
 
@@ -73,12 +73,14 @@ SCENARIOS: Final = (
     Scenario(
         name="two-lost-third-serves",
         must_hold="the third device serves alone",
+        fleet=GIGABIT,
         wish=replicas,
         fault=_fits,
     ),
     Scenario(
         name="two-lost-too-large",
         must_hold="requests fail with the missing memory named; served again when the devices are back",
+        fleet=GIGABIT,
         wish=pipeline,
         fault=_does_not_fit,
         load=Load(deadline_s=3.0),

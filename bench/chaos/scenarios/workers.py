@@ -7,7 +7,7 @@ import os
 import signal
 from typing import Final
 
-from bench.chaos.scenario import Load, Scenario
+from bench.chaos.scenario import GIGABIT, Load, Scenario
 from bench.chaos.scene import Scene
 from bench.chaos.wishes import pipeline, quickest, replicas
 from schemas.plan import Plan
@@ -101,6 +101,7 @@ SCENARIOS: Final = (
     Scenario(
         name="worker-killed-in-pipeline",
         must_hold="first answer on the new plan within 2 s",
+        fleet=GIGABIT,
         wish=pipeline,
         fault=_killed,
         limits={"first_answer_ms": 2000},
@@ -108,6 +109,7 @@ SCENARIOS: Final = (
     Scenario(
         name="worker-killed-among-replicas",
         must_hold="first answer on the new plan within 2 s",
+        fleet=GIGABIT,
         wish=replicas,
         fault=_killed,
         limits={"first_answer_ms": 2000},
@@ -115,6 +117,7 @@ SCENARIOS: Final = (
     Scenario(
         name="worker-hangs",
         must_hold="planned around within 3 s; its late answers are harmless",
+        fleet=GIGABIT,
         wish=pipeline,
         fault=_hangs,
         limits={"replan_ms": 3000},
@@ -123,6 +126,7 @@ SCENARIOS: Final = (
     Scenario(
         name="quota-cut",
         must_hold="a new plan serves within 5 s; no silence over 200 ms",
+        fleet=GIGABIT,
         wish=quickest,
         fault=_throttled,
         limits={"first_answer_ms": 5000, "longest_silence_ms": 200},
