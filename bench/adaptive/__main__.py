@@ -23,6 +23,7 @@ from broker.embedded import MosquittoMissingError
 from models.library import Library
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct
+from stageline.deploying import NoPlannerError, SilentPlannerError
 from stageline.emulation.house import ServiceEndedError
 
 FULL_S: Final = 300.0
@@ -87,7 +88,7 @@ def _measure(context: Context, console: Console, loads: list[str], seconds: floa
 
                 try:
                     runs.append(measure(context, contender, name, seconds=seconds, seed=seed, tell=tell))
-                except (*LINE_FAILURES, ServiceEndedError) as error:
+                except (*LINE_FAILURES, ServiceEndedError, SilentPlannerError, NoPlannerError) as error:
                     console.print(f"[red]{contender.name}, {name}, failed:[/red] {escape(str(error))}")
     return runs
 
