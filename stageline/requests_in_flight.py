@@ -130,6 +130,8 @@ class _Request:
     timeouts: int = 0
     stage_failures: int = 0
     last_fault: FrameFault | None = None
+    passed_over: str = ""
+    """Why others went before it when it was its turn; empty when nobody did."""
 
 
 class RequestsInFlight:
@@ -144,6 +146,8 @@ class RequestsInFlight:
         self._owed: dict[str, _Owed] = {}
         """Each keeps its place in the route's window: else whoever gives up early would fill the line without end."""
         self._waiting: list[tuple[int, str]] = []
+        self._too_late: list[tuple[float, int, str]] = []
+        """Passed over: their answers would come too late. By deadline, negated: the one with the most time left first."""
         self._paused: list[tuple[float, int, str]] = []
         self._deadlines: list[tuple[float, str]] = []
         self._resolved: OrderedDict[str, Literal["answered", "failed"]] = OrderedDict()
@@ -278,7 +282,7 @@ class RequestsInFlight:
         waits = (self._patient_until(one.attempts[-1]) for one in self._under_way.values())
         times += [until for until in waits if until < math.inf]
         times += [self._paused[0][0]] if self._paused else []
-        if self._waiting:
+        if self._waiting or self._too_late:
             times += self.board.next_change(now)
             times += [self._patient_until(owed.sent) for owed in self._owed.values()]
         return min(times, default=None)
@@ -294,12 +298,17 @@ class RequestsInFlight:
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _sends(self, now: float) -> list[Send]:
-        """What goes now, the oldest first; what would come too late is left to fail, and another takes its place."""
+        """What goes now, the oldest first; what would come too late lets others go first, for as long as it would."""
         sends: list[Send] = []
         plan = self.board.plan
-        while self._waiting and plan is not None:
+        while plan is not None and (soonest_s := self.board.soonest_s(now)) is not None:
+            self._recall(now, soonest_s)
+            if not self._waiting:
+                break
             one = self._open.get(self._waiting[0][1])
-            if one is not None and (one.attempts or one.deadline - now >= self.board.soonest_s(now)):
+            if one is not None and not one.attempts and one.deadline - now < soonest_s:
+                self._pass_over(one, now, soonest_s)
+            elif one is not None:
                 tried = {sent.route for sent in one.attempts if sent.plan is plan}
                 route = self.board.take(now, avoid=tried)
                 if route is None:
@@ -307,6 +316,25 @@ class RequestsInFlight:
                 sends.append(self._send(one, plan, route, now))
             heapq.heappop(self._waiting)
         return sends
+
+    def _pass_over(self, one: _Request, now: float, soonest_s: float) -> None:
+        one.passed_over = f"answers took {soonest_s:.1f} s when it had {one.deadline - now:.1f} s left"
+        heapq.heappush(self._too_late, (-one.deadline, one.order, one.name))
+        if len(self._too_late) > 2 * len(self._open):  # most of them have failed meanwhile
+            self._too_late = [entry for entry in self._too_late if entry[2] in self._open]
+            heapq.heapify(self._too_late)
+
+    def _recall(self, now: float, soonest_s: float) -> None:
+        """Whoever was passed over and could be answered in time as things are now has its old turn again."""
+        while self._too_late:
+            deadline, order, name = -self._too_late[0][0], *self._too_late[0][1:]
+            one = self._open.get(name)
+            if one is not None and deadline - now < soonest_s:
+                break
+            heapq.heappop(self._too_late)
+            if one is not None:
+                one.passed_over = ""
+                heapq.heappush(self._waiting, (order, name))
 
     def _send(self, one: _Request, plan: Plan, route: int, now: float) -> Send:
         usual_s = self.board.usual_s(route)
@@ -391,7 +419,7 @@ class RequestsInFlight:
             times = "once" if len(one.attempts) == 1 else f"{len(one.attempts)} times"
             return "deadline", f"no answer within {waited}; sent {times}, last over {over}{_told(one.last_fault)}"
         away = sorted(device for device in self.board.plan.devices if self._is_offline(device))
-        why = f"offline: {', '.join(away)}" if away else self.board.why_not()
+        why = f"offline: {', '.join(away)}" if away else one.passed_over or self.board.why_not()
         return "deadline", f"could not be sent within {waited}; {why}"
 
     def _is_offline(self, device: str) -> bool:

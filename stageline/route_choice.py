@@ -167,13 +167,13 @@ class RouteBoard:
         line = self._lines[route]
         return max(line.latency.usual_s, _QUEUE_SLACK * line.busy * line.each_s)
 
-    def soonest_s(self, now: float) -> float:
+    def soonest_s(self, now: float) -> float | None:
         """How soon an answer may be expected from one of the routes that can take a request now, seconds.
 
-        0 when nothing is under way over one of them: somebody must find out.
+        0 when nothing is under way over one of them: somebody must find out. None when none of them can take any.
         """
         lines = [self._lines[route] for route in self._eligible(now)]
-        return min((line.latency.mean_s if line.busy else 0.0 for line in lines), default=0.0)
+        return min((line.latency.mean_s if line.busy else 0.0 for line in lines), default=None)
 
     def see(self, held: Mapping[str, StagesHeld]) -> None:
         """Take in what the workers say they hold; a route that comes up starts with a clean sheet."""

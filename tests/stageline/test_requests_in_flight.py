@@ -30,6 +30,14 @@ def make_plan(generation: int, routes: tuple[tuple[str, ...], ...], window: int 
     )  # fmt: skip
 
 
+def slow_plan(generation: int, routes: tuple[tuple[str, ...], ...], *, latency_s: float, window: int) -> Plan:
+    plan = make_plan(generation, routes, window)
+    predicted = Prediction(latency_ms=latency_s * 1000, throughput_rps=1 / latency_s, energy_j=1)
+    return plan.model_copy(
+        update={"routes": tuple(route.model_copy(update={"predicted": predicted}) for route in plan.routes)}
+    )
+
+
 def worker(device: str, plan: Plan | None, *, online: bool = True, boot: str = "b1") -> StagesHeld:
     stages = [
         HeldStage(
@@ -178,10 +186,7 @@ def test_a_superseded_generation_has_a_grace_to_answer_and_then_the_new_plan_is_
 
 def test_a_slow_superseded_generation_has_as_long_as_its_answers_usually_take() -> None:
     flight = RequestsInFlight()
-    slow = make_plan(1, (("a",),))
-    predicted = Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)
-    slow = slow.model_copy(update={"routes": (slow.routes[0].model_copy(update={"predicted": predicted}),)})
-    flight.follow(slow, now=0.0)
+    flight.follow(slow_plan(1, (("a",),), latency_s=2.0, window=2), now=0.0)
     flight.accept("x", now=0.0, deadline=60.0)
     go(flight, 0.0)
     flight.follow(make_plan(2, (("b",),)), now=0.5)
@@ -304,8 +309,42 @@ def test_nothing_is_sent_that_would_come_too_late_unless_nobody_else_is_under_wa
     assert go(flight, 2.8) == []
     flight.accept("idle", now=2.8, deadline=3.0)
     assert flight.answered("z", 0, now=2.9)
-    assert go(flight, 2.9) == [("idle", 0, 0)]
-    assert give_ups(act(flight, 4.5)) == [("idle", "deadline"), ("late", "deadline")]
+    assert go(flight, 2.9) == [("late", 0, 0)]
+    (idle,) = flight.due(3.0)
+    assert isinstance(idle, GiveUp)
+    assert idle.detail == "could not be sent within 0.2 s; answers took 2.0 s when it had 0.1 s left"
+    assert give_ups(act(flight, 4.5)) == [("late", "deadline")]
+
+
+@pytest.mark.parametrize("how", ["a faster plan", "a faster answer", "nobody else is under way"])
+def test_what_was_passed_over_has_its_turn_as_soon_as_it_could_be_answered_in_time(how: str) -> None:
+    flight = RequestsInFlight(Patience(floor_s=60.0))
+    flight.follow(slow_plan(1, (("a",),), latency_s=5.0, window=3), now=0.0)
+    for name, deadline in (("x", 30.0), ("y", 30.0), ("late", 4.0), ("later", 4.5)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    assert go(flight, 0.0) == [("x", 0, 0), ("y", 0, 0)]
+    expected = [("late", 0, 0), ("later", 0, 0)]
+    if how == "a faster plan":
+        flight.follow(slow_plan(2, (("b",),), latency_s=0.1, window=2), now=0.5)
+    elif how == "a faster answer":
+        assert flight.answered("x", 0, now=0.5)
+    else:
+        flight.refuse("x", "cancelled", "", now=0.5, unsent=True)
+        flight.refuse("y", "cancelled", "", now=0.5, unsent=True)
+        expected = [("late", 0, 0)]
+    assert go(flight, 0.5) == expected
+
+
+def test_what_is_passed_over_all_the_time_leaves_nothing_behind() -> None:
+    flight = RequestsInFlight(Patience(floor_s=1e9))
+    flight.follow(slow_plan(1, (("a",),), latency_s=5.0, window=2), now=0.0)
+    flight.accept("x", now=0.0, deadline=1e9)
+    go(flight, 0.0)
+    for number in range(500):
+        flight.accept(f"late {number}", now=number, deadline=number + 1.5)
+        assert len(act(flight, number)) <= 1
+    assert len(flight._too_late) < 10
+    assert flight.audit.open <= 3
 
 
 @pytest.mark.parametrize("how", ["fault", "silence", "another plan", "its device left"])
@@ -355,6 +394,7 @@ class Line(RuleBasedStateMachine):
         self.sent: list[Send] = []
         self.latest: dict[str, Send] = {}
         self.attempts: dict[str, int] = {}
+        self.deadlines: dict[str, float] = {}
 
     def resolve(self, request: str, how: str) -> None:
         assert request in self.accepted
@@ -373,11 +413,15 @@ class Line(RuleBasedStateMachine):
             assert all(one not in self.held or self.held[one].online for one in devices), "sent to a dead device"
             self.latest[action.request] = action
             self.sent.append(action)
+        soonest_s = self.flight.board.soonest_s(self.now)
+        for name in self.accepted - self.results.keys() - {one.request for one in self.sent}:
+            assert soonest_s is None or self.deadlines[name] - self.now < soonest_s, "left, though it could go"
 
     @rule(seconds=st.floats(0.1, 30.0))
     def accept(self, seconds: float) -> None:
         name = f"q{next(self.names)}"
         self.accepted.add(name)
+        self.deadlines[name] = self.now + seconds
         self.flight.accept(name, now=self.now, deadline=self.now + seconds)
         self.act()
 
