@@ -10,8 +10,10 @@ Two things undo the promise: a reader that clears a message within the moment of
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -28,6 +30,7 @@ from schemas.topics import Topic
 
 _KEEPALIVE_S: Final = 5
 _LOOKUP_TIMEOUT_S: Final = 30.0
+_LOG = logging.getLogger(__name__)
 
 
 class OncePublisher:
@@ -44,6 +47,7 @@ class OncePublisher:
         self._root = root
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
+        self._trouble = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,7 +61,7 @@ class OncePublisher:
     async def publish(
         self, topic: Topic[Any], message: Any, *, expiry_s: int | None, doubted: bool = False, **parameters: str
     ) -> None:
-        """Have the broker retain this; tries for as long as it is away.
+        """Have the broker retain this; tries for as long as it is away, or somebody else has our client id.
 
         Args:
             topic: a retained one; `parameters` name the address, which is used for this one message.
@@ -72,33 +76,40 @@ class OncePublisher:
         outgoing = Outgoing(
             address, topic.encode(message), retain=True, envelope=Envelope("application/json", expiry_s)
         )
+        waits = delays(random.Random())  # noqa: S311  jitter, no secret
         while True:
-            connection = await self._connected()
+            connection = await self._connected(waits)
             try:
                 if doubted and await self._is_there(address):
                     return
                 doubted = True
                 accepted = await connection.publish(outgoing)
-            except (ConnectionLostError, BrokerUnreachableError):
+            except (ConnectionLostError, BrokerUnreachableError) as error:
+                await self._wait(error, waits)
                 continue
+            self._trouble = ""
             if accepted.reason >= FIRST_FAILURE:
                 raise PublishRefusedError(address, accepted.reason)
             return
 
-    async def _connected(self) -> Connection:
+    async def _connected(self, waits: Iterator[float]) -> Connection:
         async with self._connecting:
-            if self._connection is not None and not self._connection.lost.done():
-                return self._connection
-            for delay in delays(random.Random()):  # noqa: S311  jitter, no secret
+            while self._connection is None or self._connection.lost.done():
                 connection = Connection(self._settings, _ignore)
                 try:
                     await connection.open()
-                except ConnectionLostError:
-                    await asyncio.sleep(delay)
+                except ConnectionLostError as error:
+                    await self._wait(error, waits)
                 else:
                     self._connection = connection
-                    break
-            return connection
+            return self._connection
+
+    async def _wait(self, error: Exception, waits: Iterator[float]) -> None:
+        """Longer each time; what is wrong is said once, and again when it is something else."""
+        if str(error) != self._trouble:
+            self._trouble = str(error)
+            _LOG.warning("%s cannot publish, and goes on trying: %s", self._settings.client_id, error)
+        await asyncio.sleep(next(waits))
 
     async def _is_there(self, address: str) -> bool:
         look = f"{self._settings.client_id}-{secrets.token_hex(4)}"

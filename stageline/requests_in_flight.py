@@ -147,7 +147,7 @@ class RequestsInFlight:
         """Each keeps its place in the route's window: else whoever gives up early would fill the line without end."""
         self._waiting: list[tuple[int, str]] = []
         self._too_late: list[tuple[float, int, str]] = []
-        """Passed over: their answers would come too late. By deadline, negated: the one with the most time left first."""
+        """Passed over: their answers would come too late. By negated deadline: whoever has the most time left first."""
         self._paused: list[tuple[float, int, str]] = []
         self._deadlines: list[tuple[float, str]] = []
         self._resolved: OrderedDict[str, Literal["answered", "failed"]] = OrderedDict()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from broker.address import BrokerAddress
+from broker.backoff import delays
 from broker.bus import Bus
 from broker.channel import PublishRefusedError
 from broker.connection import Connection, ConnectionLostError
@@ -85,6 +87,38 @@ async def test_a_connection_that_breaks_before_the_answer_repeats_nothing(
         await one.publish(HUB_STATUS, STATUS, expiry_s=60)
         monkeypatch.undo()
     assert (broken, count["b1"]) == (1, 1)
+
+
+async def test_a_connection_that_never_lasts_is_tried_less_and_less_often_and_told_once(
+    broker: EmbeddedBroker, root: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As when another program has our client id: each of the two throws the other out."""
+    waits: list[list[float]] = []
+
+    def recorded(rng: random.Random) -> Iterator[float]:
+        waits.append([])
+        for seconds in delays(rng):
+            waits[-1].append(seconds)
+            yield 0.0
+
+    async def breaks(self: Connection, message: Outgoing):
+        tries = sum(map(len, waits))
+        if tries == 8:
+            return await honest(self, message)
+        reason = "taken over" if tries < 7 else "cut"
+        self._wire.drop()
+        self._end(reason)
+        raise ConnectionLostError(reason)
+
+    honest = Connection.publish
+    monkeypatch.setattr("broker.once.delays", recorded)
+    monkeypatch.setattr(Connection, "publish", breaks)
+    async with publisher(broker, root) as one:
+        await one.publish(HUB_STATUS, STATUS, expiry_s=60)
+    assert [len(one) for one in waits] == [8]
+    assert waits[0][-1] > 2.0
+    said = [record.message for record in caplog.records if record.name == "broker.once"]
+    assert [one.rpartition(": ")[2] for one in said] == ["taken over", "cut"]
 
 
 async def test_what_nobody_clears_is_forgotten_by_the_broker(broker: EmbeddedBroker, root: str) -> None:
