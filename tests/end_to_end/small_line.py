@@ -86,6 +86,15 @@ async def served(bus: Bus) -> Plan:
     return kept.message
 
 
+async def replanned(bus: Bus, beyond: int) -> Plan:
+    """The plan that is served once its generation is beyond that: all may be answered before it is made."""
+    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
+        async for kept in plans:
+            if kept.message.generation > beyond:
+                return kept.message
+    raise AssertionError("the bus was closed")
+
+
 async def replicas(bus: Bus, card: ModelCard) -> int:
     """Deploy for throughput; returns the generation."""
     wish = Deployment(deployment="line", model=card.name, objective="throughput", requested=time.time())
