@@ -30,6 +30,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from schemas.deployment import Deployment
+from schemas.device import Telemetry
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import Timing
@@ -64,7 +65,7 @@ class Question:
     serving: Plan
     held: Held
     exact: frozenset[str]
-    """Devices whose quota has changed since the plan began to be served."""
+    """Devices whose quota has changed since a review last found that nothing speaks for moving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class Watched:
 
     generation: int
     capacities: Mapping[str, float]
-    """Cores of the devices when it was looked at first."""
+    """Cores of the devices when a review last found that nothing speaks for moving."""
     facts: tuple[DeviceFacts, ...]
     """At the last review."""
 
@@ -100,7 +101,8 @@ class Adaptation:
         """After one message (None: the topic was cleared).
 
         Args:
-            topic: where it came from; topics other than ADAPTED_TOPICS change nothing.
+            topic: where it came from; topics other than ADAPTED_TOPICS change nothing, unless it is cleared and with
+                it the last that was known of a device.
             parameters: the names in its address.
             message: what came.
             now_s: when.
@@ -108,8 +110,12 @@ class Adaptation:
             serving: the plans that are really served, by deployment: what timings are compared with.
         """
         device = parameters.get("device", "")
+        if message is None and fleet.loses(device, topic, parameters):
+            return replace(
+                self, conditions=self.conditions.without(device), corrections=self.corrections.forget(device)
+            )
         if topic is DEVICE_TELEMETRY and message is not None:
-            return replace(self, conditions=self.conditions.with_telemetry(device, message, now_s))
+            return self._with_telemetry(device, message, now_s)
         if topic is DEVICE_TIMING and message is not None:
             return self._with_timing(device, message, now_s, fleet, serving)
         if topic is DEVICE_STATUS and message is None:
@@ -165,17 +171,31 @@ class Adaptation:
 
     def judged(self, question: Question, found: Review, *, now_s: float, rules: Rules) -> tuple[Adaptation, bool]:
         """Take a review in; True when the deployment is to move to its best plan now."""
+        drift, move = judge(self._drift(question, now_s), found, now_s, rules)
+        return self._watching(question, drift), move
+
+    def unjudged(self, question: Question, *, now_s: float) -> Adaptation:
+        """After a review that ended in an error: it would again, until facts change."""
+        return self._watching(question, replace(self._drift(question, now_s), agreed=0))
+
+    def _drift(self, question: Question, now_s: float) -> Drift:
+        """How far this plan is on its way; one that has come in place of another was moved to just now."""
+        name = question.wish.deployment
+        drift, before = self.drifts.get(name, Drift()), self.watched.get(name)
+        if before is None or before.generation == question.serving.generation:
+            return drift
+        return replace(drift, agreed=0, moved_s=now_s)
+
+    def _watching(self, question: Question, drift: Drift) -> Adaptation:
         name, generation = question.wish.deployment, question.serving.generation
-        drift, move = judge(self.drifts.get(name, Drift()), found, now_s, rules)
         before = self.watched.get(name)
         capacities = (
             before.capacities
-            if before is not None and before.generation == generation
+            if before is not None and before.generation == generation and drift.agreed > 0
             else {facts.name: facts.info.capacity_cores for facts in question.facts}
         )
         watched = Watched(generation, capacities, question.facts)
-        after = replace(self, drifts={**self.drifts, name: drift}, watched={**self.watched, name: watched})
-        return after, move
+        return replace(self, drifts={**self.drifts, name: drift}, watched={**self.watched, name: watched})
 
     def without(self, deployment: str) -> Adaptation:
         """With nothing under review of a deployment: it is gone, or its wish is another one now."""
@@ -189,7 +209,7 @@ class Adaptation:
         name = facts.name
         cores = self.conditions.capacity_cores(name)
         facts = facts.at_capacity(cores if cores is not None else facts.info.capacity_cores)
-        share = self.conditions.free_share(name, now_s, threads=facts.profile.threads)
+        share = self.conditions.free_share(name, threads=facts.profile.threads)
         return replace(
             facts,
             link=self.conditions.link(name) or facts.link,
@@ -197,12 +217,20 @@ class Adaptation:
             correction=self.corrections.factor(name, facts.profile.model, card_sha, now_s=now_s),
         )
 
+    def _with_telemetry(self, name: str, telemetry: Telemetry, now_s: float) -> Adaptation:
+        conditions, corrections = self.conditions.with_telemetry(name, telemetry, now_s), self.corrections
+        if conditions.stepped_s(name) > self.conditions.stepped_s(name):
+            corrections = corrections.undone(name, since_s=now_s - conditions.settle_s(name))
+        return replace(self, conditions=conditions, corrections=corrections)
+
     def _with_timing(
         self, name: str, timing: Timing, now_s: float, fleet: Fleet, serving: Mapping[str, Plan]
     ) -> Adaptation:
         conditions = self.conditions.with_timing(name, timing, now_s)
         corrections = self.corrections
-        for stage in timing.stages:
+        if now_s - conditions.stepped_s(name) <= conditions.settle_s(name):
+            return replace(self, conditions=conditions)
+        for stage in {(one.deployment, one.generation, one.stage): one for one in timing.stages}.values():
             plan = serving.get(stage.deployment)
             if plan is None or plan.generation != stage.generation or stage.frames == 0:
                 continue

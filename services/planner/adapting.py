@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from schemas.deployment import Decision
+from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan, Route
 from schemas.topics import DEVICE_TELEMETRY, Topic
@@ -68,6 +68,7 @@ class Adapting:
         self._measuring: dict[str, asyncio.Task[None]] = {}
         self._present: dict[str, tuple[int, tuple[Route, ...]]] = {}
         self._found: Mapping[str, Plan] = {}
+        self._wishes: Mapping[str, Deployment] = {}
         self._settled_s = 0.0
         self._wake = asyncio.Event()
 
@@ -99,6 +100,7 @@ class Adapting:
         async with asyncio.TaskGroup() as tasks:
             while True:
                 began_s, began_cpu_s = time.monotonic(), time.process_time()
+                self._forget_past_wishes()
                 for rollout in self._deployments.settled:
                     if began_s >= self._settled_s or rollout.current != self._found.get(rollout.deployment):
                         await self._look_at(rollout, tasks)
@@ -107,6 +109,14 @@ class Adapting:
                     async with asyncio.timeout(max(0.0, began_s + REVIEW_S - time.monotonic())):
                         await self._wake.wait()
                 self._wake.clear()
+
+    def _forget_past_wishes(self) -> None:
+        wishes = dict(self._deployments.wishes)
+        for name, wish in self._wishes.items():
+            if wishes.get(name) != wish:
+                self._experience.adaptation = self._experience.adaptation.without(name)
+                self._present.pop(name, None)
+        self._wishes = wishes
 
     async def _look_at(self, rollout: Rollout, tasks: asyncio.TaskGroup) -> None:
         """Review one deployment; one after the other, so that two do not make room for each other at once."""
@@ -144,19 +154,24 @@ class Adapting:
                 self._present[wish.deployment] = serving.generation, found.present.routes
             if move:
                 joined = [name for name in _new_devices(serving, found) if known is not None and name not in known]
-                plan, decision = await asyncio.to_thread(moving, question, found, joined, self._left_out(rollout))
+                plan, decision = await asyncio.to_thread(
+                    moving, question, found, joined, self._left_out(rollout, question)
+                )
                 logger.info("moving: %s", decision.cause, extra={**fields, "gain": found.gain})
                 self._deployments.drifted(wish.deployment, serving.generation, plan, decision)
-        except PlanningError as error:
-            # What is served goes on: a device that is lost is another matter, and told apart from this.
-            logger.info("no other plan: %s", error, extra=fields)
-        except (ValueError, ArithmeticError):
-            logger.exception("no review", extra=fields)
+        except (ValueError, ArithmeticError) as error:
+            self._experience.adaptation = self._experience.adaptation.unjudged(question, now_s=time.monotonic())
+            if isinstance(error, PlanningError):
+                # What is served goes on: a device that is lost is another matter, and told apart from this.
+                logger.info("no other plan: %s", error, extra=fields)
+            else:
+                logger.exception("no review", extra=fields)
 
-    def _left_out(self, rollout: Rollout) -> dict[str, str]:
+    def _left_out(self, rollout: Rollout, question: Question) -> dict[str, str]:
         absent = {name: device.absence for name, device in self._watch.fleet.devices.items() if not device.usable}
         excluded = rollout.wish.exclude if rollout.wish is not None else ()
-        return absent | dict.fromkeys(excluded, "excluded") | dict(rollout.excluded)
+        beyond = {facts.name: facts.beyond for facts in question.facts if facts.beyond}
+        return absent | beyond | dict.fromkeys(excluded, "excluded") | dict(rollout.excluded)
 
     def _have_measured(self, card: ModelCard, names: list[str], tasks: asyncio.TaskGroup) -> None:
         """A device that has joined measures what is served, so that it is used where it helps."""

@@ -1,7 +1,7 @@
 """How a device is doing now: what others leave of it, heat, and its link; immutable, folded from what it says.
 
     conditions = conditions.with_telemetry("pi4", telemetry, now_s).with_timing("pi4", timing, now_s)
-    share = conditions.free_share("pi4", now_s)
+    share = conditions.free_share("pi4")
 
 Telemetry tells how busy everything on the device is, and its worker's heartbeat how much of that is our own work:
 
@@ -29,13 +29,16 @@ FAIR_SHARE: Final = 0.5
 """Of the processor, that a scheduler gives us against one who always wants it."""
 SILENT_PERIODS: Final = 3.0
 """A heartbeat that is older than so many of its periods tells nothing about now."""
-STALE_S: Final = 5.0
-"""Telemetry comes every second: after so long without any, what is known are last words."""
+CLEAR_S: Final = 5.0
+"""A device whose worker has not been heard for so long since its monitor was has none."""
 LOAD_PACE: Final = Pace(slow=20.0, quick=3.0, jump=0.15)
 """Seconds; shares of the capacity."""
 LINK_PACE: Final = Pace(slow=6.0, quick=0.5, jump=0.65)
 """Measurements; natural logarithms of rates and round trips. Monitors tell medians, so single ones that are far off do
 not come."""
+SETTLING_PERIODS: Final = 2.0
+"""Of heartbeats, around the moment when another quota is told of: stage times are of the old one, the new one, or
+both."""
 CAPACITY_STEP: Final = 0.05
 """A capacity that changes by more than this share is another quota, and what was seen under the old one is over."""
 
@@ -56,6 +59,8 @@ class Condition:
     """What is known of one device; `Conditions` keeps it."""
 
     capacity_cores: float = 0.0
+    stepped_s: float = -math.inf
+    """When it got another quota last."""
     first_s: float = -math.inf
     """When its monitor was heard first,"""
     heard_s: float = -math.inf
@@ -81,8 +86,10 @@ class Condition:
         return now_s - self.beat_s <= SILENT_PERIODS * max(self.period_s, 1e-3)
 
     def unclear(self, now_s: float) -> bool:
-        """Nobody could have heard yet whose the load is."""
-        return self.beat_s == -math.inf and now_s - self.first_s <= STALE_S
+        """Nobody can tell whose the load is: its worker could not have been heard yet, or is not heard any more."""
+        if self.beat_s == -math.inf:
+            return now_s - self.first_s <= CLEAR_S
+        return not self.beating(now_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,25 +120,20 @@ class Conditions:
         """With nothing known of a device: it is gone, or is another one now."""
         return Conditions({name: one for name, one in self.devices.items() if name != device})
 
-    def free_share(self, device: str, now_s: float, *, threads: int = 0) -> float:
+    def free_share(self, device: str, *, threads: int = 0) -> float:
         """What we get of the device if we ask for it, as a share of what it measured in peace, 0.05..1.
 
         1.0 for a device that has said nothing. Does not contain its capacity (`capacity_cores`), whose changes are
-        exact, nor what several deployments take from each other.
+        exact, nor what several deployments take from each other. What a monitor said last holds until it says
+        something else.
 
         Args:
             device: which.
-            now_s: now; last words of a monitor that is down are kept (`stale` tells).
             threads: that its worker computes with; where they are fewer than the cores, others first take those
                 that we do not use. 0: one per core.
         """
-        del now_s  # what a monitor said last holds until it says something else
         known = self._of(device)
         return min(1.0, max(FREE_SHARE_MIN, _left(known, threads) * known.heat))
-
-    def others(self, device: str) -> float:
-        """Share of its capacity that other work uses, 0..1."""
-        return min(1.0, max(0.0, self._of(device).others.value()))
 
     def own_share(self, device: str, now_s: float) -> float:
         """Share of its capacity that its worker uses, 0..1; 0 when its heartbeat is old."""
@@ -140,9 +142,13 @@ class Conditions:
             return 0.0
         return min(1.0, known.own_cores / known.capacity_cores)
 
-    def heat(self, device: str) -> float:
-        """What heat leaves of its clock rate, above 0 and at most 1."""
-        return self._of(device).heat
+    def stepped_s(self, device: str) -> float:
+        """When it got another quota last; -inf when it has not."""
+        return self._of(device).stepped_s
+
+    def settle_s(self, device: str) -> float:
+        """So long before and after it is told of another quota, its heartbeats may be of a time under both."""
+        return SETTLING_PERIODS * max(self._of(device).period_s, 1e-3)
 
     def capacity_cores(self, device: str) -> float | None:
         """Cores it may use now, as its monitor said last; None when it has said nothing."""
@@ -161,10 +167,6 @@ class Conditions:
                 "down_mbps": math.exp(known.down.value()) if known.link.down_mbps > 0 else 0.0,
             }
         )
-
-    def stale(self, device: str, now_s: float) -> bool:
-        """Nothing was heard of its monitor lately: what is known of it are last words."""
-        return now_s - self._of(device).heard_s > STALE_S
 
     def _of(self, device: str) -> Condition:
         return self.devices.get(device, Condition())
@@ -187,13 +189,15 @@ def _with_telemetry(known: Condition, telemetry: Telemetry, now_s: float) -> Con
     cores = max(telemetry.capacity_cores, 1e-3)
     if known.heard_s == -math.inf:
         known = replace(known, first_s=now_s)
-    if abs(cores - known.capacity_cores) > CAPACITY_STEP * known.capacity_cores:
+    if known.capacity_cores <= 0:
+        others = NO_SAMPLES
+    elif abs(cores - known.capacity_cores) > CAPACITY_STEP * known.capacity_cores:
         # The first reading after a change covers a time under both quotas.
-        others = NO_SAMPLES if known.capacity_cores <= 0 else _restarted(known.others)
+        known, others = replace(known, stepped_s=now_s), _restarted(known.others)
     elif known.unclear(now_s):
         others = known.others
     else:
-        ours = (known.own_cores if known.beating(now_s) else 0.0) + telemetry.monitor_cpu
+        ours = known.own_cores + telemetry.monitor_cpu
         others = known.others.with_sample(telemetry.load - ours / cores, now_s - known.heard_s, LOAD_PACE)
     after = replace(
         known, capacity_cores=cores, heard_s=now_s, others=others, heat=_heat(known.heat, telemetry.throttling)

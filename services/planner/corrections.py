@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from services.planner.moving_average import NO_SAMPLES, Pace, Steady
@@ -31,6 +31,8 @@ FIRST_REPORTS: Final = 10
 """So many reports make out what was off from the beginning."""
 FULL_FRAMES: Final = 10
 """A report of fewer frames moves the average less: their median says less."""
+UNDONE_REPORTS: Final = 3
+"""So many can be undone: a new quota is told of after it has begun to slow stages down."""
 BELIEVED_S: Final = 900.0
 """A device that is no longer used is taken to be as it was for so long; then half of it is forgotten each time again,
 because nobody would ever find out that it has got better."""
@@ -47,6 +49,8 @@ class Learned:
     """The mean of the first reports."""
     samples: int = 0
     at_s: float = 0.0
+    before: tuple[Learned, ...] = ()
+    """What was known before each of the last `UNDONE_REPORTS` reports, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,10 @@ class Corrections:
         samples, at_first = known.samples + 1, known.at_first
         if samples <= FIRST_REPORTS:
             at_first += (measured - at_first) / samples
-        after = Learned(card_sha, known.ratio.with_sample(measured, elapsed_s, PACE), at_first, samples, now_s)
+        average = known.ratio.with_sample(measured, elapsed_s, PACE)
+        # Several stages of a model report together: what was known before them is the same.
+        before = known.before if known.samples and known.at_s == now_s else (*known.before, replace(known, before=()))
+        after = Learned(card_sha, average, at_first, samples, now_s, before[-UNDONE_REPORTS:])
         return Corrections({**self.learned, (device, model): after})
 
     def factor(self, device: str, model: str, card_sha: str, *, now_s: float) -> float:
@@ -90,9 +97,10 @@ class Corrections:
         remembered = 0.5 ** (unseen_s / BELIEVED_S)
         return min(FACTOR_MAX, max(FACTOR_MIN, math.exp(known.ratio.value() * remembered)))
 
-    def samples(self, device: str, model: str, card_sha: str) -> int:
-        """How many reports it was learned from."""
-        return self._of(device, model, card_sha).samples
+    def undone(self, device: str, *, since_s: float) -> Corrections:
+        """Without a device's last reports, as far as they came after `since_s`: it was not what it was taken for."""
+        learned = {key: _undone(one, since_s) if key[0] == device else one for key, one in self.learned.items()}
+        return Corrections({key: one for key, one in learned.items() if one.samples})
 
     def forget(self, device: str, model: str | None = None) -> Corrections:
         """With nothing known of a device, or of one model on it: it has measured again, or is another one now."""
@@ -110,3 +118,9 @@ class Corrections:
     def _of(self, device: str, model: str, card_sha: str) -> Learned:
         known = self.learned.get((device, model))
         return known if known is not None and known.card_sha == card_sha else Learned(card_sha)
+
+
+def _undone(known: Learned, since_s: float) -> Learned:
+    """The latest state that knew of no report after `since_s`, as far as they are kept."""
+    states = (*known.before, known)
+    return next((state for state in reversed(states) if state.at_s <= since_s), states[0])

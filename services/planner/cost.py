@@ -139,7 +139,8 @@ def problem_from(
     Args:
         card: the model.
         deployment: what is wanted; its excluded devices are left out, its memory limits and pins applied.
-        devices: every usable device, in an order that stays the same between calls (ties go to the first).
+        devices: every usable device, in an order that stays the same between calls (ties go to the first); those whose
+            figures are `DeviceFacts.beyond` anything real are left out, too.
         hub: the submitter's and the hub's links.
         need: memory that a stage takes; another rule than the runtime's own is for tests.
         keep: cut positions that are not thinned out: of a plan that is to be compared with the best.
@@ -150,7 +151,13 @@ def problem_from(
         NoLinkError: the submitter's link carries nothing.
         StaleProfileError: a profile with another number of blocks than the card.
     """
-    usable = tuple(device for device in devices if device.name not in deployment.exclude)
+    wanted = [device for device in devices if device.name not in deployment.exclude]
+    usable = tuple(device for device in wanted if not device.beyond)
+    if wanted and not usable:
+        raise NoDeviceError(
+            f"no device can serve {deployment.deployment}: "
+            + "; ".join(f"{device.name}: {device.beyond}" for device in wanted)
+        )
     if not usable:
         excluded = f", all excluded: {', '.join(device.name for device in devices)}" if devices else ""
         raise NoDeviceError(

@@ -78,10 +78,17 @@ class Decider:
     async def _room(self, question: Decide, uses: Sequence[Use]) -> tuple[frozenset[str], tuple[str, ...]]:
         """Where there would be a plan if every deployment kept to its share of memory, and who holds more there."""
         wish, fleet = question.wish, self._watch.fleet
+        card = self._library.cards.get(wish.model)
+        if card is None:
+            return frozenset(), ()
         try:
-            ground = self._ground(question, self._library.cards[wish.model], uses, {}, "", contested=True)
+            ground = self._ground(question, card, uses, {}, "", contested=True)
             planned = await self._plan(question, ground)
         except PlanningError:
+            return frozenset(), ()
+        except (ValueError, ArithmeticError):
+            # The refusal that led here stands, whatever numbers say of room.
+            logger.exception("no telling who must make room", extra={"deployment": wish.deployment})
             return frozenset(), ()
         workers = {name: fleet.devices[name].worker for name in planned.plan.devices if name in fleet.devices}
         over = {
@@ -125,6 +132,7 @@ class Decider:
             raise NoDeviceError(no_device(wish, left_out))
         devices = [(fleet.devices[name], profile) for name, profile in profiles.items()]
         facts = self._experience.facts(wish, card.sha256, devices, uses, contested=contested)
+        left_out |= {one.name: one.beyond for one in facts if one.beyond}
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
         return Ground(card, facts, dict(left_out), held_blocks(card, card.sha256, workers))
 

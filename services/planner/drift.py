@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Final
 
 from services.planner.review import Review
+
+_MOST_DOUBLINGS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Rules:
     pause_most_s: float = 240.0
     """but no longer than this;"""
     pause_sudden_s: float = 3.0
-    """and where the change is sudden, so long after any."""
+    """and where the change is sudden, so long after the first two, and twice as long after each further one: one that
+    is undone soon is answered at once, too, but not for ever."""
     calm_s: float = 300.0
     """A move so long after the one before does not follow soon."""
 
@@ -45,10 +49,11 @@ class Rules:
         """The gain from which on moving is worth it; over 1 where it never is."""
         return self.margin + review.switch_s / self.horizon_s
 
-    def pause_after_s(self, drift: Drift) -> float:
-        """How long a change that is not sudden waits after the last move: whoever moves again and again runs after
-        what changes faster than moving can follow."""
-        return min(self.pause_most_s, self.pause_s * 2.0 ** max(0, drift.moves - 1))
+    def pause_after_s(self, drift: Drift, *, sudden: bool = False) -> float:
+        """How long a change waits after the last move: whoever moves again and again runs after what changes faster
+        than moving can follow."""
+        first_s, at_once = (self.pause_sudden_s, 2) if sudden else (self.pause_s, 1)
+        return min(self.pause_most_s, first_s * 2.0 ** min(max(0, drift.moves - at_once), _MOST_DOUBLINGS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,8 @@ def judge(drift: Drift, review: Review, now_s: float, rules: Rules) -> tuple[Dri
         return replace(drift, agreed=0), False
     sudden = review.sudden or review.gain >= rules.large
     agreed = drift.agreed + 1
-    pause_s = rules.pause_sudden_s if sudden else rules.pause_after_s(drift)
+    # Whoever cannot be served any more has nothing to lose by moving again.
+    pause_s = rules.pause_sudden_s if unservable else rules.pause_after_s(drift, sudden=sudden)
     if agreed < (rules.agree_sudden if sudden else rules.agree) or now_s - drift.moved_s < pause_s:
         return replace(drift, agreed=agreed), False
     soon = now_s - drift.moved_s < rules.calm_s

@@ -75,7 +75,7 @@ def expected_of(
         return None
     facts = facts_of(said, profile, plan.deployment)
     facts = facts.at_capacity(conditions.capacity_cores(device) or facts.info.capacity_cores)
-    share = conditions.free_share(device, now_s, threads=profile.threads)
+    share = conditions.free_share(device, threads=profile.threads)
     codec_in: CodecName = stages[place - 1].codec if place else "fp32"
     return expected(
         replace(facts, free_share=share, correction=1.0),

@@ -39,6 +39,8 @@ class Experience:
         """A message has come; see `Adaptation.heard`."""
         now_s = time.monotonic()
         device = parameters.get("device", "")
+        if message is None and fleet.loses(device, topic, parameters):
+            self._loads_s.pop(device, None)
         if topic is DEVICE_STAGES and message is not None:
             self._note_loading(device, message, now_s)
         if topic is DEVICE_TELEMETRY and message is not None and self._met_a_load(device, message.link, now_s):

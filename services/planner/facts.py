@@ -12,6 +12,11 @@ FREE_SHARE_MIN: Final = 0.05
 """A device that looks fully busy still gets its turn: never predict worse than 20 times the profile."""
 UNLIMITED_BYTES: Final = 1 << 53
 _UNLIMITED_MBPS: Final = 1e12
+BEYOND_MS: Final = 1e9
+BEYOND_J: Final = 1e9
+"""A whole model takes no device so long, and so much, by far: more is a mistake or a lie."""
+BEYOND_MBPS: Final = 1e-6
+"""A link that carries less, and not nothing, likewise."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,24 @@ class DeviceFacts:
     def frame_slowdown(self) -> float:
         """The same of frames and codecs; that a model's blocks take longer is no reason for it."""
         return self.frame_scale / self.free
+
+    @property
+    def beyond(self) -> str:
+        """Why it is not planned with: what it says of itself is beyond anything real; empty when it is not.
+
+        Each figure is within its own bounds. All of them together are not, and no prediction could tell them.
+        """
+        profile, link = self.profile, self.link
+        blocks_ms = (sum(profile.block_ms) + self.stage_overhead_ms) * self.slowdown
+        whole_ms = blocks_ms + (profile.frame_ms + profile.frame_ms_per_mb) * self.frame_slowdown
+        whole_j = whole_ms * max(self.info.power.busy_w, self.info.power.idle_w) / 1e3
+        if whole_ms > BEYOND_MS:
+            return f"it says that {profile.model} takes it {whole_ms:.0e} ms: let it measure again"
+        if whole_j > BEYOND_J:
+            return f"it says that {profile.model} takes it {whole_j:.0e} J: check the power that its monitor tells"
+        if 0 < min(link.up_mbps, link.down_mbps) < BEYOND_MBPS:
+            return f"it says that its link carries {min(link.up_mbps, link.down_mbps):.0e} Mbit/s: check its network"
+        return ""
 
     def at_capacity(self, cores: float) -> DeviceFacts:
         """The same device when it may use so many cores: exact, as quotas are, so nobody has to measure again.

@@ -60,6 +60,15 @@ class Fleet:
             return replace(self, devices=put(self.devices, name, None)) if name in self.devices else self
         return self if after is before else replace(self, devices={**self.devices, name: after})
 
+    def loses(self, device: str, topic: Topic[Any], parameters: Mapping[str, str]) -> bool:
+        """Whether nothing is left of a device that is in it, once this topic of its is cleared."""
+        known = self.devices.get(device)
+        return (
+            known is not None
+            and topic in DEVICE_TOPICS
+            and known.with_message(topic, parameters, None, retained=False).forgotten
+        )
+
     def with_doubts(self) -> Fleet:
         """The fleet after the planner (re)connected: who is there must say so again."""
         doubted = {

@@ -24,6 +24,7 @@ VERY: Final = 4.0
 REPORTS: Final = 2
 ASK_AGAIN_S: Final = 5.0
 ASK_AGAIN_MOST_S: Final = 60.0
+_MOST_DOUBLINGS: Final = 16
 _SAME_REPORT_S: Final = 0.5
 """Reports of several submitters that come closer together count as one."""
 
@@ -37,13 +38,21 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """About the link of one device: how many times since all was well last, and when last, s."""
+
+    times: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Suspicion:
     """Doubts about the routes of one plan, and whose links were asked about."""
 
     generation: int = 0
     doubts: Mapping[int, Doubt] = field(default_factory=dict)
-    asked_s: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """By device: when its link was asked about since all was well last."""
+    asked: Mapping[str, Asked] = field(default_factory=dict)
+    """By device."""
 
     def with_report(
         self, generation: int, route: int, *, slow: int, devices: tuple[str, ...], now_s: float
@@ -57,24 +66,32 @@ class Suspicion:
             devices: of the route.
             now_s: when, by any clock that only grows.
         """
-        base = self if self.generation == generation else Suspicion(generation, asked_s=self.asked_s)
+        base = self if self.generation == generation else Suspicion(generation, asked=self._asked_lately(now_s))
         doubt = base.doubts.get(route, Doubt())
         if not slow:
-            calm = {name: times[-1:] if name in devices else times for name, times in base.asked_s.items()}
-            return replace(base, doubts={**base.doubts, route: Doubt()}, asked_s=calm), ()
+            calm = {name: replace(one, times=1) if name in devices else one for name, one in base.asked.items()}
+            return replace(base, doubts={**base.doubts, route: Doubt()}, asked=calm), ()
         if now_s - doubt.at_s < _SAME_REPORT_S:
             return base, ()
         doubt = Doubt(doubt.reports + slow, now_s)
         due = tuple(name for name in devices if doubt.reports >= REPORTS and base._may_ask(name, now_s))
-        asked = {name: (*base.asked_s.get(name, ()), now_s) for name in dict.fromkeys(due)}
-        after = replace(base, doubts={**base.doubts, route: doubt}, asked_s={**base.asked_s, **asked})
+        asked = {name: Asked(base._times(name) + 1, now_s) for name in due}
+        after = replace(base, doubts={**base.doubts, route: doubt}, asked={**base.asked, **asked})
         return after, tuple(asked)
 
+    def _times(self, device: str) -> int:
+        known = self.asked.get(device)
+        return known.times if known is not None else 0
+
     def _may_ask(self, device: str, now_s: float) -> bool:
-        times = self.asked_s.get(device, ())
-        if not times:
+        known = self.asked.get(device)
+        if known is None:
             return True
-        return now_s - times[-1] >= min(ASK_AGAIN_S * 2.0 ** (len(times) - 1), ASK_AGAIN_MOST_S)
+        return now_s - known.at_s >= min(ASK_AGAIN_S * 2.0 ** min(known.times - 1, _MOST_DOUBLINGS), ASK_AGAIN_MOST_S)
+
+    def _asked_lately(self, now_s: float) -> dict[str, Asked]:
+        """Without those that another plan used long ago."""
+        return {name: one for name, one in self.asked.items() if now_s - one.at_s <= 2 * ASK_AGAIN_MOST_S}
 
 
 def how_slow(seen: RouteSeen, route: Route, *, explained_ms: float, slowness: float, under_way: int) -> int:

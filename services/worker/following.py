@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.plan import CodecName, Plan, stage_id
-from schemas.stages import StageState
+from schemas.stages import DEVICE_STAGES_MOST, StageState
 
 MOST_STAGES: Final = 64
 """Stages that one plan may place on one device: each is a subscription, and a look at all others before it loads."""
 
-MOST_HELD: Final = 256
+MOST_HELD: Final = DEVICE_STAGES_MOST
 """Stages of all plans together; what is beyond that waits until others are dropped."""
 
 

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from broker.bus import Bus, BusError
 from schemas.frame import StageTrace
-from schemas.stages import StageTiming, Timing
+from schemas.stages import DEVICE_STAGES_MOST, StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.following import StageKey
 
@@ -74,7 +74,9 @@ class Timings:
             cpu_s: processor time of this process in the period.
             stuck_s: how long the compute thread has been at its present step, now.
         """
-        stages = tuple(_stage_timing(key, seen) for key, seen in sorted(self._seen.items()))
+        # Stages that were let go in the period count, too: there may be more than are held at a time.
+        told = sorted(sorted(self._seen.items(), key=lambda one: -one[1].frames)[:DEVICE_STAGES_MOST])
+        stages = tuple(_stage_timing(key, seen) for key, seen in told)
         self._seen.clear()
         return Timing(
             device=self._device,

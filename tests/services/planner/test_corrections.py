@@ -20,7 +20,6 @@ def learned(ratio: float, *, count: int = 30, start: Corrections | None = None, 
 
 def test_nothing_known_corrects_nothing() -> None:
     assert Corrections().factor("pi", "net", SHA, now_s=0.0) == 1.0
-    assert Corrections().samples("pi", "net", SHA) == 0
 
 
 def test_the_first_report_counts_in_full_and_noise_is_averaged() -> None:
@@ -30,7 +29,6 @@ def test_the_first_report_counts_in_full_and_noise_is_averaged() -> None:
     for second in range(120):
         noisy = noisy.observe("pi", "net", SHA, ratio=1.2 * draw.gauss(1.0, 0.15), frames=20, now_s=second)
     assert noisy.factor("pi", "net", SHA, now_s=120) == pytest.approx(1.2, rel=0.06)
-    assert noisy.samples("pi", "net", SHA) == 120
 
 
 def test_twice_as_slow_is_noticed_within_seconds() -> None:
@@ -80,3 +78,20 @@ def test_what_changes_later_is_the_devices_own_affair() -> None:
     slowed = learned(2.0, start=learned(1.0), first_s=30.0)
     assert slowed.factor("pi", "net", SHA, now_s=60.0) == pytest.approx(2.0, rel=0.05)
     assert slowed.factor("nano", "net", SHA, now_s=60.0) == pytest.approx(1.0)
+
+
+def test_reports_of_a_time_that_was_misjudged_can_be_undone() -> None:
+    poisoned = learned(4.0, count=2, start=learned(1.1), first_s=30.0)
+    undone = poisoned.undone("pi", since_s=29.5)
+    assert undone.factor("pi", "net", SHA, now_s=32.0) == pytest.approx(1.1)
+    assert poisoned.undone("nano", since_s=29.5) == poisoned
+    assert poisoned.undone("pi", since_s=31.0) == poisoned
+    assert learned(4.0, count=1, first_s=30.0).undone("pi", since_s=29.5) == Corrections()
+
+
+def test_stages_that_report_together_are_undone_together() -> None:
+    poisoned = learned(1.1)
+    for second in (30.0, 31.0):
+        for _ in range(9):
+            poisoned = poisoned.observe("pi", "net", SHA, ratio=4.0, frames=20, now_s=second)
+    assert poisoned.undone("pi", since_s=29.5).factor("pi", "net", SHA, now_s=32.0) == pytest.approx(1.1)

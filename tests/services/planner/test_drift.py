@@ -83,3 +83,19 @@ def test_moves_that_follow_each_other_soon_become_ever_rarer_and_a_calm_time_for
     assert moved
     assert rested.moves == 1
     assert moves(*[seen(0.6)] * 12)[:3] == [1.0, 6.0, 11.0]
+
+
+def test_sudden_changes_that_come_and_go_are_answered_twice_at_once_and_then_ever_more_rarely() -> None:
+    times = moves(*[seen(0.6, sudden=True)] * 400)
+    assert [after - before for before, after in pairwise(times)][:5] == [5.0, 5.0, 10.0, 20.0, 40.0]
+    assert RULES.pause_after_s(Drift(moves=20), sudden=True) == RULES.pause_most_s
+
+
+def test_a_plan_that_cannot_go_on_does_not_wait_for_the_moves_before_it() -> None:
+    drift = Drift(moved_s=0.0, moves=50)
+    assert moves(*[seen(1.0, present=None)] * 9, start=drift, first_s=1.0)[0] == 5.0
+
+
+def test_however_many_moves_there_were_the_pause_can_be_told() -> None:
+    for sudden in (False, True):
+        assert RULES.pause_after_s(Drift(moves=1 << 20), sudden=sudden) == RULES.pause_most_s

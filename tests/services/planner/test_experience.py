@@ -72,3 +72,17 @@ def test_without_adapting_nothing_is_learned() -> None:
     experience = Experience(adapt=False)
     experience.heard(DEVICE_TELEMETRY, PI, telemetry(100.0, 0.0), Fleet(), {})
     assert experience.adaptation.conditions.link("pi") is None
+
+
+def test_of_a_device_that_is_gone_nothing_is_kept(clock: Clock) -> None:
+    experience, fleet = Experience(), Fleet()
+    for topic, message in ((DEVICE_TELEMETRY, telemetry(100.0, 0.0)), (DEVICE_STAGES, holding("loading"))):
+        experience.heard(topic, PI, message, fleet, {})
+        fleet = fleet.with_message(topic, PI, message)
+    for topic in (DEVICE_TELEMETRY, DEVICE_STAGES):
+        assert experience.adaptation.conditions.devices
+        assert experience._loads_s
+        experience.heard(topic, PI, None, fleet, {})
+        fleet = fleet.with_message(topic, PI, None)
+    assert not experience.adaptation.conditions.devices
+    assert not experience._loads_s

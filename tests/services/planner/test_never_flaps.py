@@ -134,3 +134,25 @@ def test_a_move_that_takes_longer_than_it_is_worth_is_not_made() -> None:
     played.change("a", slowdown=2.0)
     played.run(60)
     assert played.moves == []
+
+
+def test_after_a_short_dip_of_a_quota_the_device_is_what_it_was() -> None:
+    played = simulation(UNEQUAL, seed=1)
+    played.run(30)
+    played.change("a", cores=0.25)
+    played.run(15)
+    restored_s = played.now_s
+    played.change("a", cores=1.0)
+    played.run(30)
+    assert [plan.devices for _, plan, _ in played.moves] == [("b",), ("a",)]
+    assert played.moves[1][0] - restored_s <= 5
+
+
+@pytest.mark.parametrize("every_s", [5, 20])
+def test_a_quota_that_comes_and_goes_is_not_run_after(every_s: int) -> None:
+    played = simulation({"a": Truth(block_ms=2.0), "b": Truth(block_ms=4.5)}, seed=1)
+    played.run(30)
+    for turn in range(300 // every_s):
+        played.change("a", cores=1.0 if turn % 2 else 0.25)
+        played.run(every_s)
+    assert len(played.moves) <= 8

@@ -94,3 +94,18 @@ def test_another_generation_starts_without_doubts() -> None:
     suspicion, due = suspicion.with_report(2, 0, slow=1, devices=DEVICES, now_s=1)
     assert due == ()
     assert suspicion.with_report(2, 0, slow=1, devices=DEVICES, now_s=2)[1] == DEVICES
+
+
+def test_a_link_that_is_suspected_for_days_is_asked_about_every_minute_and_costs_no_more_memory() -> None:
+    suspicion, asked = Suspicion(), 0
+    for minute in range(3 * 24 * 60):
+        suspicion, due = suspicion.with_report(1, 0, slow=2, devices=DEVICES, now_s=60.0 * minute)
+        asked += bool(due)
+    assert asked == 3 * 24 * 60
+    assert suspicion.asked.keys() == set(DEVICES)
+
+
+def test_devices_of_plans_long_gone_are_forgotten() -> None:
+    suspicion, _ = Suspicion().with_report(1, 0, slow=2, devices=DEVICES, now_s=0)
+    suspicion, _ = suspicion.with_report(2, 0, slow=2, devices=("other",), now_s=1000)
+    assert suspicion.asked.keys() == {"other"}

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from schemas.frame import StageTrace
-from schemas.stages import Timing
+from schemas.stages import DEVICE_STAGES_MOST, Timing
 from services.worker.following import StageKey
 from services.worker.timing import Timings, keep_reporting
 
@@ -83,3 +83,12 @@ async def test_a_worker_at_rest_reports_every_period_and_waits_for_no_acknowledg
 async def test_a_report_tells_how_long_the_compute_thread_is_at_one_step() -> None:
     (report,) = await beats(SlowBus(), SimpleNamespace(queue_depth=3, stuck_s=4.5), 1)
     assert (report.queue_depth, report.stuck_s) == (3, 4.5)
+
+
+def test_of_more_stages_than_a_report_may_tell_of_the_busiest_are_told() -> None:
+    timings = Timings("pi4", "boot1")
+    for generation in range(DEVICE_STAGES_MOST + 44):
+        for _ in range(1 + (generation >= 44)):
+            timings.record(StageKey("cats", generation, "r0s0"), trace(1.0))
+    told = timings.report(1.0, 0, Counter()).stages
+    assert [stage.generation for stage in told] == list(range(44, DEVICE_STAGES_MOST + 44))
