@@ -26,7 +26,7 @@ _REJECTED: Final = "wrong-generation"
 
 
 async def _replayed(scene: Scene) -> None:
-    count = 20 if scene.quick else 60
+    count = 20 if scene.quick else 40
     async with Bus(scene.bed.url, name="eavesdropper") as bus, _rejections(scene.bus) as rejected:
         async with recording(bus, most=count) as tape:
             await scene.until(lambda: len(tape.answers) == count, f"{count} answers to record", within_s=40)
