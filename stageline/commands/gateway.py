@@ -63,9 +63,11 @@ def gateway(
     A request that was answered becomes REQUEST.json with REQUEST.npz, the model's outputs; one that failed becomes a
     REQUEST.json with the reason. Readers may take the files away. With --answers-topic it is a retained message, which
     its reader clears. One gateway per journal; it waits for a broker, a planner and devices that are away, until each
-    request's deadline. With --json FILE, what it does is written once it runs; with --until-empty, what it did.
+    request's deadline. An answer that finds a file of its name that is not ours is set aside until the gateway's next
+    start; `stageline submit --status` tells. With --json FILE, what it does is written once it runs; with
+    --until-empty, what it did.
 
-    Exit codes: 0 interrupted, or all were answered; 1 with --until-empty: some failed, each says why; 2 to mend:
+    Exit codes: 0 interrupted, or all were answered; 1 with --until-empty: some failed or were set aside; 2 to mend:
     another gateway runs, the journal or the answers' folder cannot be used, the broker does not let us in.
     """
 
@@ -109,9 +111,12 @@ def gateway(
                 report.err.print(f"delivering {journal} to {place.name}; Ctrl-C ends, nothing is lost by it")
                 report.write_json(facts)
             await running.run()
-            report.write_json({**facts, "answered": counts["answered"], "failed": counts["failed"]})
-        report.out.print(f"{counts['answered']} answered, {counts['failed']} failed")
-        return SOME_FAILED if counts["failed"] else DONE
+            aside = sum(one.aside for one in opened.tallies())
+            done = {"answered": counts["answered"], "failed": counts["failed"], "set_aside": aside}
+            report.write_json({**facts, **done})
+        told = f"; {aside} set aside: `stageline submit --journal {journal} --status` says why" if aside else ""
+        report.out.print(f"{counts['answered']} answered, {counts['failed']} failed{told}")
+        return SOME_FAILED if counts["failed"] or aside else DONE
 
     conduct_service(serve, json)
 

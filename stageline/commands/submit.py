@@ -135,14 +135,15 @@ def _show(report: Report, folder: Path, rows: list[dict[str, Any]]) -> None:
 
 def _show_status(report: Report, journal: Journal) -> None:
     now = time.time()
-    tallies, failures = journal.tallies(), journal.failures(_FAILURES)
+    tallies, failures, asides = journal.tallies(), journal.failures(_FAILURES), journal.asides(_LISTED)
     table = new_table(
-        str(journal.folder), "deployment", ">open", ">arriving", ">answered", ">failed", ">waiting MB", ">oldest open"
-    )
+        str(journal.folder), "deployment", ">open", ">aside", ">arriving", ">answered", ">failed", ">waiting MB",
+        ">oldest open",
+    )  # fmt: skip
     for one in tallies:
         age = "-" if one.oldest_open is None else f"{max(0.0, now - one.oldest_open):.0f} s"
         table.add_row(
-            one.deployment, str(one.open), str(one.arriving), str(one.answered), str(one.failed),
+            one.deployment, str(one.open), str(one.aside), str(one.arriving), str(one.answered), str(one.failed),
             f"{one.waiting_bytes / 1e6:.1f}", age,
         )  # fmt: skip
     report.out.print(table if tallies else f"{journal.folder} is empty")
@@ -153,6 +154,11 @@ def _show_status(report: Report, journal: Journal) -> None:
                 failure.request, failure.deployment, escape(failure.name), failure.reason, escape(failure.detail)
             )
         report.out.print(shown)
+    if asides:
+        shown = new_table("Set aside: their outcomes cannot be shown", "request", "deployment", "~file", "~why")
+        for aside in asides:
+            shown.add_row(aside.request, aside.deployment, escape(aside.name), escape(aside.why))
+        report.out.print(shown)
     report.write_json(
         {
             "journal": str(journal.folder),
@@ -160,6 +166,7 @@ def _show_status(report: Report, journal: Journal) -> None:
                 {
                     "deployment": one.deployment,
                     "open": one.open,
+                    "aside": one.aside,
                     "arriving": one.arriving,
                     "answered": one.answered,
                     "failed": one.failed,
@@ -172,6 +179,10 @@ def _show_status(report: Report, journal: Journal) -> None:
                 {"request": one.request, "deployment": one.deployment, "file": one.name, "reason": one.reason,
                  "detail": one.detail}
                 for one in failures
+            ],
+            "set_aside": [
+                {"request": one.request, "deployment": one.deployment, "file": one.name, "why": one.why}
+                for one in asides
             ],
         }
     )  # fmt: skip

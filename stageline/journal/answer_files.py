@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,13 +45,13 @@ class AnswerFiles:
         """The folder, for the journal."""
         return f"{SCHEME}{self.folder}"
 
-    async def prepare(self, outcomes: Sequence[Outcome]) -> None:
-        """Write and sync them out of sight.
+    async def prepare(self, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+        """Write and sync them out of sight, but for those where a file of that name is there that is not ours.
 
         Raises:
-            JournalError: no room, no rights, or a file of that name is there that is not ours.
+            JournalError: no room, or no rights.
         """
-        await asyncio.to_thread(self._prepare, outcomes)
+        return await asyncio.to_thread(self._prepare, outcomes)
 
     async def show(self, outcomes: Sequence[Outcome]) -> None:
         """Rename them into sight.
@@ -75,11 +75,17 @@ class AnswerFiles:
             )
         await asyncio.to_thread(self._settle, [one.request for one in outcomes])
 
-    def _prepare(self, outcomes: Sequence[Outcome]) -> None:
+    def _prepare(self, outcomes: Sequence[Outcome]) -> dict[str, str]:
+        in_the_way: dict[str, str] = {}
         try:
             for one in outcomes:
-                if (there := self._target(one.request, "json")).exists():
-                    raise JournalError(f"{there} is there already and is not ours: move it away, then go on")
+                endings = ("json", "npz") if one.outputs else ("json",)
+                there = next((path for path in (self._target(one.request, e) for e in endings) if path.exists()), None)
+                if there is not None:
+                    in_the_way[one.request] = (
+                        f"{there} is there already and is not ours: move it away and start the gateway again"
+                    )
+                    continue
                 if one.outputs:
                     _write(self._part(one.request, "npz"), one.outputs)
                 text = one.delivered.model_dump_json(indent=2)
@@ -87,6 +93,7 @@ class AnswerFiles:
             _sync(self._arriving)
         except OSError as error:
             raise self._trouble(error) from error
+        return in_the_way
 
     def _show(self, requests: Sequence[str]) -> None:
         try:

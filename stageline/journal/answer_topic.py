@@ -7,7 +7,7 @@ tell the one repeat that is left, after a crash at the very moment at which the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from broker.once import OncePublisher
@@ -41,8 +41,10 @@ class AnswerTopic:
         """The gateway's name, for the journal."""
         return f"{SCHEME}{self.gateway}"
 
-    async def prepare(self, outcomes: Sequence[Outcome]) -> None:
-        """Nothing can be made ready."""
+    async def prepare(self, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+        """Nothing can be made ready, and no topic is in the way of another."""
+        del outcomes
+        return {}
 
     async def show(self, outcomes: Sequence[Outcome]) -> None:
         """Publish them.

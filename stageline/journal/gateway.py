@@ -4,12 +4,14 @@
 
 A kill before `arriving` means that the request is submitted again, which is safe since stages are pure functions and
 nobody has seen its answer. A kill after it means that the very same outcome is shown, unless it has been (`Place`).
+An outcome that alone cannot be shown is set aside, and tried again in the gateway's next life.
 """
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
@@ -32,8 +34,11 @@ from stageline.receipts import RequestFailedError
 
 _LOOK_S: Final = 0.1
 """Requests are handed over by other processes: how often to look whether there are more."""
+_DEADLINES_S: Final = 0.5
+"""How often to look for those that have passed."""
 _TOGETHER: Final = 64
 """Outcomes that share the journal's writes to disk."""
+_LOG = logging.getLogger(__name__)
 
 
 class GatewayBusyError(JournalError):
@@ -98,6 +103,10 @@ class Gateway:
         self._until_empty = until_empty
         self._seen = seen
         self._outcomes: asyncio.Queue[Outcome] = asyncio.Queue(_TOGETHER)
+        self._taken: set[str] = set()
+        """Requests that somebody here works on; open in the journal until they have their outcome."""
+        self._taking = asyncio.Lock()
+        """Held while the journal is read and `_taken` changed: else what was read open could be done by then."""
 
     async def run(self) -> None:
         """Deliver until cancelled, or until nothing is open.
@@ -107,7 +116,10 @@ class Gateway:
         """
         await self._settle()
         async with asyncio.TaskGroup() as group:
-            writing = group.create_task(self._show_all(), name="outcomes")
+            always = [
+                group.create_task(self._show_all(), name="outcomes"),
+                group.create_task(self._give_up_overdue(), name="deadlines"),
+            ]
             lanes: dict[str, asyncio.Task[None]] = {}
             while True:
                 for deployment in await self._waiting() - lanes.keys():
@@ -120,15 +132,17 @@ class Gateway:
                     await self._outcomes.join()
                     lanes.clear()
                 else:
+                    await self._outcomes.join()
                     break
-            writing.cancel()
+            for task in always:
+                task.cancel()
 
     async def _waiting(self) -> set[str]:
         waiting = await asyncio.to_thread(self._journal.waiting)
         return waiting & self._only if self._only else waiting
 
     async def _settle(self) -> None:
-        """Finish what an earlier life had begun to show."""
+        """Finish what an earlier life had begun to show, and try again what it could not."""
         arriving = await asyncio.to_thread(self._journal.arriving)
         by_place: Mapping[str, list[Outcome]] = {
             name: [outcome for _, outcome in some] for name, some in groupby(sorted(arriving, key=_where), key=_where)
@@ -138,6 +152,10 @@ class Gateway:
             place = self._place if name == self._place.name else await self._place_of(name)
             await place.settle(outcomes)
             await self._are_shown(outcomes)
+        after = 0
+        while (aside := await asyncio.to_thread(self._journal.next_aside, after)) is not None:
+            after, outcome = aside
+            await self._show([outcome])
 
     async def _lane(self, deployment: str) -> None:
         """Deliver one deployment's requests, as many at a time as its line takes."""
@@ -156,14 +174,39 @@ class Gateway:
     async def _open(self, deployment: str) -> AsyncIterator[OpenRequest]:
         after = 0
         while True:
-            one = await asyncio.to_thread(self._journal.next_open, deployment, after)
+            async with self._taking:
+                one = await asyncio.to_thread(self._journal.next_open, deployment, after)
+                mine = self._take([one] if one else [])
             if one is not None:
                 after = one.number
-                yield one
+                for taken in mine:
+                    yield taken
             elif self._until_empty:
                 return
             else:
                 await asyncio.sleep(_LOOK_S)
+
+    def _take(self, requests: list[OpenRequest]) -> list[OpenRequest]:
+        """Those that nobody works on yet; they are the caller's."""
+        mine = [one for one in requests if one.request not in self._taken]
+        self._taken.update(one.request for one in mine)
+        return mine
+
+    async def _give_up_overdue(self) -> None:
+        """Deadlines of requests that wait behind others, which may wait for ever."""
+        while True:
+            found = 0
+            for deployment in await self._waiting():
+                async with self._taking:
+                    # More than can be under way from here to the journal.
+                    late = await asyncio.to_thread(self._journal.overdue, deployment, time.time(), 4 * _TOGETHER)
+                    mine = self._take(late)
+                found += len(mine)
+                for one in mine:
+                    said = f"no answer before its deadline: it still waited behind others for {deployment}"
+                    await self._outcomes.put(of_failure(one, "deadline", said, time.time()))
+            if not found:
+                await asyncio.sleep(_DEADLINES_S)
 
     async def _outcome(self, client: Client, one: OpenRequest) -> Outcome:
         """Deliver it until it is answered, or has failed for good."""
@@ -193,12 +236,23 @@ class Gateway:
             batch = [await self._outcomes.get()]
             while len(batch) < _TOGETHER and not self._outcomes.empty():
                 batch.append(self._outcomes.get_nowait())
-            await self._place.prepare(batch)
-            fresh = await asyncio.to_thread(self._journal.resolve, batch, self._place.name)
-            await self._place.show(fresh)
-            await self._are_shown(fresh)
+            await self._show(batch)
+            async with self._taking:
+                self._taken.difference_update(one.request for one in batch)
             for _ in batch:
                 self._outcomes.task_done()
+
+    async def _show(self, batch: list[Outcome]) -> None:
+        in_the_way = await self._place.prepare(batch)
+        if in_the_way:
+            aside = [(one, in_the_way[one.request]) for one in batch if one.request in in_the_way]
+            await asyncio.to_thread(self._journal.set_aside, aside)
+            for one, why in aside:
+                _LOG.warning("the outcome of %s is set aside: %s", one.request, why)
+        clear = [one for one in batch if one.request not in in_the_way]
+        fresh = await asyncio.to_thread(self._journal.resolve, clear, self._place.name)
+        await self._place.show(fresh)
+        await self._are_shown(fresh)
 
     async def _are_shown(self, outcomes: list[Outcome]) -> None:
         if outcomes:

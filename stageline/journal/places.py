@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from stageline.journal.records import Outcome
@@ -15,8 +15,12 @@ class Place(Protocol):
     def name(self) -> str:
         """What the journal writes down, so that a later gateway finds it again."""
 
-    async def prepare(self, outcomes: Sequence[Outcome]) -> None:
-        """All but showing them; the journal does not call them outcomes yet, so they may still be others."""
+    async def prepare(self, outcomes: Sequence[Outcome]) -> Mapping[str, str]:
+        """All but showing them; the journal does not call them outcomes yet, so they may still be others.
+
+        Returns:
+            By request, why this one alone cannot be shown, and what to do.
+        """
 
     async def show(self, outcomes: Sequence[Outcome]) -> None:
         """Let them be seen; the journal says that they are arriving."""

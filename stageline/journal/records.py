@@ -58,12 +58,24 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAside:
+    """A request whose outcome cannot be shown before somebody mends what `why` says."""
+
+    request: str
+    deployment: str
+    name: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tally:
-    """How many requests of one deployment are where; bytes of inputs that wait."""
+    """How many requests of one deployment are where; bytes of inputs that wait and of outcomes that do."""
 
     deployment: str
     open: int
     """Handed over, without an outcome."""
+    aside: int
+    """With an outcome that cannot be shown."""
     arriving: int
     """With an outcome that is being shown."""
     answered: int

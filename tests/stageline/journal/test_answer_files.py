@@ -56,11 +56,16 @@ async def test_two_journals_may_share_a_folder(tmp_path: Path) -> None:
     assert visible(tmp_path) == {"a.json", "a.npz"}
 
 
-async def test_a_file_that_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("somebody's")
-    with pytest.raises(JournalError, match="not ours"):
-        await AnswerFiles(tmp_path, "j1").prepare([outcome("a")])
-    assert (tmp_path / "a.json").read_text() == "somebody's"
+@pytest.mark.parametrize("ending", ["json", "npz"])
+async def test_a_file_that_is_not_ours_is_never_replaced_and_in_nobody_elses_way(tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"a.{ending}").write_text("somebody's")
+    place = AnswerFiles(tmp_path, "j1")
+    in_the_way = await place.prepare([outcome("a"), outcome("b")])
+    assert in_the_way.keys() == {"a"}
+    assert f"a.{ending} is there already and is not ours: move it away" in in_the_way["a"]
+    await place.show([outcome("b")])
+    assert visible(tmp_path) == {f"a.{ending}", "b.json", "b.npz"}
+    assert (tmp_path / f"a.{ending}").read_text() == "somebody's"
 
 
 async def test_a_full_disk_is_told_and_nothing_half_written_is_seen(

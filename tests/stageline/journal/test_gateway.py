@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections import Counter
 from io import BytesIO
@@ -16,11 +17,13 @@ import pytest
 from schemas.frame import StageTrace
 from schemas.gateway import Delivered
 from stageline.inputs import FileContent, WrongInputError
+from stageline.journal import store
 from stageline.journal.answer_files import AnswerFiles
 from stageline.journal.gateway import Gateway, GatewayBusyError, sole_gateway
-from stageline.journal.records import Handover
+from stageline.journal.records import Handover, Outcome
 from stageline.journal.retrying import Pace
 from stageline.journal.store import Journal
+from stageline.journal.tables import prepare
 from stageline.receipts import Answer, Receipt, RequestFailedError
 
 QUICK = Pace(tries=3, first_pause_s=0.001, longest_pause_s=0.002)
@@ -56,8 +59,9 @@ class Fate:
 
         async def waiting(*arguments):
             self.step()
-            await method(*arguments)
+            result = await method(*arguments)
             self.step()
+            return result
 
         return waiting if asyncio.iscoroutinefunction(method) else sync
 
@@ -109,7 +113,7 @@ async def life(folder: Path, fate: Fate | None = None, client: StubClient | None
     journal = Journal(folder)
     place = AnswerFiles(folder / "answers", journal.name)
     if fate is not None:
-        fate.watch(journal, "resolve", "shown")
+        fate.watch(journal, "resolve", "shown", "set_aside")
         fate.watch(place, "prepare", "settle")
         fate.watch(place, "_part", "_target", after_too=False)  # each of the files on its way
 
@@ -156,13 +160,13 @@ class Reader:
 def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill, unlike a power cut, loses nothing that was not synced; and syncing takes most of the time."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
-    prepare = Journal._prepare
 
-    def without(journal: Journal) -> None:
-        prepare(journal)
-        journal._db.execute("PRAGMA synchronous = OFF")
+    def without(db: sqlite3.Connection, path: Path) -> str:
+        name = prepare(db, path)
+        db.execute("PRAGMA synchronous = OFF")
+        return name
 
-    monkeypatch.setattr(Journal, "_prepare", without)
+    monkeypatch.setattr(store, "prepare", without)
 
 
 @pytest.mark.parametrize("takes_away", [False, True], ids=["files stay", "files are taken away"])
@@ -197,6 +201,78 @@ async def test_killed_again_and_again_it_gets_there(tmp_path: Path, unsynced: No
     reader.read()
     assert reader.seen == Counter({f"q{i}": 1 for i in range(REQUESTS)})
     assert lives > 5
+
+
+async def test_an_answer_with_a_file_in_its_way_stops_no_other_and_is_shown_once_the_file_is_gone(
+    tmp_path: Path, unsynced: None
+) -> None:
+    at, killed = 0, True
+    while killed:
+        at += 1
+        folder = tmp_path / str(at)
+        handed_over(folder)
+        reader = Reader(folder / "answers")
+        (folder / "answers").mkdir()
+        theirs = folder / "answers" / "q1.json"
+        theirs.write_text("somebody's")
+        killed = await is_killed(folder, Fate(at))
+        if not killed:
+            with Journal(folder) as journal:
+                (aside,) = journal.asides(9)
+                (tally,) = journal.tallies()
+            assert "q1.json is there already" in aside.why
+            assert (tally.open, tally.aside, tally.arriving, tally.answered) == (0, 1, 0, REQUESTS - 1)
+            await life(folder)
+        assert theirs.read_text() == "somebody's"
+        theirs.unlink()
+        reader.read()
+        await life(folder)
+        reader.read()
+        assert reader.seen == Counter({f"q{i}": 1 for i in range(REQUESTS)}), f"killed at step {at}"
+    assert at > 15
+
+
+@pytest.mark.parametrize("until_empty", [False, True])
+async def test_a_request_fails_at_its_deadline_though_those_before_it_wait_for_ever(
+    tmp_path: Path, until_empty: bool
+) -> None:
+    class NoPlan(StubClient):
+        window = 0
+        served = asyncio.Event()
+
+        async def submit(self, content: FileContent, *, deadline_s: float) -> Answer:
+            await self.served.wait()
+            return await super().submit(content, deadline_s=deadline_s)
+
+    client = NoPlan()
+    handed_over(tmp_path, 4)
+    soon = time.time() + 0.3
+    with Journal(tmp_path) as journal:
+        journal.hand_over([Handover(f"late{i}", "cats", array_file(i), soon) for i in range(100)])
+    seen: dict[str, str] = {}
+    all_late = asyncio.Event()
+
+    def note(outcome: Outcome) -> None:
+        assert outcome.request not in seen
+        seen[outcome.request] = outcome.delivered.reason
+        if len(seen) == 100:
+            all_late.set()
+
+    journal = Journal(tmp_path)
+    place = AnswerFiles(tmp_path / "answers", journal.name)
+    gateway = Gateway(
+        journal, place, place_of=SimpleNamespace, client_of=lambda _: client, until_empty=until_empty, seen=note
+    )
+    running = asyncio.create_task(gateway.run())
+    async with asyncio.timeout(20):
+        await all_late.wait()
+        assert seen == {f"late{i}": "deadline" for i in range(100)}
+        client.served.set()
+        if until_empty:
+            await running
+            assert [seen[f"q{i}"] for i in range(4)] == [""] * 4
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_what_fails_for_good_is_an_outcome_with_its_reason(tmp_path: Path) -> None:

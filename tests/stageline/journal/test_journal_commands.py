@@ -157,6 +157,28 @@ async def test_a_gateway_delivers_what_there_is_and_ends(line, broker, root, tmp
     assert failure["reason"] == "bad-input"
 
 
+async def test_an_answer_that_is_set_aside_is_told_and_makes_exit_code_1(
+    line, broker, root, tmp_path: Path, arrays: Path
+) -> None:
+    for number, name in enumerate(("door-1", "door-2")):
+        run("submit", "--journal", tmp_path, "d", arrays / f"{number:02d}.npy", "--id", name)
+    (tmp_path / "answers").mkdir()
+    (tmp_path / "answers" / "door-1.json").write_text("somebody's")
+    await line.serve("a")
+    async with gateway(broker, root, "--journal", tmp_path, "--until-empty", "--json", "-") as process:
+        out, err = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1, err.decode()
+    assert {key: json.loads(out)[key] for key in ("answered", "failed", "set_aside")} == {
+        "answered": 1, "failed": 0, "set_aside": 1,
+    }  # fmt: skip
+    assert "door-1.json is there already" in err.decode()
+    status = run("submit", "--journal", tmp_path, "--status")
+    assert (status["deployments"][0]["aside"], status["deployments"][0]["answered"]) == (1, 1)
+    assert "move it away" in status["set_aside"][0]["why"]
+    shown = runner.invoke(app, ["submit", "--journal", str(tmp_path), "--status"])
+    assert "Set aside" in shown.stdout
+
+
 async def test_a_gateway_that_is_told_to_stop_ends_with_0_and_a_second_one_is_refused(
     line, broker, root, tmp_path: Path, arrays: Path
 ) -> None:

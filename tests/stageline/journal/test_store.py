@@ -106,6 +106,60 @@ def test_a_full_journal_takes_nothing_more_until_there_is_room(tmp_path: Path) -
         assert journal.hand_over([request("b", bytes(30))]) == [True]
 
 
+def test_what_is_there_already_is_no_more_bytes_in_a_full_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path, most_bytes=100) as journal:
+        journal.hand_over([request("a", bytes(90))])
+        assert journal.hand_over([request("a", bytes(90))]) == [False]
+        assert journal.hand_over([request("b", b"1234567"), request("b", b"1234567")]) == [True, False]
+        with pytest.raises(JournalFullError, match=r"0\.0 MB more"):
+            journal.hand_over([request("a", bytes(90)), request("c", b"1234")])
+        assert [one.open for one in journal.tallies()] == [2]
+
+
+def test_what_is_set_aside_is_kept_with_its_reason_until_it_can_be_shown(journal: Journal) -> None:
+    journal.hand_over([request("a"), request("b")])
+    journal.set_aside([(outcome("a"), "in the way"), (outcome("b", "deadline"), "in the way, too")])
+    (tally,) = journal.tallies()
+    assert (tally.open, tally.aside, tally.failed, tally.waiting_bytes) == (0, 2, 0, len(b"arrays"))
+    assert [(one.request, one.why) for one in journal.asides(9)] == [("a", "in the way"), ("b", "in the way, too")]
+    first = journal.next_aside(0)
+    assert first is not None
+    assert first[1] == outcome("a")
+    second = journal.next_aside(first[0])
+    assert second is not None
+    assert second[1] == outcome("b", "deadline")
+    assert journal.next_aside(second[0]) is None
+    assert journal.resolve([first[1]], "folder:/x") == [outcome("a")]
+    assert journal.arriving() == [("folder:/x", outcome("a"))]
+    assert [one.request for one in journal.asides(9)] == ["b"]
+
+
+def test_overdue_requests_are_found_behind_any_number_of_others(journal: Journal) -> None:
+    journal.hand_over([request(f"q{number}") for number in range(50)])
+    late = [Handover(name, "cats", FileContent("a.png", b"x"), when) for name, when in (("b", 20.0), ("a", 10.0))]
+    journal.hand_over([*late, Handover("c", "dogs", FileContent("a.png", b"x"), 5.0)])
+    assert [one.request for one in journal.overdue("cats", 20.0, 9)] == ["a", "b"]
+    assert [one.request for one in journal.overdue("cats", 20.0, 1)] == ["a"]
+    assert journal.overdue("cats", 9.0, 9) == []
+
+
+def bytes_read() -> int:
+    """By this process so far, from files."""
+    counts = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(counts["rchar"])
+
+
+def test_what_waits_is_counted_and_added_to_without_being_read(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.hand_over([request(f"q{number}", bytes([number]) * 1_000_000) for number in range(8)])
+    with Journal(tmp_path) as journal:
+        before = bytes_read()
+        journal.hand_over([request("small")])
+        (tally,) = journal.tallies()
+        assert bytes_read() - before < 500_000
+    assert tally.waiting_bytes == 8_000_000 + len(b"pixels")
+
+
 def test_a_full_disk_is_told_and_what_was_there_stays(journal: Journal) -> None:
     journal.hand_over([request("a")])
     (pages,) = journal._db.execute("PRAGMA page_count").fetchone()
