@@ -66,6 +66,8 @@ class Decision(Message):
     deployment: Name
     generation: Count
     """Of the plan this decision led to; 0 with `error`."""
+    beside: Count = 0
+    """Generation of a good plan for the same request that serves while this one is prepared; 0: there is none."""
     requested: NonNegative
     state: Literal["profiling", "preparing", "serving", "failed", "removed"]
     plan: Text = ""

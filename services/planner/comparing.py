@@ -20,6 +20,7 @@ from schemas.topics import DEVICE_COMMAND, DEVICE_TIMING, PLAN_ACCURACY, SEEN
 from services.planner.accuracy import Ledger
 from services.planner.deployments import Deployments
 from services.planner.suspicion import Suspicion, how_slow
+from services.planner.swallowing import Swallowing
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Comparing:
         self._predictions = predictions
         self._ledgers: dict[str, Ledger] = {}
         self._suspicions: dict[str, Suspicion] = {}
+        self._swallowing: dict[str, Swallowing] = {}
         self._waiting: dict[tuple[str, int, str], tuple[int, float]] = {}
         self._told: dict[str, Accuracy | None] = {}
         self._logged: set[tuple[str, int, str]] = set()
@@ -69,6 +71,11 @@ class Comparing:
 
     async def _follow_timings(self, timings: AsyncIterator[Delivery[Timing]]) -> None:
         async for delivery in timings:
+            if delivery.message.device != delivery.parameters["device"]:
+                continue
+            for name, plan in self._deployments.serving.items():
+                if delivery.message.device in plan.devices:
+                    self._swallowing[name] = self._passing(plan).with_timing(delivery.message)
             for name in {stage.deployment for stage in delivery.message.stages}:
                 ledger = self._ledger(name)
                 if ledger is not None:
@@ -78,9 +85,13 @@ class Comparing:
         async for delivery in sightings:
             seen, now_s = delivery.message, time.monotonic()
             ledger = self._ledger(seen.deployment)
-            if ledger is None or seen.generation != ledger.plan.generation:
+            mine = delivery.parameters == {"deployment": seen.deployment, "submitter": seen.submitter}
+            if ledger is None or seen.generation != ledger.plan.generation or not mine:
                 continue
             ledger = self._ledgers[seen.deployment] = ledger.with_seen(seen, now_s)
+            passing = self._swallowing[seen.deployment] = self._passing(ledger.plan).with_seen(seen, now_s)
+            for device, why in passing.found(now_s).items():
+                self._deployments.unfit(seen.deployment, seen.generation, device, why)
             for device in self._suspects(seen, ledger, now_s):
                 tasks.create_task(self._probe(device), name=f"probe {device}")
 
@@ -130,7 +141,7 @@ class Comparing:
             with contextlib.suppress(BrokerUnreachableError):  # told in the next round
                 for name in (self._told.keys() | self._ledgers.keys()) - self._deployments.serving.keys():
                     await self._bus.clear(PLAN_ACCURACY, timeout_s=_WITHIN_S, deployment=name)
-                    for known in (self._told, self._ledgers, self._suspicions):
+                    for known in (self._told, self._ledgers, self._suspicions, self._swallowing):
                         known.pop(name, None)
                 for name in self._deployments.serving:
                     ledger = self._ledger(name)
@@ -149,6 +160,11 @@ class Comparing:
                 self._logged = {one for one in self._logged if one[:2] == key[:2] or one[0] != name} | {key}
                 where = {"deployment": name, "generation": accuracy.generation, "stage": stage.stage}
                 logger.info("%s", said(accuracy, stage), extra=where)
+
+    def _passing(self, plan: Plan) -> Swallowing:
+        """What is known of the frames of the plan that is served now."""
+        known = self._swallowing.get(plan.deployment)
+        return known if known is not None and known.plan.generation == plan.generation else Swallowing(plan)
 
     def _ledger(self, name: str) -> Ledger | None:
         """Of the plan that is served now; what was measured of the one before is put away."""

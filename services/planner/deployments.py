@@ -38,12 +38,15 @@ from services.planner.events import (
     Squeeze,
     Squeezed,
     Tick,
+    Unfit,
     Wanted,
 )
 from services.planner.fleet import Fleet
+from services.planner.happenings import Happenings
 from services.planner.kept import read, read_kept
+from services.planner.patience import Patience
 from services.planner.resuming import highest_generation, resume
-from services.planner.rollout import Patience, advance
+from services.planner.rollout import advance
 from services.planner.rollout_state import Rollout, longest_step_ms, uses_of
 from services.planner.sharing import Use
 
@@ -52,6 +55,9 @@ logger = logging.getLogger(__name__)
 TICK_S: Final = 0.25
 MOST_DEPLOYMENTS: Final = 64
 """At a time: each is planned, reviewed and told about."""
+
+MOST_REMEMBERED: Final = 4096
+"""Deployments that are gone, of which it is remembered how far their generations went."""
 
 Tell = Callable[[Event], None]
 
@@ -71,10 +77,10 @@ class Deployments:
         self._decider = decider
         self._patience = patience
         self._rollouts: dict[str, Rollout] = {}
-        self._happened: asyncio.Queue[tuple[str | None, Event]] = asyncio.Queue()
+        self._happened = Happenings()
+        self._generations: dict[str, int] = {}
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._owed: list[tuple[str, tuple[Action, ...]]] = []
-        self._tick_waits = False
 
     @property
     def wishes(self) -> Mapping[str, Deployment]:
@@ -102,29 +108,31 @@ class Deployments:
 
     def drifted(self, deployment: str, generation: int, plan: Plan, decision: Decision) -> None:
         """A review found a plan worth moving to from the one of `generation`."""
-        self._happened.put_nowait((deployment, Drifted(generation, plan, decision)))
+        self._happened.put(deployment, Drifted(generation, plan, decision))
+
+    def unfit(self, deployment: str, generation: int, device: str, why: str) -> None:
+        """A device does not do its part of the plan of `generation`."""
+        self._happened.put(deployment, Unfit(generation, device, why))
 
     def wanted(self, deployment: str, wish: Deployment | None) -> None:
         """A wish was published, or taken back."""
-        self._happened.put_nowait((deployment, Wanted(wish)))
+        self._happened.put(deployment, Wanted(wish))
 
     def held(self, held: StagesHeld) -> None:
         """A worker said what it holds."""
-        self._happened.put_nowait((None, Held(held)))
+        self._happened.put(None, Held(held))
 
     def lost(self, device: str, why: str) -> None:
         """A device cannot be counted on any more, or lost what it held."""
-        self._happened.put_nowait((None, Lost(device, why)))
+        self._happened.put(None, Lost(device, why))
 
     def improved(self, device: str | None = None) -> None:
         """A device became usable or measured a model, or the library has changed."""
-        self._happened.put_nowait((None, Improved(device)))
+        self._happened.put(None, Improved(device))
 
     def tick(self) -> None:
-        """Time passed. One tick waits at most: while the broker is away, nothing works through them."""
-        if not self._tick_waits:
-            self._tick_waits = True
-            self._happened.put_nowait((None, Tick()))
+        """Time passed."""
+        self._happened.put(None, Tick())
 
     async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:
         """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
@@ -139,6 +147,9 @@ class Deployments:
             )
             self._owed.append((name, owed))
             logger.info("adopted", extra={"deployment": name, "phase": self._rollouts[name].phase})
+        for name, told in (await read(self._bus, PLAN_DECISION)).items():
+            if name not in self._rollouts:
+                self._remember(name, told.generation)
         for device in fleet.devices.values():
             if device.worker is not None:
                 self.held(device.worker)
@@ -160,9 +171,7 @@ class Deployments:
             for deployment, owed in self._owed:
                 await self._perform(deployment, owed, tasks)
             while True:
-                name, event = await self._happened.get()
-                if isinstance(event, Tick):
-                    self._tick_waits = False
+                name, event = await self._happened.take()
                 if name is not None and not self._admits(name):
                     continue
                 for deployment in [name] if name is not None else list(self._rollouts):
@@ -184,9 +193,15 @@ class Deployments:
                 why = f"{MOST_DEPLOYMENTS} are served or asked for already: take one back first (`stageline undeploy`)"
                 self._bus.dropped("crowded", DEPLOYMENT.address(deployment=name), why)
                 return False
-            del self._rollouts[removed]
-        self._rollouts[name] = Rollout(name)
+            self._remember(removed, self._rollouts.pop(removed).generation)
+        self._rollouts[name] = Rollout(name, generation=self._generations.pop(name, 0))
         return True
+
+    def _remember(self, gone: str, generation: int) -> None:
+        """A deployment that comes back continues from the generation that it had."""
+        self._generations[gone] = max(generation, self._generations.pop(gone, 0))
+        if len(self._generations) > MOST_REMEMBERED:
+            del self._generations[next(iter(self._generations))]
 
     async def _keep_ticking(self) -> None:
         while True:
@@ -221,7 +236,7 @@ class Deployments:
                     await self._insist(partial(self._bus.clear, PLAN_CURRENT, deployment=name))
 
     def _answered(self, name: str, answer: Event) -> None:
-        self._happened.put_nowait((name, answer))
+        self._happened.put(name, answer)
 
     def _forget(self, name: str) -> None:
         if name in self._deciding:

@@ -63,6 +63,15 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfit:
+    """A device is there and does not do its part of the plan of this generation: what it is given comes to nothing."""
+
+    generation: int
+    device: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drifted:
     """A review found a plan worth moving to from the one being served, which is of this generation."""
 
@@ -90,7 +99,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Wanted | Profiling | Planned | Refused | Held | Lost | Drifted | Squeezed | Improved | Tick
+Event = Wanted | Profiling | Planned | Refused | Held | Lost | Unfit | Drifted | Squeezed | Improved | Tick
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------

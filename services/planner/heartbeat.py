@@ -19,7 +19,7 @@ from typing import Any, Final
 SILENT_S: Final = 1.3
 ANSWER_S: Final = 0.7
 PATIENCE: Final = 3.0
-"""Times as long for one that is building a stage or measuring: that holds an interpreter up, for long on a slow one."""
+"""Times the silence for one that builds a stage or measures: that holds an interpreter up. An answer is an answer."""
 STEP_MOST_S: Final = 0.25
 STUCK_S: Final = 2.0
 STUCK_TIMES: Final = 10.0
@@ -140,7 +140,7 @@ class Heartbeats:
     def _judged(self, name: str, pulse: Pulse, now_s: float, patience: float) -> Pulse:
         silent_s = now_s - pulse.heard_s
         if not pulse.hung:
-            if pulse.asked_s is not None and now_s - pulse.asked_s >= ANSWER_S * patience:
+            if pulse.asked_s is not None and now_s - pulse.asked_s >= ANSWER_S:
                 return replace(pulse, hung=f"its worker hangs: no word for {silent_s:.1f} s, not even when asked")
             return pulse
         if pulse.back_s is None:

@@ -9,6 +9,7 @@ from schemas.plan import Plan
 from services.planner.events import Action, ClearCurrent, ClearNext, PublishCurrent, PublishNext
 from services.planner.fleet import Fleet
 from services.planner.rollout_state import GENERATION_LEAP, Rollout, Step, ask, publish, serve, tell_removed
+from services.planner.wording import clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ def resume(deployment: str, kept: Kept, *, card_sha: str | None, usable: frozens
     """Continue from what the broker kept.
 
     A plan that answers this very wish, was made from the model as the library has it (`card_sha`), and whose devices
-    are all usable stays undisturbed, served or being prepared. Anything else is decided anew. What stays is said
-    again: to a broker that forgets, the bus repeats only what this process has said.
+    are all usable stays undisturbed, served or being prepared; one that is prepared beside a good one may come to
+    nothing without harm. Anything else is decided anew. What stays is said again: to a broker that forgets, the bus
+    repeats only what this process has said.
     """
     rollout = Rollout(
         deployment, wish=kept.wish, current=kept.current, decision=kept.decision, generation=kept.generation
@@ -36,15 +38,18 @@ def resume(deployment: str, kept: Kept, *, card_sha: str | None, usable: frozens
     again: tuple[Action, ...] = (PublishCurrent(kept.current),) if kept.current is not None else ()
     if kept.wish is None:
         return _abandoned(rollout, kept)
+    stands = kept.current is not None and _stands(kept.current, kept, card_sha, usable)
+    if stands:
+        rollout = replace(rollout, stands=True, served=_served(kept))
     if kept.next is not None and _stands(kept.next, kept, card_sha, usable):
         heard_s = dict.fromkeys(kept.next.devices, now_s)
         rollout, announced = publish(rollout, kept.decision)
-        preparing = replace(rollout, phase="preparing", next=kept.next, heard_s=heard_s)
+        preparing = replace(rollout, phase="preparing", next=kept.next, optional=stands, began_s=now_s, heard_s=heard_s)
         return preparing, (*again, PublishNext(kept.next), *announced)
     if kept.next is not None:
         again = (*again, ClearNext())
-    if kept.current is not None and _stands(kept.current, kept, card_sha, usable):
-        rollout, announced = serve(rollout)
+    if stands:
+        rollout, announced = serve(replace(rollout, decision=rollout.served))
     else:
         # What comes of it is told even if the broker kept the same words.
         new = kept.current is None and kept.decision is None
@@ -59,9 +64,24 @@ def _stands(plan: Plan, kept: Kept, card_sha: str | None, usable: frozenset[str]
     return (
         wish is not None
         and decision is not None
-        and (decision.requested, decision.generation) == (wish.requested, plan.generation)
+        and decision.requested == wish.requested
+        and plan.generation in (decision.generation, decision.beside)
         and (plan.model, plan.card_sha) == (wish.model, card_sha)
         and usable.issuperset(plan.devices)
+    )
+
+
+def _served(kept: Kept) -> Decision | None:
+    """The decision that `current` came of, or what is known of it when a later one was told."""
+    if kept.current is None or kept.decision is None or kept.decision.generation == kept.current.generation:
+        return kept.decision
+    return Decision(
+        deployment=kept.current.deployment,
+        generation=kept.current.generation,
+        requested=kept.decision.requested,
+        state="serving",
+        plan=clip(str(kept.current)),
+        explanation="It is served on; why it was chosen was told before the planner started again.",
     )
 
 

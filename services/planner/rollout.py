@@ -11,8 +11,7 @@ way, and dropped as soon as anything is in its way.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from schemas.deployment import Deployment
 from schemas.plan import Plan
@@ -34,9 +33,12 @@ from services.planner.events import (
     Squeeze,
     Squeezed,
     Tick,
+    Unfit,
     Wanted,
 )
 from services.planner.evidence import evidence
+from services.planner.leaving_out import STEP, absent_too_long, late, leave_out, reconsidered, with_absence
+from services.planner.patience import Patience
 from services.planner.rollout_state import (
     GENERATION_LEAP,
     Rollout,
@@ -50,21 +52,6 @@ from services.planner.rollout_state import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How long to wait, seconds."""
-
-    room_s: float = 3.0
-    """Before another try when other deployments have been told to make room."""
-
-    ready_s: float = 60.0
-    """For a device to get ready, counted from its last progress."""
-    retry_s: float = 30.0
-    """Before another try when there was no plan: devices that were left out get another chance then."""
-    settle_s: float = 1.0
-    """After a device joined and before planning with it: machines switched on together are planned together."""
-
-
 def advance(rollout: Rollout, event: Event, *, now_s: float, patience: Patience) -> Step:
     """The next state and what to do, in order. `now_s` is any clock that only grows."""
     step: Step = (rollout, ())
@@ -76,15 +63,14 @@ def advance(rollout: Rollout, event: Event, *, now_s: float, patience: Patience)
         case Wanted(wish):
             step = _wanted(rollout, wish)
         case Held(held):
-            step = _held(_seen(rollout, held), held, now_s)
+            step = _held(_seen(rollout, held), held, now_s, patience)
         case Lost(device, why):
-            step = _lost(rollout, device, f"{device}: {why}")
-        case Drifted(generation, plan, decision):
-            if rollout.phase == "serving" and rollout.current and rollout.current.generation == generation:
-                step = prepare(rollout, plan, decision, now_s, optional=True)
-        case Squeezed(by):
-            if rollout.phase == "serving" and rollout.stands:
-                step = ask(rollout, f"{by} needs its share of memory", hurry=True, optional=True)
+            step = _lost(rollout, device, why)
+        case Unfit():
+            step = _unfit(rollout, event, now_s, patience)
+        case Drifted() | Squeezed():
+            if rollout.phase == "serving":
+                step = _proposed(rollout, event, now_s)
         case Improved(device):
             step = _improved(rollout, device, now_s, patience)
         case Tick():
@@ -97,7 +83,7 @@ def _wanted(rollout: Rollout, wish: Deployment | None) -> Step:
         return _removed(rollout)
     if wish == rollout.wish:
         return rollout, ()
-    return ask(replace(rollout, wish=wish, excluded={}, stands=False), "asked for")
+    return ask(replace(rollout, wish=wish, excluded={}, outs={}, until_s={}, stands=False), "asked for")
 
 
 def _removed(rollout: Rollout) -> Step:
@@ -116,11 +102,19 @@ def _removed(rollout: Rollout) -> Step:
 def _answered(rollout: Rollout, event: Profiling | Planned | Refused, now_s: float, patience: Patience) -> Step:
     match event:
         case Planned(_, plan, decision):
+            lost = [f"{name}: {why}" for name, why in rollout.lost.items() if name in plan.devices]
+            if lost:
+                return ask(rollout, "; ".join(lost), hurry=rollout.stands, optional=rollout.optional)
             return prepare(rollout, plan, decision, now_s, optional=rollout.optional)
         case Refused():
             return stay(rollout) if rollout.optional else _refused(rollout, event, now_s, patience)
         case Profiling(_, decision):
             return publish(rollout, decision)
+
+
+def _relies_on(rollout: Rollout) -> bool:
+    """Whether `current` is what serves the wish, with nothing known against it."""
+    return rollout.current is not None and (rollout.phase == "serving" or rollout.optional)
 
 
 def _refused(rollout: Rollout, event: Refused, now_s: float, patience: Patience) -> Step:
@@ -132,38 +126,61 @@ def _refused(rollout: Rollout, event: Refused, now_s: float, patience: Patience)
     return failed, (*announced, *([Squeeze(event.over)] if event.over else ()))
 
 
-def _lost(rollout: Rollout, device: str, cause: str) -> Step:
-    """A decision under way may have counted on any device; else it matters where the device has work."""
+def _lost(rollout: Rollout, device: str, why: str) -> Step:
+    """It matters where the device has work; of a decision under way, that is known when it is made."""
     serving = rollout.current is not None and device in rollout.current.devices
     upcoming = rollout.next is not None and device in rollout.next.devices
     if rollout.phase == "preparing" and rollout.optional and upcoming and not serving:
         return stay(rollout)
+    if rollout.phase == "deciding":
+        rollout = replace(rollout, lost={**rollout.lost, device: why})
     depends = {
-        "deciding": serving or not rollout.optional,
+        "deciding": serving and rollout.optional,
         "preparing": upcoming or (rollout.optional and serving),
         "serving": serving,
     }
-    return ask(rollout, cause, hurry=rollout.stands) if depends.get(rollout.phase, False) else (rollout, ())
+    return (
+        ask(rollout, f"{device}: {why}", hurry=rollout.stands) if depends.get(rollout.phase, False) else (rollout, ())
+    )
 
 
-def _held(rollout: Rollout, held: StagesHeld, now_s: float) -> Step:
-    if not held.online:
-        return rollout, ()
-    if rollout.current is not None and (rollout.phase == "serving" or rollout.optional):
-        error = evidence(rollout.current, held).error
-        if error:
-            return _leave_out(rollout, {held.device: error}, needed=True)
-    if rollout.next is not None and held.device in rollout.next.devices:
-        return _preparing(rollout, rollout.next, held, now_s)
+def _proposed(rollout: Rollout, event: Drifted | Squeezed, now_s: float) -> Step:
+    match event:
+        case Drifted(generation, plan, decision):
+            if rollout.current is not None and rollout.current.generation == generation:
+                return prepare(rollout, plan, decision, now_s, optional=True)
+        case Squeezed(by):
+            if rollout.stands:
+                return ask(rollout, f"{by} needs its share of memory", hurry=True, optional=True)
     return rollout, ()
 
 
-def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float) -> Step:
+def _unfit(rollout: Rollout, event: Unfit, now_s: float, patience: Patience) -> Step:
+    serving = rollout.current if _relies_on(rollout) else None
+    if serving is None or serving.generation != event.generation or event.device not in serving.devices:
+        return rollout, ()
+    return leave_out(rollout, {event.device: event.why}, now_s, patience, needed=True)
+
+
+def _held(rollout: Rollout, held: StagesHeld, now_s: float, patience: Patience) -> Step:
+    if not held.online:
+        return rollout, ()
+    if rollout.current is not None and _relies_on(rollout):
+        said = evidence(rollout.current, held)
+        if said.error:
+            return leave_out(rollout, {held.device: said.error}, now_s, patience, needed=True)
+        rollout = with_absence(rollout, held.device, said, now_s)
+    if rollout.next is not None and held.device in rollout.next.devices:
+        return _preparing(rollout, rollout.next, held, now_s, patience)
+    return rollout, ()
+
+
+def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float, patience: Patience) -> Step:
     said = evidence(plan, held)
     device = held.device
     if said.error:
-        return _leave_out(rollout, {device: said.error})
-    if said.progress > rollout.progress.get(device, 0.0):
+        return leave_out(rollout, {device: said.error}, now_s, patience)
+    if said.progress >= rollout.progress.get(device, 0.0) + STEP:
         rollout = replace(
             rollout,
             progress={**rollout.progress, device: said.progress},
@@ -177,31 +194,25 @@ def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float) -> 
     return rollout, (PublishCurrent(plan), ClearNext(), *announced)
 
 
-def _leave_out(rollout: Rollout, reasons: Mapping[str, str], *, needed: bool = False) -> Step:
-    """Plan without some devices; where they were only wanted for something better, go on with what there is."""
-    rollout = replace(rollout, excluded={**rollout.excluded, **reasons})
-    if rollout.optional and not needed:
-        return stay(rollout)
-    return ask(rollout, "; ".join(f"{device} {why}" for device, why in reasons.items()), hurry=needed)
-
-
 def _improved(rollout: Rollout, device: str | None, now_s: float, patience: Patience) -> Step:
     if device is None:
         return ask(rollout, "the library changed") if rollout.phase == "failed" else (rollout, ())
     left = {name: why for name, why in rollout.excluded.items() if name != device}
     soon_s = now_s + patience.settle_s if rollout.phase == "failed" else math.inf
-    return replace(rollout, excluded=left, retry_at_s=min(rollout.retry_at_s, soon_s)), ()
+    lost = {name: why for name, why in rollout.lost.items() if name != device}
+    return replace(rollout, excluded=left, lost=lost, retry_at_s=min(rollout.retry_at_s, soon_s)), ()
 
 
 def _tick(rollout: Rollout, now_s: float, patience: Patience) -> Step:
     if rollout.phase == "failed" and now_s >= rollout.retry_at_s:
         return ask(replace(rollout, excluded={}), "tried again")
-    late = {
-        device: f"did not get ready: no progress for {patience.ready_s:g} s"
-        for device, heard_s in rollout.heard_s.items()
-        if device not in rollout.ready and now_s - heard_s >= patience.ready_s
-    }
-    return _leave_out(rollout, late) if rollout.phase == "preparing" and late else (rollout, ())
+    absent = absent_too_long(rollout, now_s, patience)
+    if absent and _relies_on(rollout):
+        return leave_out(rollout, absent, now_s, patience, needed=True)
+    slow = late(rollout, now_s, patience) if rollout.phase == "preparing" else {}
+    if slow:
+        return leave_out(rollout, slow, now_s, patience)
+    return (reconsidered(rollout, now_s) if rollout.phase == "serving" else rollout), ()
 
 
 def _seen(rollout: Rollout, held: StagesHeld) -> Rollout:

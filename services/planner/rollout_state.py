@@ -19,6 +19,16 @@ GENERATION_LEAP: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
+class Absence:
+    """A device that does not hold what it should serve."""
+
+    since_s: float
+    why: str
+    loading: bool = False
+    """It is about to."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """Where one deployment stands."""
 
@@ -43,7 +53,18 @@ class Rollout:
     heard_s: Mapping[str, float] = field(default_factory=dict)
     """When each device of `next` last made progress."""
     ready: frozenset[str] = frozenset()
+    began_s: float = 0.0
+    """When `next` began to be prepared."""
+    absent: Mapping[str, Absence] = field(default_factory=dict)
+    """Devices of `current` that say that they do not hold their stages of it."""
+    lost: Mapping[str, str] = field(default_factory=dict)
+    """Devices lost, and why, while a plan was made that may count on them."""
     excluded: Mapping[str, str] = field(default_factory=dict)
+    """Devices that are left out, and why."""
+    outs: Mapping[str, int] = field(default_factory=dict)
+    """How often each has been left out of what this wish led to."""
+    until_s: Mapping[str, float] = field(default_factory=dict)
+    """When each gets another chance."""
     claims: frozenset[str] = frozenset()
     """Devices on which it waits for its share of the memory."""
     retry_at_s: float = math.inf
@@ -59,7 +80,9 @@ def ask(rollout: Rollout, cause: str, *, hurry: bool = False, optional: bool = F
         return rollout, ()
     actions: tuple[Action, ...] = (ClearNext(),) if rollout.next is not None else ()
     ticket = rollout.ticket + 1
-    rollout = replace(_unprepared(rollout), phase="deciding", ticket=ticket, optional=optional, retry_at_s=math.inf)
+    rollout = replace(
+        _unprepared(rollout), phase="deciding", ticket=ticket, optional=optional, retry_at_s=math.inf, lost={},
+    )  # fmt: skip
     serving = rollout.current if rollout.stands else None
     return rollout, (*actions, Decide(ticket, wish, rollout.excluded, serving, cause, hurry))
 
@@ -68,10 +91,11 @@ def prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float, *, o
     """Have the workers get ready for a plan, as the next generation."""
     generation = rollout.generation + 1
     plan = plan.model_copy(update={"generation": generation})
-    decision = decision.model_copy(update={"generation": generation, "state": "preparing"})
+    beside = rollout.current.generation if optional and rollout.current is not None else 0
+    decision = decision.model_copy(update={"generation": generation, "state": "preparing", "beside": beside})
     rollout = replace(
         rollout, phase="preparing", generation=generation, next=plan, optional=optional, decision=decision,
-        claims=frozenset(),
+        claims=frozenset(), began_s=now_s,
         progress={}, heard_s=dict.fromkeys(plan.devices, now_s), ready=frozenset(),
     )  # fmt: skip
     return rollout, (PublishNext(plan), PublishDecision(decision))
@@ -79,8 +103,9 @@ def prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float, *, o
 
 def serve(rollout: Rollout) -> Step:
     """`current` is served from now on, by the decision told last."""
-    decision = rollout.decision and rollout.decision.model_copy(update={"state": "serving"})
-    return publish(replace(_unprepared(rollout), phase="serving", stands=True, served=decision), decision)
+    decision = rollout.decision and rollout.decision.model_copy(update={"state": "serving", "beside": 0})
+    rollout = replace(_unprepared(rollout), phase="serving", stands=True, served=decision, absent={})
+    return publish(rollout, decision)
 
 
 def stay(rollout: Rollout) -> Step:

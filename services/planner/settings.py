@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.planner.facts import HubFacts
-from services.planner.rollout import Patience
+from services.planner.patience import Patience
 from services.settings import HubSettings
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -45,4 +45,6 @@ class PlannerSettings(HubSettings):
     @property
     def patience(self) -> Patience:
         """How long a rollout waits for what."""
-        return Patience(ready_s=self.ready_timeout_s, retry_s=self.retry_s, settle_s=self.settle_s)
+        return Patience(
+            ready_s=self.ready_timeout_s, retry_s=self.retry_s, out_s=10 * self.retry_s, settle_s=self.settle_s
+        )

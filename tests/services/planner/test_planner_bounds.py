@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock, patch
 
 import pytest
 
@@ -14,9 +14,13 @@ from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
 from schemas.stages import StageTiming, Timing
 from schemas.topics import DEVICE_STATUS
 from services.planner.accuracy import MOST_SAMPLES, MOST_TOLD, Ledger
-from services.planner.deployments import MOST_DEPLOYMENTS, Deployments
+from services.planner.cost import NoDeviceError
+from services.planner.decide import Decider
+from services.planner.deployments import MOST_DEPLOYMENTS, MOST_REMEMBERED, Deployments
+from services.planner.events import Decide, Event, Refused
 from services.planner.fleet import Fleet, changed
-from services.planner.rollout import Patience
+from services.planner.patience import Patience
+from services.planner.rollout_state import Rollout
 from services.planner.wording import measuring
 
 PLAN = Plan(
@@ -64,10 +68,37 @@ def test_so_many_deployments_are_served_and_the_next_is_refused_until_one_is_tak
     bus.dropped.assert_called_once()
     assert "stageline undeploy" in bus.dropped.call_args.args[2]
     assert deployments._admits("d0")
-    deployments._rollouts["d7"] = Mock(wish=None, current=None)
+    deployments._rollouts["d7"] = Mock(wish=None, current=None, generation=7)
     assert deployments._admits("one-more")
     assert len(deployments._rollouts) == MOST_DEPLOYMENTS
     assert "d7" not in deployments._rollouts
+
+
+def test_a_deployment_that_had_to_give_up_its_place_continues_from_its_generation_when_it_comes_back() -> None:
+    deployments = Deployments(Mock(), Mock(), Patience())
+    for number in range(MOST_DEPLOYMENTS):
+        assert deployments._admits(f"d{number}")
+    deployments._rollouts["d0"] = Rollout("d0", generation=41)
+    assert deployments._admits("one-more")
+    assert "d0" not in deployments._rollouts
+    assert deployments._admits("d0")
+    assert deployments._rollouts["d0"].generation == 41
+    for number in range(MOST_REMEMBERED + 100):
+        assert deployments._admits(f"e{number}")
+    assert len(deployments._generations) == MOST_REMEMBERED
+
+
+async def test_numbers_nobody_thought_of_end_one_decision_also_while_room_is_looked_for() -> None:
+    library = Mock(cards={"net": Mock()}, scan=AsyncMock())
+    decider = Decider(Mock(), library, Mock(within_s=9.0), Mock(), Mock())
+    told: list[Event] = []
+    question = Decide(7, Deployment(deployment="cats", model="net"), {})
+    absurd = Mock(side_effect=[NoDeviceError("no device is left"), ValueError("1e30 is too large")])
+    with patch.multiple(decider, _measure=AsyncMock(), _ground=absurd):
+        await decider.decide(question, (), told.append)
+    assert [type(one) for one in told] == [Refused]
+    assert isinstance(told[0], Refused)
+    assert "no device is left" in told[0].decision.error
 
 
 def test_thousands_of_devices_that_are_asked_to_measure_fit_into_a_decision() -> None:

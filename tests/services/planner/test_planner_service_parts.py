@@ -15,7 +15,7 @@ from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
 from services.planner.ground import facts_of
 from services.planner.measuring import awaited
-from services.planner.rollout import Patience
+from services.planner.patience import Patience
 from services.planner.rollout_state import Rollout, Step
 from services.planner.wording import clip, left_out_text
 

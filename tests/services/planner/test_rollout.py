@@ -33,10 +33,12 @@ from services.planner.events import (
     Squeeze,
     Squeezed,
     Tick,
+    Unfit,
     Wanted,
 )
+from services.planner.patience import Patience
 from services.planner.resuming import Kept, resume
-from services.planner.rollout import Patience, advance
+from services.planner.rollout import advance
 from services.planner.rollout_state import Rollout
 
 SHA = "a" * 64
@@ -220,10 +222,42 @@ def test_a_lost_device_that_serves_nothing_changes_nothing() -> None:
     assert served().tell(Lost("c")) == []
 
 
-def test_a_loss_while_deciding_asks_again() -> None:
+def test_a_loss_while_deciding_asks_again_only_if_the_plan_counts_on_what_was_lost() -> None:
     story = Story()
     story.tell(Wanted(WISH))
-    assert one(story.tell(Lost("a")), Decide).ticket == 2
+    assert story.tell(Lost("a", "its worker hangs"), Lost("z")) == []
+    asked = one(story.tell(Planned(1, plan("a[0:2) -> b[2:4)"), decision())), Decide)
+    assert (asked.ticket, asked.cause) == (2, "a: its worker hangs")
+    assert story.planned("b[0:4)").generation == 1
+
+
+def test_a_device_that_comes_and_goes_does_not_restart_planning() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    for _ in range(100):
+        assert story.tell(Lost("z"), Improved("z")) == []
+    assert story.planned("a[0:2) -> z[2:4)").generation == 1
+
+
+def test_progress_in_crumbs_is_none() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    while story.rollout.phase == "preparing" and story.now_s < 100.0:
+        story.now_s += 1.0
+        story.tell(holding("a", made, "loading", progress=story.now_s * 1e-6), Tick())
+    assert story.now_s <= 1.0 + PATIENCE.ready_s
+    assert "no progress" in story.rollout.excluded["a"]
+
+
+def test_steady_progress_that_takes_for_ever_is_planned_around_in_the_end() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("b", made))
+    story.now_s = PATIENCE.ready_most_s
+    said = story.tell(holding("a", made, "loading", progress=0.9), Tick())
+    assert set(one(said, Decide).excluded) == {"a"}
 
 
 def test_a_stage_that_fails_to_load_leaves_its_device_out() -> None:
@@ -435,6 +469,27 @@ def test_a_restarted_planner_clears_what_was_taken_back_meanwhile() -> None:
     assert story.planned("a[0:4)").generation == 6
 
 
+def test_a_restart_while_a_better_plan_gets_ready_leaves_the_served_one_in_service_whatever_comes_of_it() -> None:
+    good, upcoming = plan("a[0:4)", 5), plan("a[0:2) -> b[2:4)", 6)
+    told = decision("preparing", generation=6).model_copy(update={"beside": 5})
+    kept = Kept(WISH, current=good, next=upcoming, decision=told)
+    rollout, actions = resumed(kept, usable=frozenset({"a"}))
+    assert (rollout.phase, kinds(actions)) == ("serving", [PublishCurrent, ClearNext, PublishDecision])
+    story = Story(resumed(kept)[0], now_s=1.0)
+    assert (story.rollout.phase, story.rollout.optional) == ("preparing", True)
+    said = story.tell(Lost("b"))
+    assert kinds(said) == [ClearNext, PublishDecision]
+    again = one(said, PublishDecision).decision
+    assert (again.state, again.generation, again.plan, again.beside) == ("serving", 5, str(good), 0)
+
+
+def test_a_restart_while_an_answer_to_a_newer_wish_gets_ready_keeps_the_older_plan_only_until_then() -> None:
+    kept = Kept(WISH, current=plan("a[0:4)", 5), next=plan("b[0:4)", 6), decision=decision("preparing", generation=6))
+    story = Story(resumed(kept)[0], now_s=1.0)
+    assert (story.rollout.optional, story.rollout.stands) == (False, False)
+    assert kinds(story.tell(Lost("b"))) == [ClearNext, Decide]
+
+
 def resumed(
     kept: Kept, *, card_sha: str | None = SHA, usable: frozenset[str] = frozenset({"a", "b"})
 ) -> tuple[Rollout, tuple[Action, ...]]:
@@ -453,6 +508,7 @@ def test_a_plan_that_drifted_is_replaced_make_before_break_and_the_cause_is_told
     said = drifted(story, "a[0:4)")
     assert kinds(said) == [PublishNext, PublishDecision]
     assert "21 ms" in one(said, PublishDecision).decision.cause
+    assert one(said, PublishDecision).decision.beside == 1
     assert serving(story).generation == 1
     said = story.tell(holding("a", one(said, PublishNext).plan))
     assert (one(said, PublishCurrent).plan.generation, one(said, PublishDecision).decision.state) == (2, "serving")
@@ -470,7 +526,8 @@ def test_a_better_plan_that_does_not_get_ready_leaves_the_served_one_as_it_was(t
     story = served()
     before = story.rollout.decision
     upcoming = one(drifted(story, "a[0:2) -> c[2:4)"), PublishNext).plan
-    story.tell(holding("a", upcoming))
+    both = holding("a", serving(story)).held.stages + holding("a", upcoming).held.stages
+    story.tell(Held(holding("a", upcoming).held.model_copy(update={"stages": both})))
     if trouble == "lost":
         said = story.tell(Lost("c"))
     elif trouble == "failed":
@@ -544,12 +601,81 @@ def test_one_that_waits_for_room_has_the_others_told_and_tries_again_soon() -> N
 def test_every_question_says_why_it_is_asked_now() -> None:
     story = Story()
     assert one(story.tell(Wanted(WISH)), Decide).cause == "asked for"
-    assert one(story.tell(Lost("a", "its worker is offline")), Decide).cause == "a: its worker is offline"
     story.tell(Refused(story.rollout.ticket, decision("failed", error="no devices")))
     assert one(story.tell(Improved()), Decide).cause == "the library changed"
     made = story.planned("a[0:4)")
     asked = one(story.tell(holding("a", made, "failed", error="disk full")), Decide)
     assert asked.cause == "a could not load its stage: disk full"
+
+
+def nothing(device: str) -> Held:
+    return Held(StagesHeld(device=device, boot_id="b1", online=True))
+
+
+@pytest.mark.parametrize("state", ["nothing", "draining"])
+def test_a_device_that_does_not_hold_what_it_serves_is_planned_around_after_two_seconds(state: str) -> None:
+    story = served()
+    said = nothing("b") if state == "nothing" else holding("b", serving(story), "draining")
+    assert story.tell(said, Tick()) == []
+    story.now_s += PATIENCE.absent_s - 0.1
+    assert story.tell(said, Tick()) == []
+    story.now_s += 0.2
+    asked = one(story.tell(Tick()), Decide)
+    assert (set(asked.excluded), asked.serving, asked.hurry) == ({"b"}, serving(story), True)
+    assert asked.cause == "b has not held what it should serve for 2.1 s"
+
+
+def test_a_device_that_drops_its_stage_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    story.tell(nothing("b"))
+    story.now_s += PATIENCE.absent_s
+    assert kinds(story.tell(Tick())) == [ClearNext, Decide]
+
+
+def test_a_device_that_takes_its_stage_up_again_in_time_goes_on_serving() -> None:
+    story = served()
+    for _ in range(5):
+        story.tell(nothing("b"))
+        story.now_s += PATIENCE.absent_s - 0.1
+        assert story.tell(Tick(), holding("b", serving(story)), Tick()) == []
+
+
+def test_a_device_that_loads_what_is_served_has_as_long_as_one_that_gets_ready() -> None:
+    story = served()
+    story.tell(holding("b", serving(story), "loading", progress=0.5))
+    story.now_s += PATIENCE.ready_s - 0.1
+    assert story.tell(Tick()) == []
+    story.now_s += 0.1
+    assert "still been loading" in one(story.tell(Tick()), Decide).cause
+
+
+def test_a_device_that_is_lost_says_nothing_of_what_it_holds() -> None:
+    story = served()
+    story.tell(Held(StagesHeld(device="b", boot_id="b1", online=False)))
+    assert story.rollout.absent == {}
+
+
+def test_a_device_that_is_unfit_for_the_plan_that_is_served_is_planned_around() -> None:
+    story = served()
+    assert story.tell(Unfit(7, "b", "swallows frames"), Unfit(1, "c", "swallows frames")) == []
+    asked = one(story.tell(Unfit(1, "b", "swallows frames")), Decide)
+    assert (asked.excluded, asked.hurry) == ({"b": "swallows frames"}, True)
+    assert story.tell(Unfit(1, "b", "swallows frames")) == []
+
+
+def test_a_device_left_out_is_considered_again_after_a_while_that_doubles() -> None:
+    story = served()
+    waits = []
+    for _ in range(3):
+        upcoming = one(drifted(story, "a[0:2) -> c[2:4)"), PublishNext).plan
+        story.tell(holding("c", upcoming, "failed", error="no room"))
+        left_s = story.now_s
+        while "c" in story.rollout.excluded:
+            story.now_s += 50.0
+            assert story.tell(Tick()) == []
+        waits.append(story.now_s - left_s)
+    assert waits == [PATIENCE.out_s, 2 * PATIENCE.out_s, 4 * PATIENCE.out_s]
 
 
 DEVICES = ("a", "b", "c")
