@@ -266,6 +266,11 @@ class FakeDevice:
         """The connection stays, and nobody is at home."""
         self.answers = False
 
+    async def drop_stages(self) -> None:
+        """It is there, and no longer holds what it was ready to serve."""
+        self._plans.clear()
+        await self.tell()
+
     async def report(self, *, frames: int = 0) -> None:
         """One second's telemetry and heartbeat, of a device where only its worker computes."""
         await self.bus.publish(DEVICE_TELEMETRY, self._telemetry(), device=self.name)

@@ -87,6 +87,43 @@ async def test_a_worker_whose_compute_thread_is_stuck_is_planned_around_though_i
         assert "stuck: 4.0 s at one step" in (await house.decision("serving")).cause
 
 
+async def test_a_worker_that_no_longer_holds_what_it_serves_is_planned_around(house: House) -> None:
+    house.import_model()
+    fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
+    async with house.planner(), reporting(fast, slow):
+        await house.want()
+        assert (await house.serving()).devices == ("fast",)
+        await fast.drop_stages()
+        assert (await house.serving(generation=2)).devices == ("slow",)
+        assert "fast has not held what it should serve" in (await house.decision("serving")).cause
+
+
+async def test_a_device_that_swallows_frames_is_planned_around_when_its_neighbours_agree(house: House) -> None:
+    house.import_model()
+    camera, hole = await house.device("camera", block_ms=50.0), await house.device("hole")
+    spare = await house.device("spare", block_ms=2.0)
+    waiting = RouteSeen(route=0, answers=0, latency_ms=0, waiting=1, silent_s=1.0)
+
+    async def complain() -> None:
+        while True:
+            seen = Seen(submitter="door", deployment="cats", generation=1, period_s=0.2, routes=(waiting,))
+            await house.bus.publish(SEEN, seen, deployment="cats", submitter="door")
+            await asyncio.sleep(0.2)
+
+    async with (
+        house.planner(),
+        reporting(camera, frames=5, period_s=0.2),
+        reporting(hole, spare, period_s=0.2),
+        asyncio.TaskGroup() as tasks,
+    ):
+        await house.want(pins=(Pin(device="camera", first=0, last=1),))
+        assert (await house.serving()).devices == ("camera", "hole")
+        complaining = tasks.create_task(complain())
+        assert (await house.serving(generation=2)).devices == ("camera", "spare")
+        assert "hole swallows frames: camera sent them" in (await house.decision("serving")).cause
+        complaining.cancel()
+
+
 async def test_a_silent_worker_that_answers_when_asked_loses_nothing(house: House) -> None:
     house.import_model()
     await house.device("quiet")
