@@ -113,7 +113,15 @@ class Journal:
     # --- delivering --------------------------------------------------------------------------------------------------
     def waiting(self) -> set[str]:
         """Deployments with open requests."""
-        return {name for (name,) in self._read("SELECT DISTINCT deployment FROM requests WHERE state = 'open'")}
+        # From each name to the next, by the index: DISTINCT would pass over every request, ten times a second.
+        rows = self._read(
+            "WITH RECURSIVE named(deployment) AS ("
+            "SELECT min(deployment) FROM requests WHERE state = 'open' UNION ALL "
+            "SELECT (SELECT min(deployment) FROM requests WHERE state = 'open' AND deployment > named.deployment) "
+            "FROM named WHERE deployment IS NOT NULL) "
+            "SELECT deployment FROM named WHERE deployment IS NOT NULL"
+        )
+        return {name for (name,) in rows}
 
     def next_open(self, deployment: str, after: int) -> OpenRequest | None:
         """The first open request of a deployment behind that number."""

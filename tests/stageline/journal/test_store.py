@@ -116,6 +116,14 @@ def test_what_is_there_already_is_no_more_bytes_in_a_full_journal(tmp_path: Path
         assert [one.open for one in journal.tallies()] == [2]
 
 
+def test_each_deployment_with_open_requests_waits(journal: Journal) -> None:
+    assert journal.waiting() == set()
+    journal.hand_over([request(f"{name}-{i}", deployment=name) for name in ("cats", "birds", "dogs") for i in range(3)])
+    assert journal.waiting() == {"birds", "cats", "dogs"}
+    journal.resolve([outcome(f"cats-{i}") for i in range(3)], "folder:/x")
+    assert journal.waiting() == {"birds", "dogs"}
+
+
 def test_what_is_set_aside_is_kept_with_its_reason_until_it_can_be_shown(journal: Journal) -> None:
     journal.hand_over([request("a"), request("b")])
     journal.set_aside([(outcome("a"), "in the way"), (outcome("b", "deadline"), "in the way, too")])
