@@ -16,8 +16,8 @@ from schemas.topics import DEVICE_TELEMETRY
 _WAIT_S: Final = 30.0
 """For what has a limit of its own in the figures; a scenario that needs longer than this has failed anyway."""
 QUOTA: Final = 0.25
-OTHERS: Final = 0.7
-"""Cores of those who may take over: that must be worth it, or the right plan is the one there is."""
+WHOLE: Final = 1.0
+"""Cores of every device before: moving must be worth it, or the right plan is the one there is."""
 _SETTLED: Final = 40
 """Answers with the whole core before most of it is taken away."""
 
@@ -69,16 +69,17 @@ async def _hangs(scene: Scene) -> None:
 
 
 async def _throttled(scene: Scene) -> None:
-    victim = max(scene.plan.routes[0].stages, key=lambda stage: stage.last - stage.first).device
     stated = {device.name: device.cores for device in scene.bed.devices}
-    scene.mark(f"{victim} gets a whole core, the others {OTHERS:g}")
+    scene.mark("each gets a whole core")
     for name in stated:
-        scene.bed.set_cores(name, 1.0 if name == victim else OTHERS)
+        scene.bed.set_cores(name, WHOLE)
     try:
-        await _told(scene, victim, 1.0)
+        for name in stated:
+            await _told(scene, name, WHOLE)
         await scene.answered(0, within_s=_WAIT_S, count=len(scene.record.shown) + _SETTLED)
         before = scene.plan
-        scene.strike(f"{victim}: 1.0 cores, now {QUOTA:g}")
+        victim = max(before.routes[0].stages, key=lambda stage: stage.last - stage.first).device
+        scene.strike(f"{victim}: {WHOLE:.1f} cores, now {QUOTA:g}")
         scene.bed.set_cores(victim, QUOTA)
         plan = await scene.replanned(within_s=_WAIT_S)
         scene.demand(plan.routes != before.routes, f"generation {plan.generation} is the same plan: {plan}")
