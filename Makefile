@@ -3,12 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JSON ?=
+SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-dev demo test check format bench clean
+.PHONY: help setup setup-bench setup-dev demo test check format bench bench-adaptive chaos fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 setup: ## .venv with pinned dependencies; mosquitto when missing
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo
@@ -37,6 +38,17 @@ format: setup-dev ## put the code in its usual form
 
 bench: setup-bench ## measure everything on emulated devices: ~1 hour; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
+
+chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)
+	@$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by coverage: 60 s in all (SECONDS=n)
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt atheris || true
+	@$(BIN)/python -m fuzz --seconds $(SECONDS)
+
+bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
+	@$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,7 +26,8 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import HeldStage
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, PLAN_DECISION
-from services.planner.fleet import Device, read_fleet
+from services.planner.device import Device
+from services.planner.fleet import read_fleet
 from stageline.client import Client
 from stageline.deploying import DeployFailedError, Rollout, deploy
 from stageline.emulation.fleet_file import FleetFile

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from schemas.deployment import Deployment
 from schemas.plan import Plan
-from services.planner.decide import Ground, make_plan
 from services.planner.events import Decide
 from services.planner.fleet import Fleet
+from services.planner.ground import Ground, facts_of
+from services.planner.plan_making import make_plan
 from services.planner.settings import PlannerSettings
 from services.settings import load
 
@@ -24,9 +25,10 @@ def on_paper(fleet: Fleet, wish: Deployment) -> Plan:
     """
     card = fleet.cards[wish.model]
     measured = {name: (device, device.profile_of(card.name, card.sha256)) for name, device in fleet.usable.items()}
-    devices = {name: (device, profile) for name, (device, profile) in measured.items() if profile is not None}
-    left_out = dict.fromkeys(measured.keys() - devices.keys(), "has not measured the model")
-    plan, _decision = make_plan(Decide(0, wish, {}), Ground(card, devices, left_out), load(PlannerSettings).hub_facts)
+    facts = [facts_of(device, profile, wish.deployment) for device, profile in measured.values() if profile is not None]
+    left_out = {name: "has not measured the model" for name, (_, profile) in measured.items() if profile is None}
+    ground = Ground(card, tuple(facts), left_out)
+    plan, _decision = make_plan(Decide(0, wish, {}), ground, load(PlannerSettings).hub_facts)
     return plan
 
 

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import lru_cache
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
@@ -21,6 +21,7 @@ from broker.connection import (
     SubscribeRefusedError,
     TooLargeError,
 )
+from broker.crowd import Crowd
 from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery, Stream, Will
 from broker.dial import ConnectionSettings
 from broker.edge import Edge
@@ -58,6 +59,11 @@ _TIMEOUT_S: Final = 30.0
 @lru_cache(maxsize=512)
 def _address(root: str, topic: Topic[Any], parameters: tuple[tuple[str, str | int], ...]) -> str:
     return f"{root}/{topic.address(**dict(parameters))}"
+
+
+def _crowd(topic: Topic[Any], parameters: Mapping[str, Any]) -> Crowd | None:
+    """Of state that comes from addresses which others name."""
+    return Crowd() if topic.retained and set(topic.parameters) - parameters.keys() else None
 
 
 class Bus:
@@ -132,7 +138,7 @@ class Bus:
 
     @property
     def rejected(self) -> Counter[str]:
-        """Messages dropped at this edge, by reason: malformed, oversized, truncated, address, overflow, ..."""
+        """Messages dropped at this edge, by reason: malformed, oversized, truncated, address, crowded, overflow, ..."""
         return self._rejections.counts
 
     def on_reconnect(self, callback: Callable[[], Awaitable[None]]) -> None:
@@ -153,7 +159,8 @@ class Bus:
         State comes first, marked `retained`; after a reconnect it comes again, as it is then. Clearings are left out.
         """
         async with self._entered().listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
-            yield Stream(inbox, lambda incoming: self._edge.delivery(topic, incoming))
+            crowd = _crowd(topic, parameters)
+            yield Stream(inbox, lambda incoming: self._edge.delivery(topic, incoming, crowd))
 
     @contextlib.asynccontextmanager
     async def watch(self, topic: Topic[M], **parameters: str | int) -> AsyncIterator[AsyncIterator[Change[M]]]:
@@ -162,7 +169,8 @@ class Bus:
         What was removed while the connection was down is not noticed.
         """
         async with self._entered().listen(self._pattern(topic, parameters), timeout_s=_TIMEOUT_S) as inbox:
-            yield Stream(inbox, lambda incoming: self._edge.change(topic, incoming))
+            crowd = _crowd(topic, parameters)
+            yield Stream(inbox, lambda incoming: self._edge.change(topic, incoming, crowd))
 
     async def publish(
         self,
@@ -193,13 +201,41 @@ class Bus:
         await control.publish(nothing, timeout_s=timeout_s, remember=True)
         control.forget(nothing)
 
+    async def clear_below(self, pattern: str, *, timeout_s: float = _TIMEOUT_S) -> list[str]:
+        """Remove whatever is retained below the root and matches, also what no topic of ours could be.
+
+        Returns:
+            The addresses that were cleared, below the root.
+        """
+        control = self._entered()
+        settings = ConnectionSettings(self.address, self._client_id("snapshot"), self._keepalive_s)
+        found = await retained_now(settings, f"{self.root}/{pattern}", timeout_s=timeout_s)
+        addresses = sorted({incoming.packet.address for incoming in found})
+        for address in addresses:
+            await control.publish(Outgoing(address, b"", retain=True), timeout_s=timeout_s)
+        return [address.removeprefix(f"{self.root}/") for address in addresses]
+
+    def said(self, topic: Topic[Any], **parameters: str | int) -> bytes | None:
+        """The payload that we said last on a retained topic and would say again after a reconnect."""
+        return self._entered().remembered(self.full_address(topic, **parameters))
+
+    async def say_again(self, topic: Topic[Any], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int) -> None:
+        """Publish what we said last on a retained topic, for a broker that holds something else; see `publish`."""
+        address = self.full_address(topic, **parameters)
+        await self._entered().say_again(address, timeout_s=timeout_s)
+
+    def dropped(self, reason: str, address: str, detail: str) -> None:
+        """Count, and log now and then, what a subscriber could do nothing with; `reason` is one of a few words."""
+        self._rejections.add(reason, address, detail)
+
     async def snapshot(
         self, topic: Topic[M], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int
     ) -> list[Delivery[M]]:
         """All messages of a topic that are retained now."""
         settings = ConnectionSettings(self.address, self._client_id("snapshot"), self._keepalive_s)
         found = await retained_now(settings, self._pattern(topic, parameters), timeout_s=timeout_s)
-        deliveries = (self._edge.delivery(topic, incoming) for incoming in found)
+        crowd = _crowd(topic, parameters)
+        deliveries = (self._edge.delivery(topic, incoming, crowd) for incoming in found)
         return [delivery for delivery in deliveries if delivery is not None]
 
     @contextlib.asynccontextmanager
@@ -270,7 +306,7 @@ class Bus:
 
     @contextlib.asynccontextmanager
     async def subscribe_bytes(self, pattern: str) -> AsyncIterator[AsyncIterator[RawDelivery]]:
-        """Whatever matches a filter below the root, as bytes; for probes."""
+        """Whatever matches a filter below the root, as bytes; for probes. At most as long as a control message."""
         async with self._entered().listen(f"{self.root}/{pattern}", timeout_s=_TIMEOUT_S) as inbox:
             yield Stream(inbox, self._edge.raw)
 

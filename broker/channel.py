@@ -157,6 +157,17 @@ class Channel:
         if self._retained.get(message.address) is message:
             del self._retained[message.address]
 
+    def remembered(self, address: str) -> bytes | None:
+        """The payload that is said again after a reconnect."""
+        message = self._retained.get(address)
+        return message.payload if message is not None else None
+
+    async def say_again(self, address: str, *, timeout_s: float) -> None:
+        """Publish what is remembered for this address, if anything is; see `publish`."""
+        message = self._retained.get(address)
+        if message is not None:
+            await self.publish(message, timeout_s=timeout_s, remember=True)
+
     @contextlib.asynccontextmanager
     async def listen(self, pattern: str, *, timeout_s: float) -> AsyncIterator[Inbox]:
         """An inbox of everything that matches `pattern`; subscribed when entered.
@@ -233,6 +244,10 @@ class Channel:
 
     def _dispatch(self, message: Incoming) -> None:
         listeners = self._subscriptions.listeners(message)
+        if listeners and self._settings.manual_ack and not message.packet.qos:
+            # Nothing holds the next one back until this one is dealt with, so nothing would bound what waits here.
+            self._rejections.add("qos", message.packet.address, "frames are sent with QoS 1")
+            return
         for inbox in listeners:
             inbox.put(message)
         if not listeners and self._settings.manual_ack:

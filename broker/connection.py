@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from broker.address import BrokerAddress
-from broker.dial import MOST_IN_FLIGHT, MOST_RECEIVED_BYTES, ConnectionSettings, client, properties, tcp
+from broker.dial import MOST_IN_FLIGHT, ConnectionSettings, client, properties, tcp
 from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
 from broker.packet import MOST_PACKET_BYTES, PacketError, Publish
 from broker.wire import Wire
@@ -113,6 +113,7 @@ class Connection:
         self._most_unacknowledged = settings.receive_maximum or MOST_IN_FLIGHT
         self._client: aiomqtt.Client
         self._wire: Wire
+        self._begun = False
         self._lacks = ""
         self.max_packet_bytes = MOST_PACKET_BYTES
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -131,6 +132,7 @@ class Connection:
         except OSError as error:
             raise ConnectionLostError(str(error) or type(error).__name__) from error
         self._prepare(sock, context)
+        self._begun = True
         connecting = asyncio.ensure_future(self._client.__aenter__())
         try:
             await asyncio.shield(connecting)
@@ -155,6 +157,8 @@ class Connection:
 
     async def close(self) -> None:
         """Disconnect in good order, so that the broker forgets our will. Never waits long."""
+        if not self._begun:  # it was not even dialled, or that was given up
+            return
         if not self.lost.done():
             self._wire.disconnect()
             await asyncio.wait([self.lost], timeout=_CLOSE_TIMEOUT_S)
@@ -244,7 +248,7 @@ class Connection:
         self._wire = Wire.inside(
             self._client._client,
             sock,
-            most_bytes=MOST_RECEIVED_BYTES,
+            most_bytes=self._settings.most_received_bytes,
             got_publish=self._got_publish,
             got_puback=self._got_puback,
         )

@@ -15,12 +15,15 @@ from paho.mqtt.properties import Properties
 
 from broker.address import BrokerAddress
 from broker.message import Outgoing
+from schemas.decoding import MOST_CONTROL_BYTES
 from schemas.frame import DEFAULT_LIMITS
 
 CONNECT_TIMEOUT_S: Final = 5.0
 MOST_IN_FLIGHT: Final = 20
-MOST_RECEIVED_BYTES: Final = DEFAULT_LIMITS.frame_bytes + (1 << 16)
-"""The largest packet that we tell the broker to send us: the largest frame, and its head."""
+_HEAD_BYTES: Final = 1 << 16
+MOST_FRAME_PACKET_BYTES: Final = DEFAULT_LIMITS.frame_bytes + _HEAD_BYTES
+MOST_CONTROL_PACKET_BYTES: Final = MOST_CONTROL_BYTES + _HEAD_BYTES
+"""The largest packets that we tell the broker to send us: the largest payload, and its head."""
 
 # paho tells of lost connections as errors; whoever has to know is told by `Connection`.
 _PAHO_LOG: Final = logging.getLogger("broker.paho")
@@ -39,6 +42,11 @@ class ConnectionSettings:
     receive_maximum: int | None = None
     manual_ack: bool = False
     will: Outgoing | None = None
+
+    @property
+    def most_received_bytes(self) -> int:
+        """The largest packet that we take: only where frames come in, a large one."""
+        return MOST_FRAME_PACKET_BYTES if self.manual_ack else MOST_CONTROL_PACKET_BYTES
 
 
 async def tcp(settings: ConnectionSettings) -> socket.socket:
@@ -75,7 +83,7 @@ async def tcp(settings: ConnectionSettings) -> socket.socket:
 def client(settings: ConnectionSettings, context: ssl.SSLContext | None) -> aiomqtt.Client:
     """An aiomqtt client that has not connected yet."""
     address = settings.address
-    said = properties(PacketTypes.CONNECT, MaximumPacketSize=MOST_RECEIVED_BYTES)
+    said = properties(PacketTypes.CONNECT, MaximumPacketSize=settings.most_received_bytes)
     if settings.receive_maximum is not None:
         said.ReceiveMaximum = settings.receive_maximum
     return aiomqtt.Client(

@@ -6,6 +6,8 @@ import asyncio
 from collections import deque
 from typing import Final
 
+import numpy as np
+
 from broker.message import Incoming
 from broker.rejections import Rejections
 
@@ -35,10 +37,10 @@ class Inbox:
     def put(self, message: Incoming) -> None:
         """Add a message and wake the reader."""
         self._waiting.append(message)
-        self._nbytes += len(message.packet.payload)
+        self._nbytes += _kept_bytes(message)
         while self._bounded and (len(self._waiting) > MOST_MESSAGES or (self._nbytes > MOST_BYTES and len(self) > 1)):
             oldest = self._waiting.popleft()
-            self._nbytes -= len(oldest.packet.payload)
+            self._nbytes -= _kept_bytes(oldest)
             self._rejections.add("overflow", oldest.packet.address, f"the reader of {self.pattern} is too slow")
         self._wake()
 
@@ -55,7 +57,7 @@ class Inbox:
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         message = self._waiting.popleft()
-        self._nbytes -= len(message.packet.payload)
+        self._nbytes -= _kept_bytes(message)
         return message
 
     def drain(self) -> list[Incoming]:
@@ -67,3 +69,9 @@ class Inbox:
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
             self._reader.set_result(None)
+
+
+def _kept_bytes(message: Incoming) -> int:
+    """The memory behind a payload: it may be part of a larger piece that was received at once."""
+    payload = message.packet.payload
+    return payload.obj.nbytes if isinstance(payload.obj, np.ndarray) else len(payload)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 _LOG = logging.getLogger("broker.bus")
@@ -22,10 +23,18 @@ class Rejections:
         self._what = what
         self._logged: dict[str, tuple[float, int]] = {}
 
-    def add(self, reason: str, address: str, detail: str, *, bug: BaseException | None = None) -> None:
+    def add(
+        self,
+        reason: str,
+        address: str,
+        detail: str,
+        *,
+        bug: BaseException | None = None,
+        fields: Mapping[str, object] | None = None,
+    ) -> None:
         """One more on `address` because of `reason`; a `bug` is logged as an error, with its traceback.
 
-        Reasons are a few fixed words: each is kept.
+        Reasons are a few fixed words: each is kept. `fields` go with the log line.
         """
         self.counts[reason] += 1
         when, count = self._logged.get(reason, (-_LOG_EVERY_S, 0))
@@ -43,6 +52,7 @@ class Rejections:
             clipped(detail),
             f"; and {unsaid} more of this kind since the last line" if unsaid else "",
             exc_info=bug,
+            extra=fields,
         )
 
 

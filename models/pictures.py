@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 
@@ -32,8 +33,13 @@ def is_picture(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
-def load_picture(path: Path, preprocess: Preprocess) -> Array:
+def load_picture(path: Path, preprocess: Preprocess, content: bytes | None = None) -> Array:
     """A picture as the model wants it: upright, RGB, shorter side resized, centre cropped.
+
+    Args:
+        path: of the file.
+        preprocess: as the model's card says.
+        content: of the file, where it is at hand; `path` is then only its name.
 
     Returns:
         uint8 [1, crop, crop, 3].
@@ -45,7 +51,7 @@ def load_picture(path: Path, preprocess: Preprocess) -> Array:
         with warnings.catch_warnings():
             # Pillow's own, lower bound only warns; MAX_PIXELS is the one that counts here.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as opened:
+            with Image.open(path if content is None else BytesIO(content)) as opened:
                 if opened.width * opened.height > MAX_PIXELS:
                     raise UnreadablePictureError(path, f"{opened.width} x {opened.height} pixels are too many")
                 return picture_tensor(ImageOps.exif_transpose(opened), preprocess)

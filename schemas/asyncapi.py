@@ -21,9 +21,11 @@ _CONTENT_TYPES = {
 _PARAMETERS = {
     "device": "A device: a machine with a monitor and a worker.",
     "deployment": "A model being served, with its objective.",
+    "gateway": "Whoever delivers the answers to requests of a journal.",
     "generation": "Number of a plan; grows with every plan, and fences stale work.",
     "model": "A model in the hub's library.",
     "receiver": "Whoever asked for the blob.",
+    "request": "A request that was handed over to a journal.",
     "sha": "SHA-256 of a blob, in hexadecimal.",
     "stage": "Route and place in it: r0s2.",
     "submitter": "Whoever waits for the answer.",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Final, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 _NAME = re.compile(NAME_PATTERN)
@@ -17,7 +17,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 BootId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e18, allow_inf_nan=False)]
+"""Bounded far above anything real: whatever is claimed, sums and products of it stay finite."""
 Milliseconds = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Watts = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Mbps = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
@@ -26,6 +27,13 @@ Bytes = Annotated[int, Field(ge=0, le=2**46)]
 """Sizes of things that are computed with: bounded well above any real machine, so that sums and products stay sane."""
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Text = Annotated[str, Field(max_length=4096)]
+
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], FailFast()]
+"""Any number of something, read up to the first that is wrong: each mistake would cost memory of its own."""
+
+_MOST_TOLD: Final = 300
+_MOST_LISTED: Final = 100
 
 
 class InvalidNameError(ValueError):
@@ -47,6 +55,20 @@ def check_name(kind: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidNameError(kind, name)
     return name
+
+
+def brief(text: str) -> str:
+    """What is told of a mistake in a message that somebody else may have made long."""
+    return text if len(text) <= _MOST_TOLD else f"{text[: _MOST_TOLD - 3]}..."
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Where a message is wrong, and how; of one that is wrong all over, only that it is."""
+    if error.error_count() > _MOST_LISTED:
+        return f"{error.error_count()} mistakes in {error.title}"
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"])) or error.title
+    return brief(f"{where}: {first['msg']}")
 
 
 class Message(BaseModel):

@@ -17,7 +17,7 @@ import zstandard
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Message
+from schemas.base import Count, Many, Message
 from schemas.plan import CodecName
 from schemas.tensors import ITEM_BYTES, Dtype
 
@@ -30,6 +30,8 @@ _STORED_ITEM_BYTES: Final[dict[Encoding, int]] = {"fp16": 2, "u8": 1}
 _MAX_CHANNELS: Final = 8192
 _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 _MAX_SPAN_BYTES: Final = 1 << 40
+_MOST_WINDOW_BYTES: Final = 8 << 20
+"""zstd needs no larger one below level 20."""
 
 
 _Float32 = Annotated[float, Field(ge=-_FLOAT32_MAX, le=_FLOAT32_MAX, allow_inf_nan=False)]
@@ -49,8 +51,8 @@ class TensorHeader(Message):
     zstd: bool = False
     nbytes: Count
     """Bytes on the wire."""
-    scale: Annotated[tuple[_Float32, ...], Field(max_length=_MAX_CHANNELS)] = ()
-    offset: Annotated[tuple[_Float32, ...], Field(max_length=_MAX_CHANNELS)] = ()
+    scale: Annotated[Many[_Float32], Field(max_length=_MAX_CHANNELS)] = ()
+    offset: Annotated[Many[_Float32], Field(max_length=_MAX_CHANNELS)] = ()
 
     @property
     def decoded_bytes(self) -> int:
@@ -71,6 +73,8 @@ class TensorHeader(Message):
             raise ValueError(f"{self.name}: encoding {self.encoding} is for float32 and float64, not {self.dtype}")
         if not self.zstd and self.nbytes != self.stored_bytes:
             raise ValueError(f"{self.name}: {self.stored_bytes} bytes expected from its shape, {self.nbytes} declared")
+        if self.zstd and self.nbytes > _most_packed(self.stored_bytes):
+            raise ValueError(f"{self.name}: {self.nbytes} bytes declared; zstd needs fewer for {self.stored_bytes}")
         channels = self.shape[1] if len(self.shape) >= 3 else 1
         expected = {1, channels} if self.encoding == "u8" else {0}
         if len(self.scale) != len(self.offset) or len(self.scale) not in expected:
@@ -177,11 +181,14 @@ def _to_half(array: Array) -> Array | None:
 
 def _quantise(array: Array) -> tuple[Array, tuple[float, ...], tuple[float, ...]] | None:
     """Codes, scales and offsets; None where a value is not finite: the tensor then goes as it is."""
-    values = array.astype(np.float32, copy=False)
+    # What float32 cannot hold becomes infinite, and is found below.
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float32, copy=False)
     axes = tuple(axis for axis in range(values.ndim) if axis != 1) if _has_channels(values) else None
     low = values.min(axis=axes)
     high = values.max(axis=axes)
-    span = high.astype(np.float64) - low.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        span = high.astype(np.float64) - low.astype(np.float64)
     if not bool(np.isfinite(span).all()) or float(np.max(span)) > np.finfo(np.float32).max:
         return None
     scale = np.atleast_1d(np.where(span > 0, span / 255, 1.0)).astype(np.float32)
@@ -205,13 +212,18 @@ def _per_channel(numbers: tuple[float, ...] | Array, rank: int) -> NDArray[np.fl
     return vector if vector.size == 1 else vector.reshape((1, -1) + (1,) * (rank - 2))
 
 
+def _most_packed(nbytes: int) -> int:
+    """What zstd makes of bytes that it cannot shrink, generously (ZSTD_compressBound)."""
+    return nbytes + (nbytes >> 7) + 256
+
+
 def _decompress(header: TensorHeader, data: memoryview) -> memoryview:
     try:
         declared = zstandard.frame_content_size(data)
         if declared != header.stored_bytes:
             raise TensorError(f"{header.name}: {header.stored_bytes} bytes expected after zstd, {declared} declared")
-        plain = zstandard.ZstdDecompressor(max_window_size=1 << 27).decompress(
-            data, max_output_size=header.stored_bytes
+        plain = zstandard.ZstdDecompressor(max_window_size=_MOST_WINDOW_BYTES).decompress(
+            data, max_output_size=header.stored_bytes, allow_extra_data=False
         )
     except zstandard.ZstdError as error:
         raise TensorError(f"{header.name}: zstd data does not unpack: {error}") from error

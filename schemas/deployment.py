@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Message, Name, NonNegative, Text
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Text
 from schemas.plan import CodecName, Objective, Prediction
 
 
@@ -34,13 +34,15 @@ class Deployment(Message):
     """The w of `cost(w) = w * latency_s + (1 - w) * energy_j`; only for objective `cost`."""
     latency_bound_ms: Annotated[float, Field(gt=0)] | None = None
     """With objective `throughput`: no route may be predicted slower than this."""
-    pins: tuple[Pin, ...] = ()
-    exclude: tuple[Name, ...] = ()
+    pins: Many[Pin] = ()
+    exclude: Many[Name] = ()
     memory_limit_bytes: dict[Name, Count] = Field(default_factory=dict)
     """Per device, less than what its worker offers."""
     codec: CodecName = "fp32"
     """For activations between stages; input and answers always go as they are."""
     policy: Name = "exact"
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    """Its share of the devices' time and memory, relative to other deployments that use them."""
     requested: NonNegative = 0.0
     """Unix time of the request: asking again with the same wish still makes a new plan."""
 
@@ -64,15 +66,19 @@ class Decision(Message):
     deployment: Name
     generation: Count
     """Of the plan this decision led to; 0 with `error`."""
+    beside: Count = 0
+    """Generation of a good plan for the same request that serves while this one is prepared; 0: there is none."""
     requested: NonNegative
     state: Literal["profiling", "preparing", "serving", "failed", "removed"]
     plan: Text = ""
     predicted: Prediction | None = None
     bound_rps: NonNegative | None = None
     """For throughput: requests per second if all devices computed all the time and links were free."""
-    alternatives: tuple[Alternative, ...] = ()
+    alternatives: Many[Alternative] = ()
     decided_by: Term = "none"
     explanation: Text = ""
+    cause: Text = ""
+    """Why it was decided now: asked for, a device lost or joined, or what has drifted since the plan before."""
     planning_ms: NonNegative = 0.0
     error: Text = ""
 
@@ -83,3 +89,5 @@ class HubStatus(Message):
     online: bool
     boot_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
     version: Text = ""
+    rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)
+    """What it could not use of what came, by reason, since it started."""

@@ -12,6 +12,7 @@ from schemas.base import (
     Cores,
     Count,
     Fraction,
+    Many,
     Mbps,
     Message,
     Milliseconds,
@@ -98,7 +99,7 @@ class Throttling(Message):
     frequency_capped: bool = False
     throttled: bool = False
     soft_temperature_limit: bool = False
-    since_boot: tuple[Literal["under_voltage", "frequency_capped", "throttled", "soft_temperature_limit"], ...] = ()
+    since_boot: Many[Literal["under_voltage", "frequency_capped", "throttled", "soft_temperature_limit"]] = ()
 
 
 class Telemetry(Message):
@@ -134,7 +135,7 @@ class Profile(Message):
     card_sha: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     backend: Literal["onnxruntime", "torch"]
     threads: Annotated[int, Field(ge=1, le=1024)]
-    block_ms: Annotated[tuple[Milliseconds, ...], Field(min_length=1, max_length=4096)]
+    block_ms: Annotated[Many[Milliseconds], Field(min_length=1, max_length=4096)]
     """Wall time of each block at sustained load under this device's quota, batch 1, ms."""
     stage_overhead_ms: Milliseconds = 0.0
     """What a stage costs beyond its blocks, however many they are: its session's start and end, ms."""
@@ -151,8 +152,23 @@ class Profile(Message):
 class Command(Message):
     """What the planner asks of a worker."""
 
-    kind: Literal["profile"]
-    model: Name
+    kind: Literal["profile", "probe"]
+    """profile: the worker measures a model's blocks. probe: the monitor measures its link now, before its time."""
+    model: Name = "none"
+    """To profile; a probe needs none."""
+
+
+class Duty(Message):
+    """What people want of a device; retained. Without one it serves.
+
+    `drain`: no new plan uses it, and plans that do are replaced; it goes on answering until then.
+    """
+
+    device: Name
+    duty: Literal["serve", "drain"]
+    since: NonNegative = 0.0
+    """Unix time."""
+    reason: Text = ""
 
 
 class Claim(Message):

@@ -18,8 +18,9 @@ from typing import Annotated, Any, Final, Literal
 import msgpack
 from pydantic import Field, ValidationError
 
-from schemas.base import Count, Message, Name, NonNegative, Text
+from schemas.base import Count, Many, Message, Name, NonNegative, Text, brief, first_mistake
 from schemas.codec import Array, EncodedTensor, TensorHeader, decode_tensor, encode_tensor
+from schemas.decoding import each_once
 from schemas.plan import ROUTE_STAGES, CodecName
 
 ErrorCode = Literal[
@@ -65,8 +66,8 @@ class FrameHeader(Message):
     budget_ms: Annotated[float, Field(ge=0, le=1e9)]
     """Time left until the deadline when this frame was sent: relative, so that no two clocks need agree."""
     traceparent: Annotated[str, Field(max_length=64)] = ""
-    trace: Annotated[tuple[StageTrace, ...], Field(max_length=ROUTE_STAGES)] = ()
-    tensors: Annotated[tuple[TensorHeader, ...], Field(max_length=64)] = ()
+    trace: Annotated[Many[StageTrace], Field(max_length=ROUTE_STAGES)] = ()
+    tensors: Annotated[Many[TensorHeader], Field(max_length=64)] = ()
     fault: FrameFault | None = None
 
 
@@ -86,7 +87,7 @@ class FrameError(ValueError):
     """Bytes that are not a valid frame. `reason` is a short word for counters, the message says what is wrong."""
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(brief(detail))
         self.reason = reason
 
 
@@ -213,6 +214,7 @@ def _read_header_within(view: memoryview, header_bytes: int) -> tuple[FrameHeade
         max_ext_len=0,
         use_list=False,
         strict_map_key=True,
+        object_pairs_hook=each_once,
     )
     unpacker.feed(view[:header_bytes])
     try:
@@ -222,9 +224,7 @@ def _read_header_within(view: memoryview, header_bytes: int) -> tuple[FrameHeade
     except msgpack.OutOfData:
         raise
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "header"
-        raise FrameError("malformed", f"bad header: {where}: {first['msg']}") from error
+        raise FrameError("malformed", f"bad header: {first_mistake(error)}") from error
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise FrameError("malformed", f"not a frame: {error or type(error).__name__}") from error
     return header, count, unpacker.tell()

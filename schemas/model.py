@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Bytes, Count, Message, Name, Sha256, Text
+from schemas.base import Bytes, Count, Many, Message, Name, Sha256, Text
 from schemas.tensors import ITEM_BYTES, Dtype
 
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
@@ -52,14 +52,14 @@ class Block(Message):
     """All weights its nodes read, whether in blobs or inside the graph blob."""
     peak_activation_bytes: Bytes
     """Largest sum of tensors alive at once inside the block."""
-    blobs: tuple[Count, ...] = ()
+    blobs: Many[Count] = ()
     """Indices into the card's `blobs`."""
 
 
 class Cut(Message):
     """Position `p` lies before block `p`; everything alive there must be sent."""
 
-    tensors: tuple[TensorSpec, ...]
+    tensors: Many[TensorSpec]
 
     @property
     def nbytes(self) -> int:
@@ -82,14 +82,14 @@ class ModelCard(Message):
     source: Text
     graph: Blob
     """The ONNX graph without its large weights, which are `blobs` named by hash."""
-    blobs: tuple[Blob, ...]
-    blocks: Annotated[tuple[Block, ...], Field(min_length=1, max_length=4096)]
-    cuts: tuple[Cut, ...]
-    inputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
-    outputs: Annotated[tuple[TensorSpec, ...], Field(min_length=1)]
+    blobs: Many[Blob]
+    blocks: Annotated[Many[Block], Field(min_length=1, max_length=4096)]
+    cuts: Many[Cut]
+    inputs: Annotated[Many[TensorSpec], Field(min_length=1)]
+    outputs: Annotated[Many[TensorSpec], Field(min_length=1)]
     preprocess: Preprocess | None = None
-    labels: tuple[Annotated[str, Field(max_length=256)], ...] = ()
-    notes: tuple[Text, ...] = ()
+    labels: Many[Annotated[str, Field(max_length=256)]] = ()
+    notes: Many[Text] = ()
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:

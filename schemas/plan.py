@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Message, Name, NonNegative, Sha256
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256
 
 CodecName = Literal["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 """How float tensors cross one cut; `fp32` leaves them as they are. Other element types are never changed."""
@@ -72,7 +72,7 @@ class StagePrediction(Message):
 class Route(Message):
     """A sequence of stages that takes a request from input to answer."""
 
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1, max_length=ROUTE_STAGES)]
+    stages: Annotated[Many[Stage], Field(min_length=1, max_length=ROUTE_STAGES)]
     weight: Fraction = 1.0
     """Share of the requests that this route should get."""
     window: Annotated[int, Field(ge=1, le=1024)] = 2
@@ -80,7 +80,7 @@ class Route(Message):
     together: Annotated[int, Field(ge=1, le=16)] = 1
     """Frames that each of its stages may take up and hand on at once: cheaper for each, and the first of them waits."""
     predicted: Prediction | None = None
-    stage_predictions: tuple[StagePrediction, ...] = ()
+    stage_predictions: Many[StagePrediction] = ()
 
     @model_validator(mode="after")
     def _contiguous(self) -> Self:
@@ -118,9 +118,11 @@ class Plan(Message):
     objective: Objective
     policy: Name
     input_codec: CodecName = "fp32"
+    weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
+    """Of its deployment: a device that serves several gives each its share of the time."""
     in_turn: bool = False
     """Requests keep to the routes' weights, even if that means waiting; otherwise one with room is taken."""
-    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=PLAN_ROUTES)]
+    routes: Annotated[Many[Route], Field(min_length=1, max_length=PLAN_ROUTES)]
     predicted: Prediction | None = None
 
     @property

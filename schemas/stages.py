@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from schemas.base import BootId, Count, Message, Name, NonNegative, Sha256, Text
+from schemas.base import BootId, Count, Many, Message, Name, NonNegative, Sha256, Text
 
 StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}s[0-9]{1,4}$")]
 """Route and place in it: `r0s2` is the third stage of the first route."""
+
+DEVICE_STAGES_MOST: Final = 256
+"""Of all deployments and generations, on one device."""
 
 StageState = Literal["loading", "ready", "draining", "failed"]
 
@@ -42,7 +45,7 @@ class StagesHeld(Message):
     memory_budget_bytes: Count = 0
     """What the worker will give to stages in all (weights and activations)."""
     max_packet_bytes: Count = 0
-    stages: tuple[HeldStage, ...] = ()
+    stages: Annotated[Many[HeldStage], Field(max_length=DEVICE_STAGES_MOST)] = ()
     reason: Text = ""
 
 
@@ -61,11 +64,15 @@ class StageTiming(Message):
 
 
 class Timing(Message):
-    """Rolling stage times, queue depth and what was refused, by reason."""
+    """Rolling stage times, queue depth, what was refused. Every period, at rest too: it is the worker's heartbeat."""
 
     device: Name
     boot_id: BootId
     period_s: NonNegative
     queue_depth: Count
-    stages: tuple[StageTiming, ...] = ()
+    cpu_s: NonNegative = 0.0
+    """Processor time that the worker used in the period, all threads: the rest of the device's load is others'."""
+    stuck_s: NonNegative = 0.0
+    """How long the compute thread has been at its present step; 0 when it waits for work."""
+    stages: Annotated[Many[StageTiming], Field(max_length=DEVICE_STAGES_MOST)] = ()
     rejected: dict[Annotated[str, Field(max_length=64)], Count] = Field(default_factory=dict)

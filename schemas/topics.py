@@ -11,29 +11,28 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgpack
-from pydantic import ValidationError
 
 from schemas import root
+from schemas.accuracy import Accuracy, Seen
 from schemas.base import Message, check_name
+from schemas.decoding import MOST_CONTROL_BYTES, BadMessageError, from_json, from_msgpack
 from schemas.deployment import Decision, Deployment, HubStatus
-from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Profile, Telemetry
+from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Duty, Profile, Telemetry
 from schemas.frame import DEFAULT_LIMITS, Frame, FrameError, open_frame
+from schemas.gateway import Delivered
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld, Timing
 
+__all__ = ["ALL", "ROOT", "BadMessageError", "Topic"]
+
 ROOT: Final = root.ROOT
-MAX_CONTROL_BYTES: Final = 4 << 20
+_USUAL_BYTES: Final = 64 << 10
+_LONG_BYTES: Final = 1 << 20
+_BLOB_BYTES: Final = _LONG_BYTES + (16 << 10)
+_FRAME_BYTES: Final = DEFAULT_LIMITS.frame_bytes
 
 M = TypeVar("M")
-
-
-class BadMessageError(ValueError):
-    """A payload that is not what its topic carries. `reason` is a short word for counters."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,8 @@ class Topic(Generic[M]):
     retained: bool
     encoding: Literal["json", "msgpack", "frame"]
     about: str
+    most_bytes: int = _USUAL_BYTES
+    """A longer payload is refused unread."""
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -89,36 +90,21 @@ class Topic(Generic[M]):
         Raises:
             BadMessageError: oversized, malformed or not what this topic carries.
         """
-        try:
-            decoded: M = self._decode(payload)
-        except BadMessageError:
-            raise
-        except FrameError as error:
-            raise BadMessageError(error.reason, str(error)) from error
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or self.payload.__name__
-            raise BadMessageError("malformed", f"{where}: {first['msg']}") from error
-        except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
-            raise BadMessageError("malformed", str(error) or type(error).__name__) from error
-        return decoded
-
-    def _decode(self, payload: bytes | bytearray | memoryview) -> Any:
-        if self.encoding == "frame":
-            return open_frame(payload, DEFAULT_LIMITS)
-        if len(payload) > MAX_CONTROL_BYTES:
+        if len(payload) > self.most_bytes:
             raise BadMessageError(
-                "oversized", f"{len(payload)} bytes; {self.template} carries at most {MAX_CONTROL_BYTES}"
+                "oversized", f"{len(payload)} bytes; {self.template} carries at most {self.most_bytes}"
             )
         kind: Any = self.payload
-        if self.encoding == "msgpack":
-            limit = len(payload)
-            raw = msgpack.unpackb(
-                payload, use_list=False, strict_map_key=True, max_bin_len=limit, max_str_len=8192, max_array_len=64,
-                max_map_len=64, max_ext_len=0,
-            )  # fmt: skip
-            return kind.model_validate(raw)
-        return kind.model_validate_json(bytes(payload))
+        decoded: M
+        if self.encoding == "frame":
+            try:
+                kind = open_frame(payload, DEFAULT_LIMITS)
+            except FrameError as error:
+                raise BadMessageError(error.reason, str(error)) from error
+            decoded = kind
+        else:
+            decoded = from_json(kind, payload) if self.encoding == "json" else from_msgpack(kind, payload)
+        return decoded
 
 
 # --- state: retained -------------------------------------------------------------------------------------------------
@@ -127,25 +113,48 @@ DEVICE_STATUS = Topic(
 )
 DEVICE_INFO = Topic("device/{device}/info", DeviceInfo, True, "json", "cores, quota, memory, accelerator, versions")
 DEVICE_TELEMETRY = Topic("device/{device}/telemetry", Telemetry, True, "json", "load, memory, heat, power, link, now")
-DEVICE_PROFILE = Topic("device/{device}/profile/{model}", Profile, True, "json", "measured ms per block")
-DEVICE_STAGES = Topic("device/{device}/stages", StagesHeld, True, "json", "stages held; also the worker's last will")
-MODEL_CARD = Topic("model/{model}/card", ModelCard, True, "json", "blocks, cut points, shapes, costs, blobs")
+DEVICE_PROFILE = Topic("device/{device}/profile/{model}", Profile, True, "json", "measured ms per block", _LONG_BYTES)
+DEVICE_STAGES = Topic(
+    "device/{device}/stages", StagesHeld, True, "json", "stages held; also the worker's last will", _LONG_BYTES
+)
+DEVICE_DUTY = Topic("device/{device}/duty", Duty, True, "json", "what people want of it: serve, or drain")
+MODEL_CARD = Topic(
+    "model/{model}/card", ModelCard, True, "json", "blocks, cut points, shapes, costs, blobs", MOST_CONTROL_BYTES
+)
 DEPLOYMENT = Topic("deployment/{deployment}", Deployment, True, "json", "what somebody asked for; empty removes it")
-PLAN_NEXT = Topic("plan/{deployment}/next", Plan, True, "json", "the plan being prepared")
-PLAN_CURRENT = Topic("plan/{deployment}/current", Plan, True, "json", "the plan being served")
-PLAN_DECISION = Topic("plan/{deployment}/decision", Decision, True, "json", "why: alternatives, reasons, or an error")
+PLAN_NEXT = Topic("plan/{deployment}/next", Plan, True, "json", "the plan being prepared", MOST_CONTROL_BYTES)
+PLAN_CURRENT = Topic("plan/{deployment}/current", Plan, True, "json", "the plan being served", MOST_CONTROL_BYTES)
+PLAN_DECISION = Topic(
+    "plan/{deployment}/decision", Decision, True, "json", "why: alternatives, reasons, or an error", MOST_CONTROL_BYTES
+)
+PLAN_ACCURACY = Topic(
+    "plan/{deployment}/accuracy", Accuracy, True, "json", "predicted against measured, running", MOST_CONTROL_BYTES
+)
+GATEWAY_ANSWER = Topic(
+    "gateway/{gateway}/{request}",
+    Delivered,
+    True,
+    "json",
+    "a journalled request's outcome; its reader clears it",
+    MOST_CONTROL_BYTES,
+)
 HUB_STATUS = Topic("hub/status", HubStatus, True, "json", "the planner is there; also its last will")
 
 # --- flow: never retained --------------------------------------------------------------------------------------------
-DEVICE_TIMING = Topic("device/{device}/timing", Timing, False, "json", "rolling stage times, queue depth, bytes")
+DEVICE_TIMING = Topic(
+    "device/{device}/timing", Timing, False, "json", "rolling stage times, queue depth, bytes", _LONG_BYTES
+)
 DEVICE_CLAIM = Topic(
     "device/{device}/claim", Claim, False, "json", "is this name taken? its holder answers by its state"
 )
-DEVICE_COMMAND = Topic("device/{device}/command", Command, False, "json", "what the planner asks of a worker")
+DEVICE_COMMAND = Topic("device/{device}/command", Command, False, "json", "what the planner asks of a device")
+SEEN = Topic("seen/{deployment}/{submitter}", Seen, False, "json", "what a submitter sees of each route", _LONG_BYTES)
 BLOB_REQUEST = Topic("model/{model}/blob/{sha}", BlobRequest, False, "msgpack", "please send this range of this blob")
-BLOB_CHUNK = Topic("model/{model}/blob/{sha}/{receiver}", BlobChunk, False, "msgpack", "a range of a blob")
-STAGE = Topic("stage/{deployment}/{generation}/{device}/{stage}", Frame, False, "frame", "work for one stage")
-ANSWER = Topic("answer/{submitter}", Frame, False, "frame", "answers and errors, back to whoever asked")
+BLOB_CHUNK = Topic("model/{model}/blob/{sha}/{receiver}", BlobChunk, False, "msgpack", "a range of a blob", _BLOB_BYTES)
+STAGE = Topic(
+    "stage/{deployment}/{generation}/{device}/{stage}", Frame, False, "frame", "work for one stage", _FRAME_BYTES
+)
+ANSWER = Topic("answer/{submitter}", Frame, False, "frame", "answers and errors, back to whoever asked", _FRAME_BYTES)
 
 ECHO_TEMPLATE: Final = root.ECHO_TEMPLATE
 

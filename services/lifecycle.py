@@ -2,15 +2,28 @@
 
 Exit codes: 0 it was asked to stop; 1 it crashed or the broker is too busy for it, and a supervisor should start it
 again; 2 something that a person must mend (a setting, a name, an unreachable broker), said in one line.
+
+Log lines are JSON objects where stderr is no terminal: `time`, `level`, `logger`, `message`, `exception` of a bug, and
+these fields where they mean something:
+
+- `request`, `attempt`, `submitter`: whose frame it is about, and which try;
+- `deployment`, `generation`, `stage`: where it is in a plan; a line about a frame carries these three and those above;
+- `device`, `model`, `blocks`: what it is about otherwise;
+- a few of one module's own, such as `why` or `state`.
+
+What many frames may cause is logged at most every five seconds for each reason (`broker.rejections`), and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import json
 import logging
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
@@ -18,12 +31,15 @@ from typing import Any, Final, Protocol, TypeVar
 from broker.address import BadAddressError
 from broker.connection import BrokerRefusedError, BrokerUnreachableError, BusError
 from schemas.base import InvalidNameError
+from services.log_limits import LogLimit
+from services.notify import notify
 
 logger = logging.getLogger(__name__)
 
 EXIT_STOPPED: Final = 0
 EXIT_CRASHED: Final = 1
 EXIT_MEND: Final = 2
+_STDERR: Final = 2
 _PLAIN_FIELDS: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -52,13 +68,23 @@ S = TypeVar("S", bound=CommonSettings)
 def launch(load: Callable[[], S], serve: Callable[[S], Coroutine[Any, Any, None]]) -> int:
     """Load the settings, log at their level, run the service until it ends. Returns the exit code."""
     configure_logging("INFO")
+    # The watchdog ends a service that hangs by SIGABRT: then the log shows where each of its threads was.
+    faulthandler.enable(_STDERR)
     try:
         settings = load()
     except KNOWN_ERRORS as error:
         logger.error("%s", error)  # noqa: TRY400  one line for the operator; a traceback would bury it
         return EXIT_MEND
     never_give_up = settings.connect_timeout_s is None
-    return run(lambda: serve(settings), log_level=settings.log_level, never_give_up=never_give_up)
+    before = set(threading.enumerate())
+    code = run(lambda: serve(settings), log_level=settings.log_level, never_give_up=never_give_up)
+    stuck = [thread.name for thread in threading.enumerate() if thread not in before]
+    if stuck:
+        # The interpreter's own way out would wait for them, or pull down what they compute with and crash.
+        logger.warning("leaving without threads that did not end: %s", ", ".join(stuck))
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]], *, log_level: str = "INFO", never_give_up: bool = False) -> int:
@@ -95,6 +121,7 @@ async def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> Non
         nonlocal stopping
         stopping = True
         logger.info("stopping", extra={"signal": name})
+        notify(stopping=1, status="stopping: says goodbye and finishes what is under way")
         task.cancel()
 
     caught = (signal.SIGTERM, signal.SIGINT)
@@ -129,6 +156,7 @@ def configure_logging(level: str) -> None:
     """Log to stderr: readable lines on a terminal, one JSON object per line otherwise. Repeatable."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainLines() if sys.stderr.isatty() else JsonLines())
+    handler.addFilter(LogLimit())
     logging.basicConfig(level=level, handlers=[handler], force=True)
 
 
@@ -158,7 +186,15 @@ class PlainLines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
         """The line, with the extra fields behind the message."""
         fields = "".join(f" {name}={value}" for name, value in _extra(record).items())
-        return super().formatMessage(record) + fields
+        return harmless(super().formatMessage(record) + fields)
+
+
+def harmless(text: str) -> str:
+    """Text in which nothing moves a terminal's cursor or begins a line that looks like one of ours."""
+    if text.isprintable():
+        return text
+    lines = ("".join(one if one.isprintable() else ascii(one)[1:-1] for one in line) for line in text.split("\n"))
+    return "\n    | ".join(lines)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, object]:

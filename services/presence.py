@@ -6,6 +6,8 @@ leave a last will that says the opposite. Around that state:
 - a newcomer first asks (`claim_name`) when the retained state says that somebody else is online;
 - the holder's `Presence.guard` answers such claims by publishing its state again;
 - the guard also publishes again when a will of an earlier life, or our own after a broken connection, overwrites it.
+
+Which of two has to go, `services.tenure` says.
 """
 
 from __future__ import annotations
@@ -14,22 +16,27 @@ import asyncio
 import contextlib
 import logging
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Generic, Literal, TypeVar
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
-from broker.delivery import Delivery
+from broker.delivery import Change, Delivery
+from broker.rejections import clipped
 from schemas.device import Claim, DeviceStatus
 from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_CLAIM, DEVICE_INFO, DEVICE_STAGES, DEVICE_STATUS, Topic
 from services.lifecycle import OperatorError
+from services.tenure import Tenure, verdict
 
 logger = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S: Final = 2.0
 GOODBYE_WITHIN_S: Final = 2.0
+_SAY_AGAIN_S: Final = 0.1
+"""Between two announcements: many may overwrite the state, or ask, at once."""
 Role = Literal["monitor", "worker"]
 
 
@@ -121,11 +128,19 @@ class Presence(Generic[S]):
         self._boot_id = boot_id
         self._role = role
         self._current: Callable[[], S] = current
+        self._due = asyncio.Event()
+        self.known = asyncio.Event()
+        """Set when the state has been said and claims are listened to."""
 
     async def announce(self) -> None:
         """Publish the state as it is now. Without a connection it is said as soon as there is one again."""
         with contextlib.suppress(BrokerUnreachableError):  # the bus remembers it for the reconnect
             await self._bus.publish(self._topic, self._current(), device=self._device)
+
+    async def when_known(self, tell: Callable[[], None]) -> None:
+        """Call that when the state has been said and claims are listened to."""
+        await self.known.wait()
+        tell()
 
     async def guard(self) -> None:
         """Announce, then answer claims and undo overwrites until cancelled. One loop of the service's task group.
@@ -137,12 +152,16 @@ class Presence(Generic[S]):
         """
         async with (
             self._bus.subscribe(DEVICE_CLAIM, device=self._device) as claims,
-            self._bus.subscribe(self._topic, device=self._device) as states,
+            self._bus.watch(self._topic, device=self._device) as states,
         ):
+            tenure = Tenure()
+            self._bus.on_reconnect(tenure.is_back)
             await self.announce()
+            self.known.set()
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._answer(claims), name="claims")
-                loops.create_task(self._defend(states), name="states")
+                loops.create_task(self._defend(states, tenure), name="states")
+                loops.create_task(self._announce_when_due(), name="announcements")
 
     @contextlib.asynccontextmanager
     async def farewell(self, gone: Callable[[str], S]) -> AsyncIterator[None]:
@@ -167,35 +186,39 @@ class Presence(Generic[S]):
             claim = delivery.message
             if claim.role == self._role and claim.boot_id != self._boot_id:
                 # A newcomer, which is refused and says so itself, or the planner that calls the roll.
-                logger.info("asked who holds this name", extra={"hostname": claim.hostname})
-                await self.announce()
+                logger.info("asked who holds this name", extra={"hostname": clipped(claim.hostname)})
+                self._due.set()
 
-    async def _defend(self, states: AsyncIterator[Delivery[S]]) -> None:
-        async for delivery in states:
-            match verdict(delivery.message, retained=delivery.retained, boot_id=self._boot_id):
+    async def _defend(self, states: AsyncIterator[Change[S]], tenure: Tenure) -> None:
+        async for change in states:
+            state = change.message
+            match verdict(state, retained=change.retained, boot_id=self._boot_id, standing=tenure.standing):
                 case "announce":
-                    logger.info("state was overwritten; publishing it again", extra={"by": delivery.message.boot_id})
-                    await self.announce()
+                    by = state.boot_id if state else "nobody"
+                    logger.info("state was overwritten; publishing it again", extra={"by": by})
+                    self._due.set()
+                case "yield" if state is not None and tenure.doubts(state.boot_id):
+                    await self._challenge()
                 case "yield":
                     raise DuplicateNameError(self._device, self._role, await _where(self._bus, self._device))
                 case "ours":
                     pass
+
+    async def _challenge(self) -> None:
+        """Ask whoever else says that it is here: if it is, it answers."""
+        claim = Claim(device=self._device, boot_id=self._boot_id, role=self._role, hostname=socket.gethostname())
+        with contextlib.suppress(BrokerUnreachableError):
+            await self._bus.publish(DEVICE_CLAIM, claim, device=self._device)
+
+    async def _announce_when_due(self) -> None:
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            await self.announce()
+            await asyncio.sleep(_SAY_AGAIN_S)
 
 
 def _contains_duplicate(error: BaseException) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(DuplicateNameError) is not None
     return isinstance(error, DuplicateNameError)
-
-
-def verdict(state: DeviceStatus | StagesHeld, *, retained: bool, boot_id: str) -> Literal["ours", "announce", "yield"]:
-    """What the guard of `boot_id` does about a state it sees under its own name.
-
-    Of two lives that are both there, the one with the smaller boot id (the earlier one) stays. A retained state
-    proves nothing about being there: it may be left from a life whose will is still on its way.
-    """
-    if state.online and state.boot_id == boot_id:
-        return "ours"
-    if state.online and not retained and state.boot_id < boot_id:
-        return "yield"
-    return "announce"

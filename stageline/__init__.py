@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from stageline.answer_cache import AnswerCache
     from stageline.client import Client
+    from stageline.journal.source import hand_over
     from stageline.receipts import Answer, Receipt, RequestFailedError
     from stageline.sync_client import SyncClient
 
-__all__ = ["Answer", "AnswerCache", "Client", "Receipt", "RequestFailedError", "SyncClient"]
+__all__ = ["Answer", "AnswerCache", "Client", "Receipt", "RequestFailedError", "SyncClient", "hand_over"]
 
 _HOMES = {
     "Answer": "stageline.receipts",
@@ -19,6 +20,7 @@ _HOMES = {
     "Receipt": "stageline.receipts",
     "RequestFailedError": "stageline.receipts",
     "SyncClient": "stageline.sync_client",
+    "hand_over": "stageline.journal.source",
 }
 
 

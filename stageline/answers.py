@@ -53,6 +53,7 @@ class Listener:
     """All attempts of an open request; None for one that is resolved or was never made."""
     answered: Callable[[FrameHeader, dict[str, Array], Attempt, float], None]
     faulted: Callable[[FrameHeader, float], None]
+    """A fault, also to a request that is not open."""
     stray: Callable[[FrameHeader, float], None]
     """An answer to a request that is not open: late or double."""
 
@@ -93,8 +94,8 @@ class Answers:
         _check_kind(header)
         attempts = self._listener.attempts(header.request)
         if attempts is None:
-            if header.kind == "answer":
-                self._listener.stray(header, now)
+            tell = self._listener.stray if header.kind == "answer" else self._listener.faulted
+            tell(header, now)
             return None
         attempt = _attempt_answered(header, self._deployment, attempts)
         if header.kind == "error":

@@ -19,8 +19,8 @@ from stageline.watch_line import watch_line
 _HELP: Final = (
     "One neural network, spread over every computer in the drawer.\n\n"
     "Stageline measures each device and each link, decides how a model is best spread over them, runs it over MQTT, "
-    "and plans anew when a device is lost. A first answer, on this machine alone: [bold]stageline demo[/bold]. On your "
-    "own devices:\n\n"
+    "and plans anew when a device slows down or is lost. A first answer, on this machine alone: "
+    "[bold]stageline demo[/bold]. On your own devices:\n\n"
     "  stageline hub                          [dim]# broker and planner[/dim]\n"
     "  stageline join mqtt://HUB --name pi4   [dim]# on each device[/dim]\n"
     "  stageline import mobilenet_v2          [dim]# on the hub: a model in blocks[/dim]\n"
@@ -56,15 +56,23 @@ COMMANDS: Final[dict[str, Entry]] = {
     "import": Entry(_MODELS, "import_model:import_model", "Turn a model into blocks and weights in the library."),
     "models": Entry(_MODELS, "models:models", "The models that can be deployed."),
     "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),
+    "pin": Entry(_MODELS, "pin:pin", "Keep blocks of a deployment on a device, while it serves."),
+    "exclude": Entry(_MODELS, "exclude:exclude", "Serve a deployment without some devices, or with them again."),
     "undeploy": Entry(_MODELS, "undeploy:undeploy", "Stop serving a deployment."),
     "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
     "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),
     "plan policies": Entry(_MODELS, "policies:policies", "The planning policies, and the papers they are from."),
     "infer": Entry(_USE, "infer:infer", "Run pictures, folders or .npy tensors through a deployment."),
+    "submit": Entry(_USE, "submit:submit", "Hand requests over to a journal on disk, and go; nothing else need run."),
+    "gateway": Entry(_USE, "gateway:gateway", "Deliver a journal's requests: each answer shown once, whatever dies."),
     "top": Entry(_USE, "top:top", "Devices, stages, queues and rates, live."),
+    "record": Entry(_USE, "record:record", "Write down what the fleet says, for `stageline replay`."),
+    "replay": Entry(_USE, "replay:replay", "What a policy would have decided during a recording."),
     "doctor": Entry(_USE, "doctor:doctor", "Check broker, rights, planner and devices; say how to mend them."),
     "bench": Entry(_USE, "bench:bench", "Measure this installation; the figures of docs/performance.md."),
     "invite": Entry(_SET_UP, "invite:invite", "Let a device or a person in; prints the line to run there."),
+    "drain": Entry(_SET_UP, "drain:drain", "Move a device's work away, so that it may be switched off."),
+    "forget": Entry(_SET_UP, "forget:forget", "Remove what the broker keeps of a device that is gone."),
     "install": Entry(_SET_UP, "install:install", "Write systemd units for a device or a hub."),
 }
 

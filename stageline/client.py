@@ -38,6 +38,7 @@ from stageline.many import bounded
 from stageline.plan_watch import PlanWatch
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 from stageline.requests_in_flight import Audit, GiveUp, Patience, RequestsInFlight, Send
+from stageline.seen import Teller
 from stageline.wire import send_request
 
 __all__ = ["Answer", "Client", "RequestFailedError", "Result"]
@@ -48,6 +49,8 @@ _REFUSALS: Final[dict[type[Exception], str]] = {
     TooLargeError: "too-large", PublishRefusedError: "not-allowed", WrongInputError: "bad-input",
 }  # fmt: skip
 """Why a request cannot be sent at all, now or later."""
+_UNANSWERED: Final = frozenset({"deadline", "no-answer"})
+"""Reasons behind which there may be another: no plan to replace the one that does not answer."""
 
 
 @dataclass(slots=True)
@@ -80,7 +83,7 @@ class Client:
         root: str = ROOT,
         name: str | None = None,
         patience: Patience | None = None,
-        connect_timeout_s: float = 10.0,
+        connect_timeout_s: float | None = 10.0,
         cache: AnswerCache | int = 0,
     ) -> None:
         self.deployment = check_name("deployment", deployment)
@@ -94,6 +97,7 @@ class Client:
         self._answers = Answers(
             self.name, self.deployment, Listener(self._attempts, self._answered, self._faulted, self._stray)
         )
+        self._teller = Teller(self._bus, self.deployment, self.name, self._flight)
         self._cache = cache if isinstance(cache, AnswerCache) else AnswerCache(cache) if cache else None
         self._pending: dict[str, _Pending] = {}
         self._token = secrets.token_hex(6)
@@ -137,6 +141,16 @@ class Client:
     def rejected(self) -> Counter[str]:
         """What came as an answer and was none, by reason: kind, deployment, attempt, outputs, tensor, memory."""
         return self._answers.rejections.counts
+
+    @property
+    def untold(self) -> Counter[str]:
+        """Reports of what its routes do that the planner did not get, by the error; no request minds."""
+        return self._teller.untold
+
+    @property
+    def window(self) -> int:
+        """Requests that the served plan takes at once; 0 while none is served."""
+        return self._flight.board.window
 
     @property
     def watch(self) -> PlanWatch:
@@ -248,11 +262,13 @@ class Client:
         pending = _Pending(tensors, card_sha, now, deadline, traceparent, loop.create_future(), digest=digest)
         self._pending[request] = pending
         self._flight.accept(request, now=now, deadline=deadline)
+        self._teller.wake()
         try:
             self._act()
             return await pending.result
         finally:
-            if (gone := self._flight.refuse(request, "cancelled", "its submitter stopped waiting")) is not None:
+            gone = self._flight.refuse(request, "cancelled", "its submitter stopped waiting", now=loop.time())
+            if gone is not None:
                 self._fail(gone)
 
     def _act(self) -> None:
@@ -289,7 +305,8 @@ class Client:
                 traceparent=pending.traceparent,
             )
         except tuple(_REFUSALS) as error:
-            if (gone := self._flight.refuse(send.request, _REFUSALS[type(error)], str(error))) is not None:
+            gone = self._flight.refuse(send.request, _REFUSALS[type(error)], str(error), now=now(), unsent=True)
+            if gone is not None:
                 self._fail(gone)
         except BusError as error:
             # The broker is away: the request waits with us, and goes again until its deadline.
@@ -305,8 +322,16 @@ class Client:
         if pending.sending is not None:
             pending.sending.cancel()
         if not pending.result.done():
-            detail = f"{self._watch.why_no_plan()}: {gone.detail}" if gone.reason == "no-plan" else gone.detail
-            pending.result.set_exception(RequestFailedError(gone.reason, detail, gone.device))
+            pending.result.set_exception(RequestFailedError(gone.reason, self._why(gone), gone.device, gone.sent))
+
+    def _why(self, gone: GiveUp) -> str:
+        """What became of a request, and the planner's word where it found no plan: that is what somebody must mend."""
+        decision = self._watch.decision
+        if gone.reason == "no-plan":
+            return f"{self._watch.why_no_plan()}: {gone.detail}"
+        if gone.reason in _UNANSWERED and decision is not None and decision.state == "failed":
+            return f"{gone.detail}; {self._watch.why_no_plan()}"
+        return gone.detail
 
     # --- answers -----------------------------------------------------------------------------------------------------
     def _attempts(self, request: str) -> dict[AttemptKey, Attempt] | None:
@@ -315,6 +340,7 @@ class Client:
 
     def _stray(self, header: FrameHeader, now: float) -> None:
         self._flight.answered(header.request, header.attempt, now=now)  # counted there
+        self._act()
 
     def _faulted(self, header: FrameHeader, now: float) -> None:
         if header.fault is not None:
@@ -327,6 +353,7 @@ class Client:
         if self._flight.answered(header.request, header.attempt, now=now):
             pending = self._pending.pop(header.request)
             send = attempt.send
+            self._teller.sightings.answered(header.generation, send.route, now - attempt.at)
             receipt = Receipt(
                 request=header.request,
                 deployment=self.deployment,
@@ -352,6 +379,7 @@ class Client:
                 group.create_task(self._answers.run(answers), name="answers")
                 group.create_task(self._watch.run(), name="plan")
                 group.create_task(self._alarm.run(), name="timers")
+                group.create_task(self._teller.run(), name="what is seen")
                 started.set()
         except BaseException as error:
             self._end(started, error)
@@ -365,8 +393,9 @@ class Client:
             error = error.exceptions[0]
         if not isinstance(error, asyncio.CancelledError):
             self._why_closed = ("client-failed", str(error))
+        now = asyncio.get_running_loop().time()
         for request in list(self._pending):
-            if (gone := self._flight.refuse(request, *self._why_closed)) is not None:
+            if (gone := self._flight.refuse(request, *self._why_closed, now=now)) is not None:
                 self._fail(gone)
         self._watch.wake()
 

@@ -31,6 +31,23 @@ _BROKER_USER: Final = "mosquitto"
 
 _SBIN: Final = "/usr/sbin:/usr/local/sbin"
 
+_OPERATOR_WRITES: Final = (
+    "deployment/+",
+    "stage/#",
+    "seen/+/+",
+    "gateway/+/+",
+    "device/+/command",
+    "device/+/duty",
+    # To forget a device is to clear what it left behind: mosquitto knows no right to clear alone.
+    "device/+/claim",
+    "device/+/status",
+    "device/+/info",
+    "device/+/telemetry",
+    "device/+/stages",
+    "device/+/profile/+",
+)
+"""Below the root."""
+
 
 class CredentialsError(Exception):
     """The hub's users could not be read or changed; the message says what to do."""
@@ -185,11 +202,9 @@ def acl_text(root: str) -> str:
 
 
 def operator_rights(name: str, root: str) -> str:
-    """Rights of somebody who may deploy, submit and look at everything."""
-    return (
-        f"\n# --- operator {name}\nuser {name}\ntopic read {root}/#\ntopic write {root}/deployment/+\n"
-        f"topic write {root}/stage/#\ntopic write {root}/device/+/command\ntopic read $SYS/#\n# --- end {name}\n"
-    )
+    """Rights of somebody who may deploy, submit, drain and forget devices, and look at everything."""
+    writes = "".join(f"topic write {root}/{address}\n" for address in _OPERATOR_WRITES)
+    return f"\n# --- operator {name}\nuser {name}\ntopic read {root}/#\n{writes}topic read $SYS/#\n# --- end {name}\n"
 
 
 def without_user(acl: str, name: str) -> str:

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from broker.bus import Bus
 from schemas.deployment import Deployment
 from services.planner.cost import NoDeviceError
-from services.planner.decide import Ground, no_device
 from services.planner.fleet import read_fleet
+from services.planner.ground import Ground, facts_of
+from services.planner.held import held_blocks
+from services.planner.wording import no_device
 from stageline.deploying import NoSuchModelError
 from stageline.wishes import strangers
 
@@ -28,17 +30,18 @@ async def ground_now(bus: Bus, wish: Deployment, warn: Callable[[str], None]) ->
     card = fleet.cards[wish.model]
     left_out = {name: device.absence for name, device in sorted(fleet.devices.items()) if not device.usable}
     left_out |= dict.fromkeys(wish.exclude, "excluded")
-    devices, unmeasured = {}, []
+    facts, unmeasured = [], []
     for name, device in fleet.usable.items():
         profile = device.profile_of(card.name, card.sha256)
         if name not in left_out and profile is not None:
-            devices[name] = (device, profile)
+            facts.append(facts_of(device, profile, wish.deployment))
         elif name not in left_out:
             left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
             unmeasured.append(name)
-    if not devices:
+    if not facts:
         raise NoDeviceError(not_measured(card.name, unmeasured) if unmeasured else no_device(wish, left_out))
-    return Ground(card, devices, left_out)
+    workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
+    return Ground(card, tuple(facts), left_out, held_blocks(card, card.sha256, workers))
 
 
 def not_measured(model: str, devices: Sequence[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 from zipfile import BadZipFile
@@ -14,8 +16,17 @@ from models.pictures import load_picture, picture_tensor
 from schemas.codec import Array
 from schemas.model import ModelCard, TensorSpec
 
-Inputs = Mapping[str, Array] | Array | Image.Image | Path | str
-"""Arrays by name; one array for a model with one input; a picture; the path of a picture, .npy or .npz file."""
+
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A picture, .npy or .npz file that is in memory; the name's ending tells arrays from pictures."""
+
+    name: str
+    data: bytes = field(repr=False)
+
+
+Inputs = Mapping[str, Array] | Array | Image.Image | Path | str | FileContent
+"""Arrays by name; one array for a model with one input; a picture; a picture, .npy or .npz file by path or content."""
 
 LARGE_BYTES: Final = 256_000
 """From here on, copying and coding take long enough to be kept off the event loop."""
@@ -32,7 +43,7 @@ def is_array_file(path: Path) -> bool:
 
 def must_be_read(given: Inputs) -> bool:
     """Whether it comes from a file or must be scaled, which belongs in an executor."""
-    return isinstance(given, (Image.Image, Path, str))
+    return isinstance(given, (Image.Image, Path, str, FileContent))
 
 
 def to_tensors(card: ModelCard, given: Inputs) -> dict[str, Array]:
@@ -42,8 +53,12 @@ def to_tensors(card: ModelCard, given: Inputs) -> dict[str, Array]:
         WrongInputError: a picture for a model that takes none, a name, a shape or an element type that does not fit.
         models.pictures.UnreadablePictureError: not a picture.
     """
+    content: bytes | None = None
+    if isinstance(given, FileContent):
+        content = given.data
+        given = given.name
     if isinstance(given, (Path, str)) and is_array_file(Path(given)):
-        given = _load_arrays(Path(given))
+        given = _load_arrays(Path(given), content)
     if isinstance(given, (Image.Image, Path, str)):
         if card.preprocess is None or len(card.inputs) != 1:
             wanted = ", ".join(map(str, card.inputs))
@@ -51,7 +66,7 @@ def to_tensors(card: ModelCard, given: Inputs) -> dict[str, Array]:
         if isinstance(given, Image.Image):
             pixels = picture_tensor(given, card.preprocess)
         else:
-            pixels = load_picture(Path(given), card.preprocess)
+            pixels = load_picture(Path(given), card.preprocess, content)
         return check_tensors(card, {card.inputs[0].name: pixels})
     if isinstance(given, np.ndarray):
         if len(card.inputs) != 1:
@@ -78,9 +93,9 @@ def check_tensors(card: ModelCard, tensors: Mapping[str, Array]) -> dict[str, Ar
     return {name: _fitted(card.name, spec, np.asarray(tensors[name])) for name, spec in expected.items()}
 
 
-def _load_arrays(path: Path) -> Array | dict[str, Array]:
+def _load_arrays(path: Path, content: bytes | None) -> Array | dict[str, Array]:
     try:
-        loaded = np.load(path, allow_pickle=False)
+        loaded = np.load(path if content is None else BytesIO(content), allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return loaded
         with loaded:

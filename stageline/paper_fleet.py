@@ -23,8 +23,8 @@ from models.profiling import ProfiledBlocks, profile_blocks
 from schemas.device import DeviceInfo, LinkMeasure, PowerModel, Profile
 from schemas.model import ModelCard
 from services.capacity import capacity, threads_for
-from services.monitor.link import LinkProbe
 from services.monitor.power.model import TYPICAL
+from services.monitor.probe import LinkProbe
 from services.planner.facts import DeviceFacts
 from services.worker.frame_cost import FrameCost, measure_frame_cost
 from services.worker.line import Line

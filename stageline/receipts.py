@@ -159,11 +159,13 @@ def _is_distribution(scores: NDArray[np.float64]) -> bool:
 class RequestFailedError(Exception):
     """The one clear error of a request: `reason` is a word to act on, `device` where it happened (if anywhere)."""
 
-    def __init__(self, reason: str, detail: str, device: str = "") -> None:
+    def __init__(self, reason: str, detail: str, device: str = "", sent: int = 0) -> None:
         super().__init__(f"{reason}{f' on {device}' if device else ''}: {detail}")
         self.reason = reason
         self.detail = detail
         self.device = device
+        self.sent = sent
+        """How often it went out; 0 where the line had no place for it."""
 
 
 @dataclass(frozen=True, slots=True)

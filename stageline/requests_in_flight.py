@@ -58,6 +58,16 @@ class GiveUp:
     reason: str
     detail: str
     device: str = ""
+    sent: int = field(default=0, compare=False)
+    """Attempts that the broker took: 0 says nothing of the request, only of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Requests under way over one route, and for how long the oldest of them."""
+
+    requests: int
+    oldest_s: float
 
 
 @dataclass(slots=True)
@@ -100,6 +110,14 @@ class Sent:
     broker_has_it_at: float = math.inf
 
 
+@dataclass(frozen=True, slots=True)
+class _Owed:
+    """An attempt whose request has its result already, while somebody may still work on it."""
+
+    attempt: int
+    sent: Sent
+
+
 @dataclass(slots=True)
 class _Request:
     name: str
@@ -112,6 +130,8 @@ class _Request:
     timeouts: int = 0
     stage_failures: int = 0
     last_fault: FrameFault | None = None
+    passed_over: str = ""
+    """Why others went before it when it was its turn; empty when nobody did."""
 
 
 class RequestsInFlight:
@@ -123,7 +143,11 @@ class RequestsInFlight:
         self._patience = patience or Patience()
         self._open: dict[str, _Request] = {}
         self._under_way: dict[str, _Request] = {}
+        self._owed: dict[str, _Owed] = {}
+        """Each keeps its place in the route's window: else whoever gives up early would fill the line without end."""
         self._waiting: list[tuple[int, str]] = []
+        self._too_late: list[tuple[float, int, str]] = []
+        """Passed over: their answers would come too late. By negated deadline: whoever has the most time left first."""
         self._paused: list[tuple[float, int, str]] = []
         self._deadlines: list[tuple[float, str]] = []
         self._resolved: OrderedDict[str, Literal["answered", "failed"]] = OrderedDict()
@@ -147,6 +171,7 @@ class RequestsInFlight:
             return
         self.board = RouteBoard(plan)
         self.board.see(self._held)
+        self._owed.clear()
         self._superseded_at = now
         for request in self._open.values():
             request.timeouts = 0
@@ -161,12 +186,16 @@ class RequestsInFlight:
                     sent = request.attempts[-1]
                     if device in sent.plan.routes[sent.route].devices:
                         self._take_back(request, now)
+                for name, owed in list(self._owed.items()):
+                    if device in owed.sent.plan.routes[owed.sent.route].devices:
+                        self._settle(name)
         self.board.see(self._held)
 
     def answered(self, request: str, attempt: int, *, now: float) -> bool:
         """True for the one answer to show; duplicates, latecomers and strangers are counted and dropped."""
         one = self._open.get(request)
         if one is None:
+            self._heard_of(request, attempt, now, answered=True)
             if self._resolved.get(request) == "answered":
                 self.audit.duplicates_dropped += 1
             else:
@@ -176,7 +205,7 @@ class RequestsInFlight:
             sent = one.attempts[attempt]
             if sent.plan is self.board.plan:
                 self.board.sign_of_life(sent.route, now - sent.at)
-        self._resolve(one, "answered")
+        self._resolve(one, "answered", now=now, settled=attempt == len(one.attempts) - 1)
         return True
 
     def faulted(self, request: str, attempt: int, fault: FrameFault, *, now: float) -> GiveUp | None:
@@ -186,6 +215,7 @@ class RequestsInFlight:
         """
         one = self._under_way.get(request)
         if one is None or attempt != len(one.attempts) - 1:
+            self._heard_of(request, attempt, now, answered=False)
             return None
         one.last_fault = fault
         sent = one.attempts[-1]
@@ -194,7 +224,7 @@ class RequestsInFlight:
         one.stage_failures += fault.code == "stage-failed"
         retry = fault.code in _PLAN_MOVED_ON or fault.code == "stage-failed"
         if not retry or one.stage_failures > self._patience.max_stage_failures:
-            return self._give_up(one, fault.code, fault.detail, fault.device)
+            return self._give_up(one, fault.code, fault.detail, fault.device, now=now, settled=True)
         self._take_back(one, now, pause_s=self._patience.fault_pause_s * 2 ** min(attempt, 5))
         return None
 
@@ -215,10 +245,13 @@ class RequestsInFlight:
         self._take_back(one, now)
         one.attempts.pop()  # nothing was sent
 
-    def refuse(self, request: str, reason: str, detail: str, device: str = "") -> GiveUp | None:
-        """It cannot go on at all (too large, cancelled, closing): its one failure, unless it already has a result."""
+    def refuse(self, request: str, reason: str, detail: str, *, now: float, unsent: bool = False) -> GiveUp | None:
+        """It cannot go on at all (too large, cancelled, closing): its one failure, unless it already has a result.
+
+        `unsent`: the broker has not taken its latest attempt, and will not.
+        """
         one = self._open.get(request)
-        return None if one is None else self._give_up(one, reason, detail, device)
+        return None if one is None else self._give_up(one, reason, detail, now=now, settled=unsent)
 
     # --- decisions ---------------------------------------------------------------------------------------------------
     def due(self, now: float) -> list[Send | GiveUp]:
@@ -227,13 +260,16 @@ class RequestsInFlight:
         while self._deadlines and (self._deadlines[0][0] <= now or self._deadlines[0][1] not in self._open):
             one = self._open.get(heapq.heappop(self._deadlines)[1])
             if one is not None:
-                actions.append(self._give_up(one, *self._why_late(one, now)))
+                actions.append(self._give_up(one, *self._why_late(one, now), now=now))
         for one in list(self._under_way.values()):
             if now >= self._patient_until(one.attempts[-1]):
                 self._time_out(one, now)
                 if len(one.attempts) >= self._patience.max_attempts:
                     detail = f"no answer after {len(one.attempts)} attempts{_told(one.last_fault)}"
-                    actions.append(self._give_up(one, "no-answer", detail))
+                    actions.append(self._give_up(one, "no-answer", detail, now=now))
+        for name, owed in list(self._owed.items()):
+            if now >= self._patient_until(owed.sent):
+                self._settle(name)
         while self._paused and self._paused[0][0] <= now:
             _, order, name = heapq.heappop(self._paused)
             heapq.heappush(self._waiting, (order, name))
@@ -246,16 +282,33 @@ class RequestsInFlight:
         waits = (self._patient_until(one.attempts[-1]) for one in self._under_way.values())
         times += [until for until in waits if until < math.inf]
         times += [self._paused[0][0]] if self._paused else []
-        times += self.board.next_change(now) if self._waiting else []
+        if self._waiting or self._too_late:
+            times += self.board.next_change(now)
+            times += [self._patient_until(owed.sent) for owed in self._owed.values()]
         return min(times, default=None)
+
+    def waits(self, now: float) -> dict[int, Waits]:
+        """What is under way over each route of the plan that is served, where anything is; given up or not."""
+        sent_at: dict[int, list[float]] = {}
+        under_way = [one.attempts[-1] for one in self._under_way.values()]
+        for sent in (*under_way, *(owed.sent for owed in self._owed.values())):
+            if sent.plan is self.board.plan:
+                sent_at.setdefault(sent.route, []).append(sent.at)
+        return {route: Waits(len(times), max(0.0, now - min(times))) for route, times in sent_at.items()}
 
     # --- inside ------------------------------------------------------------------------------------------------------
     def _sends(self, now: float) -> list[Send]:
+        """What goes now, the oldest first; what would come too late lets others go first, for as long as it would."""
         sends: list[Send] = []
         plan = self.board.plan
-        while self._waiting and plan is not None:
+        while plan is not None and (soonest_s := self.board.soonest_s(now)) is not None:
+            self._recall(now, soonest_s)
+            if not self._waiting:
+                break
             one = self._open.get(self._waiting[0][1])
-            if one is not None:
+            if one is not None and not one.attempts and one.deadline - now < soonest_s:
+                self._pass_over(one, now, soonest_s)
+            elif one is not None:
                 tried = {sent.route for sent in one.attempts if sent.plan is plan}
                 route = self.board.take(now, avoid=tried)
                 if route is None:
@@ -263,6 +316,25 @@ class RequestsInFlight:
                 sends.append(self._send(one, plan, route, now))
             heapq.heappop(self._waiting)
         return sends
+
+    def _pass_over(self, one: _Request, now: float, soonest_s: float) -> None:
+        one.passed_over = f"answers took {soonest_s:.1f} s when it had {one.deadline - now:.1f} s left"
+        heapq.heappush(self._too_late, (-one.deadline, one.order, one.name))
+        if len(self._too_late) > 2 * len(self._open):  # most of them have failed meanwhile
+            self._too_late = [entry for entry in self._too_late if entry[2] in self._open]
+            heapq.heapify(self._too_late)
+
+    def _recall(self, now: float, soonest_s: float) -> None:
+        """Whoever was passed over and could be answered in time as things are now has its old turn again."""
+        while self._too_late:
+            deadline, order, name = -self._too_late[0][0], *self._too_late[0][1:]
+            one = self._open.get(name)
+            if one is not None and deadline - now < soonest_s:
+                break
+            heapq.heappop(self._too_late)
+            if one is not None:
+                one.passed_over = ""
+                heapq.heappush(self._waiting, (order, name))
 
     def _send(self, one: _Request, plan: Plan, route: int, now: float) -> Send:
         usual_s = self.board.usual_s(route)
@@ -301,7 +373,24 @@ class RequestsInFlight:
         else:
             heapq.heappush(self._waiting, (one.order, one.name))
 
-    def _resolve(self, one: _Request, how: Literal["answered", "failed"]) -> None:
+    def _heard_of(self, request: str, attempt: int, now: float, *, answered: bool) -> None:
+        """An answer or a fault to an attempt that nobody waits for any more: nobody works on it any more, either."""
+        owed = self._owed.get(request)
+        if owed is not None and owed.attempt == attempt:
+            self._settle(request)
+            self.board.sign_of_life(owed.sent.route, now - owed.sent.at if answered else None)
+
+    def _settle(self, request: str) -> None:
+        self.board.release(self._owed.pop(request).sent.route)
+
+    def _resolve(self, one: _Request, how: Literal["answered", "failed"], *, now: float, settled: bool) -> None:
+        """Its one result is there; `settled` when nobody can still be at work on its latest attempt."""
+        if one.under_way and not settled and one.attempts[-1].plan is self.board.plan:
+            # The broker may have it though it has not said so yet.
+            sent = replace(one.attempts[-1], broker_has_it_at=min(now, one.attempts[-1].broker_has_it_at))
+            self._owed[one.name] = _Owed(len(one.attempts) - 1, sent)
+            del self._under_way[one.name]
+            one.under_way = False
         self._stop_waiting_for(one)
         del self._open[one.name]
         self._resolved[one.name] = how
@@ -313,9 +402,12 @@ class RequestsInFlight:
         else:
             self.audit.failed += 1
 
-    def _give_up(self, one: _Request, reason: str, detail: str, device: str = "") -> GiveUp:
-        self._resolve(one, "failed")
-        return GiveUp(one.name, reason, detail, device)
+    def _give_up(
+        self, one: _Request, reason: str, detail: str, device: str = "", *, now: float, settled: bool = False
+    ) -> GiveUp:
+        self._resolve(one, "failed", now=now, settled=settled)
+        sent = sum(attempt.broker_has_it_at < math.inf for attempt in one.attempts)
+        return GiveUp(one.name, reason, detail, device, sent)
 
     def _why_late(self, one: _Request, now: float) -> tuple[str, str]:
         waited = f"{now - one.accepted_at:.1f} s"
@@ -327,7 +419,7 @@ class RequestsInFlight:
             times = "once" if len(one.attempts) == 1 else f"{len(one.attempts)} times"
             return "deadline", f"no answer within {waited}; sent {times}, last over {over}{_told(one.last_fault)}"
         away = sorted(device for device in self.board.plan.devices if self._is_offline(device))
-        why = f"offline: {', '.join(away)}" if away else self.board.why_not()
+        why = f"offline: {', '.join(away)}" if away else one.passed_over or self.board.why_not()
         return "deadline", f"could not be sent within {waited}; {why}"
 
     def _is_offline(self, device: str) -> bool:

@@ -72,6 +72,11 @@ class Latency:
         self._smooth_s += (seconds - self._smooth_s) / 8
 
     @property
+    def mean_s(self) -> float:
+        """By when about half of the answers are there, seconds; 0 when nothing is known."""
+        return self._predicted_s if self._smooth_s is None else self._smooth_s
+
+    @property
     def usual_s(self) -> float:
         """By when nearly every answer is there, seconds; 0 when nothing is known."""
         return 3 * self._predicted_s if self._smooth_s is None else self._smooth_s + 4 * self._stray_s
@@ -161,6 +166,14 @@ class RouteBoard:
         """
         line = self._lines[route]
         return max(line.latency.usual_s, _QUEUE_SLACK * line.busy * line.each_s)
+
+    def soonest_s(self, now: float) -> float | None:
+        """How soon an answer may be expected from one of the routes that can take a request now, seconds.
+
+        0 when nothing is under way over one of them: somebody must find out. None when none of them can take any.
+        """
+        lines = [self._lines[route] for route in self._eligible(now)]
+        return min((line.latency.mean_s if line.busy else 0.0 for line in lines), default=None)
 
     def see(self, held: Mapping[str, StagesHeld]) -> None:
         """Take in what the workers say they hold; a route that comes up starts with a clean sheet."""

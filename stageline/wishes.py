@@ -19,8 +19,8 @@ class BadWishError(ValueError):
     """An option of `deploy` or `plan` that cannot be understood; the message shows what one looks like."""
 
 
-def parse_pin(text: str) -> Pin:
-    """`cam=0:3`: blocks 0, 1 and 2 stay on cam.
+def parse_pin(text: str, option: str = "--pin") -> Pin:
+    """`cam=0:3`: blocks 0, 1 and 2 stay on cam. `option` is what the person wrote it for.
 
     Raises:
         BadWishError: anything else.
@@ -28,8 +28,8 @@ def parse_pin(text: str) -> Pin:
     device, _, blocks = text.partition("=")
     first, colon, last = blocks.partition(":")
     if not (colon and first.isdecimal() and last.isdecimal()):
-        raise BadWishError(f"--pin {text}: write DEVICE=FIRST:LAST, like cam=0:3 for blocks 0, 1 and 2 on cam")
-    return _made(f"--pin {text}", Pin, device=device, first=int(first), last=int(last))
+        raise BadWishError(f"{option} {text}: write DEVICE=FIRST:LAST, like cam=0:3 for blocks 0, 1 and 2 on cam")
+    return _made(f"{option} {text}", Pin, device=device, first=int(first), last=int(last))
 
 
 def parse_memory_limit(text: str) -> tuple[str, int]:
@@ -102,6 +102,11 @@ def _made(what: str, kind: type[M], **fields: Any) -> M:
         return kind(**fields)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        name = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else what
+        name = _option(str(first["loc"][0])) if first["loc"] else what
         given = "" if not first["loc"] else f" {fields[str(first['loc'][0])]!r}"
         raise BadWishError(f"{name}{given}: {str(first['msg']).removeprefix('Value error, ')}") from None
+
+
+def _option(field: str) -> str:
+    """What people type for a field of a deployment."""
+    return "--name" if field == "deployment" else f"--{field.replace('_', '-')}"

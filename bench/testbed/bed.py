@@ -54,8 +54,8 @@ class Testbed:
 
     @property
     def planner_pid(self) -> int:
-        """Process id of the planner."""
-        return self.house.planner.pid
+        """Process id of the planner; 0 while there is none."""
+        return self.house.planner.pid if self.house.planner else 0
 
     @property
     def devices(self) -> tuple[EmulatedDevice, ...]:

@@ -27,6 +27,7 @@ def testbed(
     library: Path,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    planner_environment: Mapping[str, str] | None = None,
     shape: bool = True,
 ) -> Iterator[Testbed]:
     """Start a fleet; end all of it, whatever happens: also when we are killed.
@@ -39,6 +40,7 @@ def testbed(
         library: the planner's model library; models may be imported into it at any time.
         folder: for logs and the devices' blobs; None: a temporary one.
         environment: further `STAGELINE_...` settings of every device.
+        planner_environment: the same of the planner.
         shape: False leaves every device on this machine's loopback.
     """
     with ExitStack() as stack:
@@ -64,7 +66,9 @@ def testbed(
             )
             for device in fleet.devices
         )  # fmt: skip
-        house = stack.enter_context(inhabited(broker, devices, folder=folder, library=library))
+        house = stack.enter_context(
+            inhabited(broker, devices, folder=folder, library=library, planner_environment=planner_environment or {})
+        )
         yield Testbed(fleet, house, links, tuple(_unshaped(why_not, late, devices)))
 
 

@@ -19,7 +19,7 @@ from services.capacity import Capacity
 from services.monitor.machine import Machine
 
 _PACKAGES: Final = ("stageline", "onnxruntime", "onnxruntime-gpu", "torch", "numpy", "aiomqtt", "paho-mqtt")
-_LOOK_AGAIN_S: Final = 5.0
+_LOOK_AGAIN_S: Final = 1.0
 
 
 def installed_versions() -> dict[str, str]:

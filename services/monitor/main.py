@@ -6,29 +6,34 @@ import asyncio
 import logging
 import socket
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from broker.bus import Bus
 from broker.delivery import Will
 from schemas.device import DeviceStatus
-from schemas.topics import DEVICE_STATUS
+from schemas.topics import DEVICE_INFO, DEVICE_STATUS, Topic
 from services.capacity import capacity
+from services.guarding import Guard
 from services.lifecycle import launch
 from services.monitor.info import InfoTeller
-from services.monitor.link import LinkProbe
 from services.monitor.machine import examine
 from services.monitor.power.listener import listen_to_plug
 from services.monitor.power.meter import PowerMeter, choose_sensor
 from services.monitor.power.model import power_model
 from services.monitor.power.plug import Plug
+from services.monitor.probe import LinkProbe
 from services.monitor.settings import MonitorSettings
 from services.monitor.telemetry import Observer, keep_publishing
 from services.presence import Presence, claim_name, new_boot_id
 from services.settings import load
+from services.supervision import ExecutorPulse, supervised
 
 logger = logging.getLogger("services.monitor")
+
+OURS: Final[tuple[Topic[Any], ...]] = (DEVICE_STATUS, DEVICE_INFO)
+"""Topics of a device on which nobody but its monitor has anything to say, and that are not said anew all the time."""
 
 
 async def serve(settings: MonitorSettings) -> None:
@@ -37,9 +42,8 @@ async def serve(settings: MonitorSettings) -> None:
     status = partial(DeviceStatus, device=device, boot_id=boot_id)
     will = Will(DEVICE_STATUS, status(online=False, reason="connection lost"), {"device": device})
     name = f"monitor-{device}"[:64]
-    async with Bus(
-        settings.broker, name=name, root=settings.root, will=will, connect_timeout_s=settings.connect_timeout_s
-    ) as bus:
+    bus = Bus(settings.broker, name=name, root=settings.root, will=will, connect_timeout_s=settings.connect_timeout_s)
+    async with supervised(ExecutorPulse(), partial(summary, bus, device)) as ready, bus:
         presence = Presence(
             bus, DEVICE_STATUS, device=device, boot_id=boot_id, role="monitor", current=partial(status, online=True)
         )
@@ -59,10 +63,18 @@ async def serve(settings: MonitorSettings) -> None:
         ):
             loops.create_task(presence.guard(), name="presence")
             loops.create_task(info.keep_telling(bus), name="info")
+            loops.create_task(Guard(bus, {topic: {"device": device} for topic in OURS}).follow(), name="guard")
             loops.create_task(link.keep_measuring(), name="link")
+            loops.create_task(link.follow_commands(), name="commands")
             loops.create_task(keep_publishing(bus, observer, link, settings.telemetry_period_s), name="telemetry")
+            loops.create_task(presence.when_known(ready), name="ready")
             if plug:
                 loops.create_task(listen_to_plug(bus.address, plug, name=name, rejected=bus.rejected), name="plug")
+
+
+def summary(bus: Bus, device: str) -> str:
+    """What it does now, in a line for people."""
+    return f"watches this machine as {device}" if bus.connected else f"{device} looks for the broker at {bus.address}"
 
 
 app = typer.Typer(add_completion=False)

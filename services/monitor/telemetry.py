@@ -13,9 +13,9 @@ from broker.connection import BrokerUnreachableError
 from schemas.device import Telemetry
 from schemas.topics import DEVICE_TELEMETRY
 from services.capacity import Capacity
-from services.monitor.link import LinkProbe
 from services.monitor.load import LoadMeter
 from services.monitor.power.meter import PowerMeter
+from services.monitor.probe import LinkProbe
 from services.monitor.temperature import Thermometer
 from services.monitor.throttling import ThrottlingReader
 
@@ -79,7 +79,8 @@ class Observer:
 async def keep_publishing(bus: Bus, observer: Observer, link: LinkProbe, period_s: float) -> None:
     """Publish `DEVICE_TELEMETRY` every `period_s`.
 
-    The first message waits a moment for the first link measurement, since a planner can do nothing without it.
+    The first message waits a moment for the first link measurement, since a planner can do nothing without it. A link
+    that was asked for, or has changed, is told at once.
     """
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(period_s):
@@ -92,4 +93,8 @@ async def keep_publishing(bus: Bus, observer: Observer, link: LinkProbe, period_
             with contextlib.suppress(BrokerUnreachableError):
                 await bus.publish(DEVICE_TELEMETRY, message, timeout_s=period_s, device=message.device)
         due = max(due + period_s, loop.time())
-        await asyncio.sleep(due - loop.time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await link.news.wait()
+                due = loop.time()
+        link.news.clear()

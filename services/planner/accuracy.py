@@ -1,67 +1,163 @@
-"""Is what was predicted true? Stage times as workers report them, against the plan's own prediction; logged."""
+"""Is what was predicted true? What was measured of a plan that is served, beside the plan's own predictions. Pure.
+
+Stages are told by workers (what computing and codecs took a frame), routes by submitters (latency from end to end,
+answers per second). Averages are moving, over the last ten reports or so, and right from the first.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.plan import Plan, stage_places
+from schemas.accuracy import Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
+from schemas.plan import Plan, Route, StagePrediction, stage_id, stage_places
 from schemas.stages import StageTiming, Timing
+from services.planner.moving_average import Average
 
-logger = logging.getLogger(__name__)
-
-FRAMES_ENOUGH: Final = 30
-"""A verdict needs so many frames."""
-_KEPT: Final = 32
+NEW: Final = 0.1
+"""Of a report, in an average."""
+SEEN_WITHIN_S: Final = 3.0
+"""What a submitter told longer ago says nothing of now."""
+MOST_TOLD: Final = 1e9
+MOST_SAMPLES: Final = 2**53
+"""What reports claim is averaged and counted up to here, so that it can be told."""
+_MOST_RATES: Final = 1024
+"""Submitters times routes whose answers are added up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """One stage: what its plan expected and the median of what its worker measured, ms."""
+class Figure:
+    """A moving average, and of how many samples."""
 
-    deployment: str
-    generation: int
-    stage: str
-    device: str
-    predicted_ms: float
-    measured_ms: float
+    average: Average = field(default_factory=Average)
+    samples: int = 0
 
-    def __str__(self) -> str:
-        off = (self.measured_ms / self.predicted_ms - 1) if self.predicted_ms else 0.0
-        return (
-            f"{self.deployment} g{self.generation} {self.stage} on {self.device}: {self.measured_ms:.2f} ms measured, "
-            f"{self.predicted_ms:.2f} ms predicted ({off:+.0%})"
+    def with_report(self, value: float, samples: int) -> Figure:
+        """After one more report; none of no samples."""
+        return Figure(self.average.with_sample(value, NEW), self.samples + samples) if samples > 0 else self
+
+    def beside(self, predicted: float) -> Compared:
+        """With its prediction, as it is told."""
+        measured = round(min(MOST_TOLD, self.average.value()), 3)
+        return Compared(predicted=predicted, measured=measured, samples=min(MOST_SAMPLES, self.samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What was measured of one plan."""
+
+    plan: Plan
+    stages: Mapping[str, Figure] = field(default_factory=dict)
+    """By stage: computing and codecs of a frame, ms."""
+    waits: Mapping[str, Figure] = field(default_factory=dict)
+    """By stage: what frames waited for it, ms."""
+    routes: Mapping[int, Figure] = field(default_factory=dict)
+    """By route: latency, ms."""
+    rates: Mapping[tuple[int, str], tuple[float, float]] = field(default_factory=dict)
+    """By route and submitter: answers per second, and when that was told, s."""
+
+    def with_timing(self, timing: Timing) -> Ledger:
+        """After a worker's report."""
+        mine = [one for one in timing.stages if self._is_mine(timing.device, one)]
+        if not mine:
+            return self
+        took = {
+            one.stage: self._of(self.stages, one.stage).with_report(one.compute_ms + one.codec_ms, one.frames)
+            for one in mine
+        }
+        waited = {one.stage: self._of(self.waits, one.stage).with_report(one.wait_ms, one.frames) for one in mine}
+        return replace(self, stages={**self.stages, **took}, waits={**self.waits, **waited})
+
+    def with_seen(self, seen: Seen, now_s: float) -> Ledger:
+        """After a submitter's report."""
+        if (seen.deployment, seen.generation) != (self.plan.deployment, self.plan.generation):
+            return self
+        mine = [one for one in seen.routes if one.route < len(self.plan.routes)]
+        latencies = {
+            one.route: self.routes.get(one.route, Figure()).with_report(one.latency_ms, one.answers) for one in mine
+        }
+        told = {(one.route, seen.submitter): (one.answers / max(seen.period_s, 1e-3), now_s) for one in mine}
+        recent = {key: rate for key, rate in self.rates.items() if now_s - rate[1] < SEEN_WITHIN_S}
+        if len(recent) >= _MOST_RATES:
+            told = {key: rate for key, rate in told.items() if key in recent}
+        return replace(self, routes={**self.routes, **latencies}, rates={**recent, **told})
+
+    def accuracy(self, now_s: float) -> Accuracy:
+        """As it is told."""
+        stages = tuple(
+            StageAccuracy(stage=name, device=device, compute_ms=self.stages[name].beside(predicted.compute_ms))
+            for name, device, predicted in stages_of(self.plan)
+            if name in self.stages
+        )
+        return Accuracy(
+            deployment=self.plan.deployment,
+            generation=self.plan.generation,
+            stages=stages,
+            routes=tuple(
+                self._route(number, route, now_s)
+                for number, route in enumerate(self.plan.routes)
+                if self.routes.get(number, Figure()).samples
+            ),
+            error=round(mean_error(stage.compute_ms for stage in stages), 4),
         )
 
+    def explained_ms(self, number: int) -> float:
+        """What stages of a route take longer than predicted, and frames wait for them, ms: not the links' fault."""
+        excess = 0.0
+        for name, _, predicted in stages_of(self.plan):
+            if stage_places(name)[0] == number and name in self.stages:
+                waited = self._of(self.waits, name).average.value()
+                excess += max(0.0, self.stages[name].average.value() + waited - predicted.compute_ms)
+        return excess
 
-class Accuracy:
-    """Collects timings; gives a comparison once for each stage of each generation, when enough frames went through."""
+    def slowness(self, number: int) -> float:
+        """How many times longer than predicted the slowest stage of a route takes, at least 1: so much slower is it."""
+        ratios = [
+            self.stages[name].average.value() / predicted.compute_ms
+            for name, _, predicted in stages_of(self.plan)
+            if stage_places(name)[0] == number and name in self.stages and predicted.compute_ms > 0
+        ]
+        return max(1.0, *ratios, 1.0)
 
-    def __init__(self) -> None:
-        self._seen: dict[tuple[str, int, str], tuple[int, tuple[float, ...]]] = {}
+    def _route(self, number: int, route: Route, now_s: float) -> RouteAccuracy:
+        rates = [rate for (of, _), (rate, at_s) in self.rates.items() if of == number and now_s - at_s < SEEN_WITHIN_S]
+        latency = self.routes[number]
+        predicted = route.predicted
+        return RouteAccuracy(
+            route=number,
+            latency_ms=latency.beside(predicted.latency_ms if predicted else 0.0),
+            throughput_rps=Compared(
+                predicted=predicted.throughput_rps if predicted else 0.0,
+                measured=round(min(MOST_TOLD, sum(rates)), 3),
+                samples=min(MOST_SAMPLES, latency.samples),
+            ),
+        )
 
-    def observe(self, timing: Timing, serving: Mapping[str, Plan]) -> list[Comparison]:
-        """Take in one report; `serving` holds the current plans by deployment."""
-        current = {(name, plan.generation) for name, plan in serving.items()}
-        self._seen = {key: seen for key, seen in self._seen.items() if key[:2] in current}
-        found = (self._stage(timing.device, one, serving.get(one.deployment)) for one in timing.stages)
-        return [comparison for comparison in found if comparison is not None]
-
-    def _stage(self, device: str, one: StageTiming, plan: Plan | None) -> Comparison | None:
-        if plan is None or plan.generation != one.generation or one.frames == 0:
-            return None
+    def _is_mine(self, device: str, one: StageTiming) -> bool:
+        if (one.deployment, one.generation) != (self.plan.deployment, self.plan.generation) or not one.frames:
+            return False
         route, place = stage_places(one.stage)
-        predictions = plan.routes[route].stage_predictions if route < len(plan.routes) else ()
-        if place >= len(predictions):
-            return None
-        key = (one.deployment, one.generation, one.stage)
-        before, times = self._seen.get(key, (0, ()))
-        frames = before + one.frames
-        self._seen[key] = frames, (*times, one.compute_ms + one.codec_ms)[-_KEPT:]
-        if before >= FRAMES_ENOUGH or frames < FRAMES_ENOUGH:
-            return None
-        measured = median(self._seen[key][1])
-        return Comparison(*key, device, predicted_ms=predictions[place].compute_ms, measured_ms=measured)
+        stages = self.plan.routes[route].stages if route < len(self.plan.routes) else ()
+        return place < len(stages) and stages[place].device == device
+
+    @staticmethod
+    def _of(figures: Mapping[str, Figure], name: str) -> Figure:
+        return figures.get(name, Figure())
+
+
+def stages_of(plan: Plan) -> list[tuple[str, str, StagePrediction]]:
+    """Every stage of a plan that has predictions: its id, its device, what is expected of it."""
+    return [
+        (stage_id(number, place), stage.device, predicted)
+        for number, route in enumerate(plan.routes)
+        for place, (stage, predicted) in enumerate(zip(route.stages, route.stage_predictions, strict=False))
+    ]
+
+
+def mean_error(figures: Iterable[Compared]) -> float:
+    """Mean of |measured / predicted - 1|, weighted by samples; 0 of none."""
+    known = [one for one in figures if one.predicted > 0 and one.samples > 0]
+    total = sum(one.samples for one in known)
+    off = sum(one.samples * abs(one.measured / one.predicted - 1) for one in known)
+    return min(MOST_TOLD, off / total) if total else 0.0

@@ -41,8 +41,8 @@ def block_times(problem: Problem) -> BlockTimes:
     idle = problem.idle_compute_ms[:, 0, -1] + problem.idle_frame_ms[:, 0, -1]
     at_rest = np.where(sustained > 0, idle / np.where(sustained > 0, sustained, 1.0), 1.0)
     overhead = problem.compute_ms[:, 0, 0]
-    frame = np.array([device.profile.frame_ms / device.free for device in devices])
-    per_mb = np.array([device.profile.frame_ms_per_mb / device.free for device in devices])
+    frame = np.array([device.profile.frame_ms * device.frame_slowdown for device in devices])
+    per_mb = np.array([device.profile.frame_ms_per_mb * device.frame_slowdown for device in devices])
     # An empty stage [p, p) handles cut p twice: once on its way in, once out.
     twice = (problem.frame_ms + problem.codec_ms).diagonal(axis1=1, axis2=2) - frame[:, None]
     handling = twice / 2 * at_rest[:, None]

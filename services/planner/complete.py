@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from schemas.deployment import Deployment
+from schemas.model import ModelCard
 from schemas.plan import PLAN_ROUTES, ROUTE_STAGES, Plan, Route, Stage, StagePrediction
 from services.planner.bound import compute_bound_rps
 from services.planner.cost import Problem
@@ -71,13 +73,19 @@ def kind(lines: Sequence[Line]) -> str:
 
 def to_plan(problem: Problem, choice: Choice, *, generation: int, policy: str) -> Plan:
     """The message that workers and submitters follow."""
+    return plan_of(problem.card, problem.deployment, choice, generation=generation, policy=policy)
+
+
+def plan_of(card: ModelCard, wish: Deployment, choice: Choice, *, generation: int, policy: str) -> Plan:
+    """The same, where the problem is not at hand."""
     return Plan(
-        deployment=problem.deployment.deployment,
+        deployment=wish.deployment,
         generation=generation,
-        model=problem.card.name,
-        card_sha=problem.card.sha256,
-        objective=problem.deployment.objective,
+        model=card.name,
+        card_sha=card.sha256,
+        objective=wish.objective,
         policy=policy,
+        weight=wish.weight,
         in_turn=choice.in_turn,
         routes=choice.routes,
         predicted=choice.predicted,

@@ -16,7 +16,7 @@ What goes into them is `services.planner.stage_times`; beyond times there is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, Literal
 
@@ -132,15 +132,18 @@ def problem_from(
     hub: HubFacts,
     *,
     need: Need = stage_memory_bytes,
+    keep: Iterable[int] = (),
 ) -> Problem:
     """The planning problem from what is known now. Pure.
 
     Args:
         card: the model.
         deployment: what is wanted; its excluded devices are left out, its memory limits and pins applied.
-        devices: every usable device, in an order that stays the same between calls (ties go to the first).
+        devices: every usable device, in an order that stays the same between calls (ties go to the first); those whose
+            figures are `DeviceFacts.beyond` anything real are left out, too.
         hub: the submitter's and the hub's links.
         need: memory that a stage takes; another rule than the runtime's own is for tests.
+        keep: cut positions that are not thinned out: of a plan that is to be compared with the best.
 
     Raises:
         NoDeviceError: no device is given, or all are excluded.
@@ -148,7 +151,13 @@ def problem_from(
         NoLinkError: the submitter's link carries nothing.
         StaleProfileError: a profile with another number of blocks than the card.
     """
-    usable = tuple(device for device in devices if device.name not in deployment.exclude)
+    wanted = [device for device in devices if device.name not in deployment.exclude]
+    usable = tuple(device for device in wanted if not device.beyond)
+    if wanted and not usable:
+        raise NoDeviceError(
+            f"no device can serve {deployment.deployment}: "
+            + "; ".join(f"{device.name}: {device.beyond}" for device in wanted)
+        )
     if not usable:
         excluded = f", all excluded: {', '.join(device.name for device in devices)}" if devices else ""
         raise NoDeviceError(
@@ -164,7 +173,7 @@ def problem_from(
                 f"which has {len(card.blocks)}: let it profile again"
             )
     check_pins(deployment.pins, len(card.blocks), [device.name for device in usable])
-    positions = thin(card, deployment, [device.profile.block_ms for device in usable])
+    positions = thin(card, deployment, [device.profile.block_ms for device in usable], keep)
     return _assemble(
         card=card,
         deployment=deployment,

@@ -41,8 +41,10 @@ def wire_bytes(cut: Cut, codec: CodecName) -> int:
     )
 
 
-def thin(card: ModelCard, deployment: Deployment, block_ms: Sequence[Sequence[float]]) -> NDArray[np.intp]:
-    """The cut positions to plan with, ascending, both ends and all pins' borders included.
+def thin(
+    card: ModelCard, deployment: Deployment, block_ms: Sequence[Sequence[float]], keep: Iterable[int] = ()
+) -> NDArray[np.intp]:
+    """The cut positions to plan with, ascending; both ends, all pins' borders and `keep` included.
 
     All of them up to POSITIONS_MAX, fewer in a large fleet. Beyond, a cut goes when another one nearby carries no
     more bytes and less than NEAR_SHARE of the model's work (on any device) or weights lies between: little is lost
@@ -52,13 +54,14 @@ def thin(card: ModelCard, deployment: Deployment, block_ms: Sequence[Sequence[fl
         card: the model; N blocks.
         deployment: its codec decides bytes, its pins which borders stay.
         block_ms: per device, N block times.
+        keep: positions that must be among them, e.g. those of a plan that is to be compared.
     """
     blocks = len(card.blocks)
     most = min(POSITIONS_MAX, max(POSITIONS_MIN, math.isqrt(STAGES_MAX // max(1, len(block_ms)))))
     if blocks + 1 <= most:
         return np.arange(blocks + 1, dtype=np.intp)
     pinned = {border for pin in deployment.pins for border in (pin.first, pin.last)}
-    kept = {0, blocks} | pinned
+    kept = {0, blocks} | pinned | {position for position in keep if 0 < position < blocks}
     far = _distance(card, block_ms)
     size = {position: wire_bytes(card.cuts[position], deployment.codec) for position in range(1, blocks)}
     near = NEAR_SHARE

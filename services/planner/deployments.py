@@ -9,24 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
-from schemas.base import Message
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
 from services.planner.events import (
     Action,
     ClearCurrent,
     ClearNext,
     Decide,
+    Drifted,
     Event,
     Forget,
     Held,
@@ -35,16 +35,29 @@ from services.planner.events import (
     PublishCurrent,
     PublishDecision,
     PublishNext,
+    Squeeze,
+    Squeezed,
     Tick,
+    Unfit,
     Wanted,
 )
 from services.planner.fleet import Fleet
-from services.planner.rollout import GENERATION_LEAP, Kept, Patience, Rollout, advance, resume
+from services.planner.happenings import Happenings
+from services.planner.kept import read, read_kept
+from services.planner.patience import Patience
+from services.planner.resuming import highest_generation, resume
+from services.planner.rollout import advance
+from services.planner.rollout_state import Rollout, longest_step_ms, uses_of
+from services.planner.sharing import Use
 
 logger = logging.getLogger(__name__)
-M = TypeVar("M", bound=Message)
 
 TICK_S: Final = 0.25
+MOST_DEPLOYMENTS: Final = 64
+"""At a time: each is planned, reviewed and told about."""
+
+MOST_REMEMBERED: Final = 4096
+"""Deployments that are gone, of which it is remembered how far their generations went."""
 
 Tell = Callable[[Event], None]
 
@@ -52,7 +65,7 @@ Tell = Callable[[Event], None]
 class Decider(Protocol):
     """Makes plans (`services.planner.decide`); told what it should look at, it tells what it found."""
 
-    async def decide(self, question: Decide, tell: Tell) -> None:
+    async def decide(self, question: Decide, uses: Sequence[Use], tell: Tell) -> None:
         """Answer by `Planned` or `Refused`, with `Profiling` before it when devices must measure first."""
 
 
@@ -64,10 +77,10 @@ class Deployments:
         self._decider = decider
         self._patience = patience
         self._rollouts: dict[str, Rollout] = {}
-        self._happened: asyncio.Queue[tuple[str | None, Event]] = asyncio.Queue()
+        self._happened = Happenings()
+        self._generations: dict[str, int] = {}
         self._deciding: dict[str, asyncio.Task[None]] = {}
         self._owed: list[tuple[str, tuple[Action, ...]]] = []
-        self._tick_waits = False
 
     @property
     def wishes(self) -> Mapping[str, Deployment]:
@@ -79,34 +92,51 @@ class Deployments:
         """The plans being served, by name of the deployment."""
         return {name: rollout.current for name, rollout in self._rollouts.items() if rollout.current is not None}
 
+    @property
+    def uses(self) -> tuple[Use, ...]:
+        """Which devices each deployment uses, or is about to."""
+        return uses_of(self._rollouts.values())
+
+    @property
+    def settled(self) -> tuple[Rollout, ...]:
+        """Deployments that are served by a plan of their present wish, with nothing under way."""
+        return tuple(one for one in self._rollouts.values() if one.phase == "serving" and one.stands)
+
+    def longest_step_ms(self, device: str) -> float:
+        """The longest step of work that a plan has for a device; frames handled together count together."""
+        return longest_step_ms(self._rollouts.values(), device)
+
+    def drifted(self, deployment: str, generation: int, plan: Plan, decision: Decision) -> None:
+        """A review found a plan worth moving to from the one of `generation`."""
+        self._happened.put(deployment, Drifted(generation, plan, decision))
+
+    def unfit(self, deployment: str, generation: int, device: str, why: str) -> None:
+        """A device does not do its part of the plan of `generation`."""
+        self._happened.put(deployment, Unfit(generation, device, why))
+
     def wanted(self, deployment: str, wish: Deployment | None) -> None:
         """A wish was published, or taken back."""
-        self._happened.put_nowait((deployment, Wanted(wish)))
+        self._happened.put(deployment, Wanted(wish))
 
     def held(self, held: StagesHeld) -> None:
         """A worker said what it holds."""
-        self._happened.put_nowait((None, Held(held)))
+        self._happened.put(None, Held(held))
 
-    def lost(self, device: str) -> None:
-        """A device is gone, or lost what it held."""
-        self._happened.put_nowait((None, Lost(device)))
+    def lost(self, device: str, why: str) -> None:
+        """A device cannot be counted on any more, or lost what it held."""
+        self._happened.put(None, Lost(device, why))
 
     def improved(self, device: str | None = None) -> None:
         """A device became usable or measured a model, or the library has changed."""
-        self._happened.put_nowait((None, Improved(device)))
+        self._happened.put(None, Improved(device))
 
     def tick(self) -> None:
-        """Time passed. One tick waits at most: while the broker is away, nothing works through them."""
-        if not self._tick_waits:
-            self._tick_waits = True
-            self._happened.put_nowait((None, Tick()))
+        """Time passed."""
+        self._happened.put(None, Tick())
 
     async def adopt(self, fleet: Fleet, cards: Mapping[str, ModelCard]) -> None:
         """Continue from what the broker kept: good plans stay as they are. `run` then does what is left to do."""
-        wishes, current = await self._kept(DEPLOYMENT), await self._kept(PLAN_CURRENT)
-        upcoming, told = await self._kept(PLAN_NEXT), await self._kept(PLAN_DECISION)
-        for name in sorted({*wishes, *current, *upcoming, *told}):
-            kept = Kept(wishes.get(name), current.get(name), upcoming.get(name), told.get(name))
+        for name, kept in (await read_kept(self._bus, most=MOST_DEPLOYMENTS)).items():
             card = cards.get(kept.wish.model) if kept.wish else None
             self._rollouts[name], owed = resume(
                 name,
@@ -117,6 +147,9 @@ class Deployments:
             )
             self._owed.append((name, owed))
             logger.info("adopted", extra={"deployment": name, "phase": self._rollouts[name].phase})
+        for name, told in (await read(self._bus, PLAN_DECISION)).items():
+            if name not in self._rollouts:
+                self._remember(name, told.generation)
         for device in fleet.devices.values():
             if device.worker is not None:
                 self.held(device.worker)
@@ -126,7 +159,7 @@ class Deployments:
 
         One that was taken back in those moments comes back too; that is better than losing one to a broker's crash.
         """
-        there = await self._kept(DEPLOYMENT)
+        there = await read(self._bus, DEPLOYMENT)
         for name, wish in self.wishes.items():
             if name not in there:
                 await self._bus.publish(DEPLOYMENT, wish, remember=False, deployment=name)
@@ -138,17 +171,37 @@ class Deployments:
             for deployment, owed in self._owed:
                 await self._perform(deployment, owed, tasks)
             while True:
-                name, event = await self._happened.get()
-                if isinstance(event, Tick):
-                    self._tick_waits = False
-                if name is not None and name not in self._rollouts:
-                    self._rollouts[name] = Rollout(name)
+                name, event = await self._happened.take()
+                if name is not None and not self._admits(name):
+                    continue
                 for deployment in [name] if name is not None else list(self._rollouts):
                     rollout, actions = advance(
                         self._rollouts[deployment], event, now_s=time.monotonic(), patience=self._patience
                     )
                     self._rollouts[deployment] = rollout
                     await self._perform(deployment, actions, tasks)
+
+    def _admits(self, name: str) -> bool:
+        """Whether a deployment has a rollout; a new one gets one while there is room, or that of one removed."""
+        if name in self._rollouts:
+            return True
+        if len(self._rollouts) >= MOST_DEPLOYMENTS:
+            removed = next(
+                (old for old, one in self._rollouts.items() if one.wish is None and one.current is None), None
+            )
+            if removed is None:
+                why = f"{MOST_DEPLOYMENTS} are served or asked for already: take one back first (`stageline undeploy`)"
+                self._bus.dropped("crowded", DEPLOYMENT.address(deployment=name), why)
+                return False
+            self._remember(removed, self._rollouts.pop(removed).generation)
+        self._rollouts[name] = Rollout(name, generation=self._generations.pop(name, 0))
+        return True
+
+    def _remember(self, gone: str, generation: int) -> None:
+        """A deployment that comes back continues from the generation that it had."""
+        self._generations[gone] = max(generation, self._generations.pop(gone, 0))
+        if len(self._generations) > MOST_REMEMBERED:
+            del self._generations[next(iter(self._generations))]
 
     async def _keep_ticking(self) -> None:
         while True:
@@ -161,7 +214,8 @@ class Deployments:
                 case Decide():
                     self._forget(name)
                     tell = partial(self._answered, name)
-                    self._deciding[name] = tasks.create_task(self._decider.decide(action, tell), name=f"decide {name}")
+                    work = self._decider.decide(action, self.uses, tell)
+                    self._deciding[name] = tasks.create_task(work, name=f"decide {name}")
                 case Forget():
                     self._forget(name)
                 case PublishNext(plan):
@@ -173,17 +227,16 @@ class Deployments:
                 case PublishDecision(decision):
                     _log(decision)
                     await self._insist(partial(self._bus.publish, PLAN_DECISION, decision, deployment=name))
+                case Squeeze(deployments):
+                    for other in deployments:
+                        self._answered(other, Squeezed(name))
                 case ClearNext():
                     await self._insist(partial(self._bus.clear, PLAN_NEXT, deployment=name))
                 case ClearCurrent():
                     await self._insist(partial(self._bus.clear, PLAN_CURRENT, deployment=name))
 
-    async def _kept(self, topic: Topic[M]) -> dict[str, M]:
-        """What the broker retains of a topic, by deployment."""
-        return {kept.parameters["deployment"]: kept.message for kept in await self._bus.snapshot(topic)}
-
     def _answered(self, name: str, answer: Event) -> None:
-        self._happened.put_nowait((name, answer))
+        self._happened.put(name, answer)
 
     def _forget(self, name: str) -> None:
         if name in self._deciding:
@@ -200,16 +253,8 @@ class Deployments:
                 return
 
 
-def highest_generation(deployment: str, kept: Kept, fleet: Fleet) -> int:
-    """The highest generation of a deployment that anybody can have seen; of workers, only what is believable."""
-    plans = [plan.generation for plan in (kept.current, kept.next) if plan is not None]
-    known = max(0, kept.decision.generation if kept.decision else 0, *plans)
-    workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
-    held = [stage.generation for worker in workers for stage in worker.stages if stage.deployment == deployment]
-    return max(known, *(one for one in held if one <= known + GENERATION_LEAP), 0)
-
-
 def _log(decision: Decision) -> None:
     level = logging.ERROR if decision.error else logging.INFO
     text = decision.error or decision.explanation
-    logger.log(level, "%s: %s", decision.state, text, extra={"deployment": decision.deployment})
+    fields = {"deployment": decision.deployment, "generation": decision.generation, "cause": decision.cause}
+    logger.log(level, "%s: %s", decision.state, text, extra=fields)

@@ -41,6 +41,10 @@ class Refused:
 
     ticket: int
     decision: Decision
+    claims: frozenset[str] = frozenset()
+    """Devices on which there would be room if others kept to their share,"""
+    over: tuple[str, ...] = ()
+    """and the deployments that hold more than that there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +56,35 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A device is gone, or came back in a new life with nothing loaded."""
+    """A device cannot be counted on: it is gone, drained, or came back in a new life with nothing loaded."""
 
     device: str
+    why: str = "it was lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A device is there and does not do its part of the plan of this generation: what it is given comes to nothing."""
+
+    generation: int
+    device: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """A review found a plan worth moving to from the one being served, which is of this generation."""
+
+    generation: int
+    plan: Plan
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Squeezed:
+    """Another deployment needs its share of memory that this one holds."""
+
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +99,7 @@ class Tick:
     """Time passed."""
 
 
-Event = Wanted | Profiling | Planned | Refused | Held | Lost | Improved | Tick
+Event = Wanted | Profiling | Planned | Refused | Held | Lost | Unfit | Drifted | Squeezed | Improved | Tick
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
@@ -84,6 +114,10 @@ class Decide:
     wish: Deployment
     excluded: Mapping[str, str]
     serving: Plan | None = None
+    cause: str = "asked for"
+    """Why now."""
+    hurry: bool = False
+    """Answers are missing: plan with who has measured already, unless there is no plan without the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +150,17 @@ class ClearCurrent:
 
 
 @dataclass(frozen=True, slots=True)
+class Squeeze:
+    """Have other deployments make room."""
+
+    deployments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PublishDecision:
     """Tell what was decided and why."""
 
     decision: Decision
 
 
-Action = Decide | Forget | PublishNext | PublishCurrent | ClearNext | ClearCurrent | PublishDecision
+Action = Decide | Forget | PublishNext | PublishCurrent | ClearNext | ClearCurrent | Squeeze | PublishDecision

@@ -15,6 +15,10 @@ class Evidence:
     ready: bool
     progress: float
     error: str
+    absent: str = ""
+    """Why frames that come for it now would be lost; empty when it is ready for them."""
+    loading: bool = False
+    """It will be ready for them."""
 
 
 def evidence(plan: Plan, held: StagesHeld) -> Evidence:
@@ -32,9 +36,13 @@ def evidence(plan: Plan, held: StagesHeld) -> Evidence:
     ]
     mine = [reported[stage] for stage in wanted if stage in reported]
     failed = next((s for s in mine if s.state == "failed"), None)
+    ready = len(mine) == len(wanted) and all(s.state == "ready" for s in mine)
+    loading = len(mine) == len(wanted) and all(s.state in ("ready", "loading") for s in mine)
     return Evidence(
-        ready=len(mine) == len(wanted) and all(s.state == "ready" for s in mine),
+        ready=ready,
         # Being asked to hold a stage, fetching its bytes and being ready are each a step forward.
         progress=sum(1 + s.progress + (s.state == "ready") for s in mine),
         error=f"could not load its stage: {failed.error or 'no reason given'}" if failed else "",
+        absent="" if ready else f"has {'still been loading' if loading else 'not held'} what it should serve",
+        loading=loading and not ready,
     )

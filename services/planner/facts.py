@@ -12,6 +12,11 @@ FREE_SHARE_MIN: Final = 0.05
 """A device that looks fully busy still gets its turn: never predict worse than 20 times the profile."""
 UNLIMITED_BYTES: Final = 1 << 53
 _UNLIMITED_MBPS: Final = 1e12
+BEYOND_MS: Final = 1e9
+BEYOND_J: Final = 1e9
+"""A whole model takes no device so long, and so much, by far: more is a mistake or a lie."""
+BEYOND_MBPS: Final = 1e-6
+"""A link that carries less, and not nothing, likewise."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +29,14 @@ class DeviceFacts:
     memory_budget_bytes: int
     """What its worker will give to stages of this deployment."""
     free_share: float = 1.0
-    """Share of the profiled capacity that other work leaves free, 0..1; 1.0 until telemetry can tell other work from
-    our own (docs/decisions/0006-plans-do-not-follow-load-yet.md)."""
+    """Share of the capacity that other work, heat and other deployments leave, 0..1 (`services.planner.condition`)."""
+    correction: float = 1.0
+    """What stages really take, relative to their profile (`services.planner.corrections`)."""
+    capacity_scale: float = 1.0
+    """How many times longer blocks take than when the profile was measured, because the capacity in `info` is another
+    one now; `at_capacity` sets both,"""
+    frame_scale: float = 1.0
+    """and the same of frames."""
     stage_overhead_ms: float = 0.0
     """Fixed compute cost of any stage that block times do not show."""
     max_packet_bytes: int = 0
@@ -40,6 +51,48 @@ class DeviceFacts:
     def free(self) -> float:
         """The free share that costs are divided by, FREE_SHARE_MIN..1."""
         return min(1.0, max(FREE_SHARE_MIN, self.free_share))
+
+    @property
+    def slowdown(self) -> float:
+        """How many times longer blocks take than the profile says."""
+        return self.capacity_scale * self.correction / self.free
+
+    @property
+    def frame_slowdown(self) -> float:
+        """The same of frames and codecs; that a model's blocks take longer is no reason for it."""
+        return self.frame_scale / self.free
+
+    @property
+    def beyond(self) -> str:
+        """Why it is not planned with: what it says of itself is beyond anything real; empty when it is not.
+
+        Each figure is within its own bounds. All of them together are not, and no prediction could tell them.
+        """
+        profile, link = self.profile, self.link
+        blocks_ms = (sum(profile.block_ms) + self.stage_overhead_ms) * self.slowdown
+        whole_ms = blocks_ms + (profile.frame_ms + profile.frame_ms_per_mb) * self.frame_slowdown
+        whole_j = whole_ms * max(self.info.power.busy_w, self.info.power.idle_w) / 1e3
+        if whole_ms > BEYOND_MS:
+            return f"it says that {profile.model} takes it {whole_ms:.0e} ms: let it measure again"
+        if whole_j > BEYOND_J:
+            return f"it says that {profile.model} takes it {whole_j:.0e} J: check the power that its monitor tells"
+        if 0 < min(link.up_mbps, link.down_mbps) < BEYOND_MBPS:
+            return f"it says that its link carries {min(link.up_mbps, link.down_mbps):.0e} Mbit/s: check its network"
+        return ""
+
+    def at_capacity(self, cores: float) -> DeviceFacts:
+        """The same device when it may use so many cores: exact, as quotas are, so nobody has to measure again.
+
+        Its worker goes on with the threads it has, and frames are handled by one.
+        """
+        measured = self.profile.capacity_cores
+        threads = float(self.profile.threads)
+        return replace(
+            self,
+            info=self.info.model_copy(update={"capacity_cores": cores}),
+            capacity_scale=min(threads, measured) / min(threads, cores),
+            frame_scale=min(1.0, measured) / min(1.0, cores),
+        )
 
     def budget_bytes(self, deployment: Deployment) -> int:
         """Memory it may give: its worker's budget, or the deployment's limit if that is less."""

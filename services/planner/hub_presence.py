@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from broker.bus import Bus
 from broker.connection import BrokerUnreachableError
-from broker.delivery import Delivery, Will
+from broker.delivery import Change, Will
 from schemas.deployment import HubStatus
 from schemas.topics import HUB_STATUS
 from services.lifecycle import OperatorError
+from services.tenure import Tenure, verdict
 
 GOODBYE_WITHIN_S: Final = 2.0
 HEARTBEAT_S: Final = 2.0
 """The planner says this often that it is there: of one that hangs, the broker still has the words `online`."""
+_SAY_AGAIN_S: Final = 0.1
 
 
 class SecondPlannerError(OperatorError):
@@ -36,10 +38,10 @@ def hub_will(boot_id: str) -> Will[HubStatus]:
 
 
 @contextlib.asynccontextmanager
-async def announced(bus: Bus, boot_id: str) -> AsyncIterator[AsyncIterator[Delivery[HubStatus]]]:
+async def announced(bus: Bus, boot_id: str) -> AsyncIterator[AsyncIterator[Change[HubStatus]]]:
     """`online` is published when entered and `offline` when left; gives what others see, for `guard`."""
-    async with bus.subscribe(HUB_STATUS) as states:
-        await bus.publish(HUB_STATUS, _birth(boot_id))
+    async with bus.watch(HUB_STATUS) as states:
+        await bus.publish(HUB_STATUS, _birth(boot_id, bus.rejected))
         try:
             yield states
         finally:
@@ -48,28 +50,34 @@ async def announced(bus: Bus, boot_id: str) -> AsyncIterator[AsyncIterator[Deliv
                 await bus.publish(HUB_STATUS, gone, timeout_s=GOODBYE_WITHIN_S)
 
 
-async def guard(bus: Bus, boot_id: str, states: AsyncIterator[Delivery[HubStatus]]) -> None:
+async def guard(bus: Bus, boot_id: str, states: AsyncIterator[Change[HubStatus]]) -> None:
     """Undo what a late will (ours after a broken connection, or of a planner before us) says.
 
     Raises:
-        SecondPlannerError: another planner was there before us.
+        SecondPlannerError: another planner is there, and was before us (see `services.tenure`).
     """
-    async for delivery in states:
-        said = delivery.message
-        if said.online and said.boot_id == boot_id:
-            continue
-        # Of two that are both there, the one that came first stays. What is retained proves nothing about being there.
-        if said.online and said.boot_id < boot_id and not delivery.retained:
-            raise SecondPlannerError(bus.root)
-        await bus.publish(HUB_STATUS, _birth(boot_id))
+    tenure = Tenure()
+    bus.on_reconnect(tenure.is_back)
+    async for change in states:
+        said = change.message
+        match verdict(said, retained=change.retained, boot_id=boot_id, standing=tenure.standing):
+            case "announce":
+                with contextlib.suppress(BrokerUnreachableError):  # said again by the heartbeat
+                    await bus.publish(HUB_STATUS, _birth(boot_id, bus.rejected))
+                # Whoever writes there on and on is answered now and then.
+                await asyncio.sleep(_SAY_AGAIN_S)
+            case "yield" if said is not None and not tenure.doubts(said.boot_id):
+                raise SecondPlannerError(bus.root)
+            case "yield" | "ours":
+                pass
 
 
 async def heartbeat(bus: Bus, boot_id: str) -> None:
-    """Show for as long as this runs that the planner works."""
+    """Show for as long as this runs that the planner works, and what it could not use of what came."""
     while True:
         await asyncio.sleep(HEARTBEAT_S)
         with contextlib.suppress(BrokerUnreachableError):  # the bus repeats what is retained once it is back
-            await bus.publish(HUB_STATUS, _birth(boot_id))
+            await bus.publish(HUB_STATUS, _birth(boot_id, bus.rejected))
 
 
 async def is_alive(bus: Bus, *, within_s: float = 3 * HEARTBEAT_S) -> bool:
@@ -84,5 +92,6 @@ async def is_alive(bus: Bus, *, within_s: float = 3 * HEARTBEAT_S) -> bool:
     return False
 
 
-def _birth(boot_id: str) -> HubStatus:
-    return HubStatus(online=True, boot_id=boot_id, version=importlib.metadata.version("stageline"))
+def _birth(boot_id: str, rejected: Mapping[str, int]) -> HubStatus:
+    version = importlib.metadata.version("stageline")
+    return HubStatus(online=True, boot_id=boot_id, version=version, rejected=dict(rejected))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -15,63 +15,89 @@ from broker.bus import Bus
 from broker.delivery import Change
 from models.library import Library
 from schemas.deployment import Deployment
-from schemas.topics import DEPLOYMENT, DEVICE_TIMING
+from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_ACCURACY, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from services.guarding import Guard
 from services.lifecycle import launch
-from services.planner.accuracy import Accuracy
+from services.planner.adapting import Adapting
+from services.planner.comparing import Comparing
 from services.planner.decide import Decider
 from services.planner.deployments import Deployments
+from services.planner.drift import Rules
+from services.planner.duties import remind
+from services.planner.experience import Experience
 from services.planner.hub_presence import announced, guard, heartbeat, hub_will
 from services.planner.library_server import LibraryServer
+from services.planner.measuring import Measurer
 from services.planner.settings import PlannerSettings
 from services.planner.watch import FleetWatch
 from services.presence import new_boot_id
 from services.settings import load
+from services.supervision import ExecutorPulse, supervised
 
 logger = logging.getLogger(__name__)
+
+PLANS: Final = (PLAN_CURRENT, PLAN_NEXT, PLAN_DECISION)
+OURS: Final[Mapping[Topic[Any], Mapping[str, str]]] = {topic: {} for topic in (*PLANS, PLAN_ACCURACY, MODEL_CARD)}
+"""Topics on which nobody else has anything to say."""
 
 
 async def serve(settings: PlannerSettings) -> None:
     """Connect, continue from what the broker kept, then named loops until cancelled."""
     boot_id = new_boot_id()
-    async with Bus(
+    bus = Bus(
         settings.broker,
         name="planner",
         root=settings.root,
         will=hub_will(boot_id),
         connect_timeout_s=settings.connect_timeout_s,
-    ) as bus:
-        watch = FleetWatch(bus, boot_id=boot_id, answer_within_s=settings.answer_within_s)
-        library = LibraryServer(bus, Library(settings.library_dir))
-        decider = Decider(bus, watch, library, settings.hub_facts, profile_timeout_s=settings.profile_timeout_s)
-        deployments = Deployments(bus, decider, settings.patience)
+    )
+    watch = FleetWatch(bus, boot_id=boot_id, answer_within_s=settings.answer_within_s)
+    library = LibraryServer(bus, Library(settings.library_dir))
+    measurer = Measurer(bus, watch, within_s=settings.profile_timeout_s)
+    experience = Experience(adapt=settings.adapt)
+    decider = Decider(watch, library, measurer, experience, settings.hub_facts)
+    deployments = Deployments(bus, decider, settings.patience)
+    adapting = Adapting(watch, library, deployments, measurer, experience, hub=settings.hub_facts, rules=Rules())
+    comparing = Comparing(bus, deployments, adapting)
+    async with supervised(ExecutorPulse(), partial(summary, bus, watch, deployments)) as ready, bus:
         bus.on_reconnect(deployments.remind)
+        bus.on_reconnect(partial(remind, bus, watch))
         async with announced(bus, boot_id) as states, asyncio.TaskGroup() as loops:
             loops.create_task(guard(bus, boot_id, states), name="presence")
             loops.create_task(heartbeat(bus, boot_id), name="heartbeat")
             loops.create_task(library.serve(), name="blobs")
             await library.scan()
-            async with watch.follow(deployments), bus.watch(DEPLOYMENT) as wishes, asyncio.TaskGroup() as work:
+            async with (
+                watch.follow(deployments, adapting),
+                bus.watch(DEPLOYMENT) as wishes,
+                asyncio.TaskGroup() as work,
+            ):
                 await deployments.adopt(watch.fleet, library.cards)
+                adapting.leave_alone(deployments.serving)
+                await comparing.adopt()
                 logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})
+                work.create_task(Guard(bus, OURS, alone=PLANS).follow(), name="guard")
                 work.create_task(library.watch(deployments.improved), name="library")
                 work.create_task(follow_wishes(wishes, deployments), name="wishes")
                 work.create_task(deployments.run(), name="deployments")
-                work.create_task(compare_timings(bus, deployments), name="accuracy")
+                work.create_task(comparing.run(), name="accuracy")
+                if settings.adapt:
+                    work.create_task(adapting.run(), name="reviews")
+                ready()
+
+
+def summary(bus: Bus, watch: FleetWatch, deployments: Deployments) -> str:
+    """What it does now, in a line for people."""
+    if not bus.connected:
+        return f"looks for the broker at {bus.address}"
+    plans = ", ".join(f"{name} generation {plan.generation}" for name, plan in sorted(deployments.serving.items()))
+    return f"plans for {len(watch.fleet.usable)} devices; serving {plans or 'nothing'}"
 
 
 async def follow_wishes(wishes: AsyncIterator[Change[Deployment]], deployments: Deployments) -> None:
     """Hand on what is asked for, and what is taken back."""
     async for change in wishes:
         deployments.wanted(change.parameters["deployment"], change.message)
-
-
-async def compare_timings(bus: Bus, deployments: Deployments) -> None:
-    """Log how true the predictions were."""
-    accuracy = Accuracy()
-    async with bus.subscribe(DEVICE_TIMING) as timings:
-        async for delivery in timings:
-            for comparison in accuracy.observe(delivery.message, deployments.serving):
-                logger.info("%s", comparison)
 
 
 app = typer.Typer(add_completion=False)
@@ -103,6 +129,9 @@ def planner(
     ] = None,
     answer_within_s: Annotated[
         float | None, typer.Option(help="How long workers have to answer when the planner (re)connects.")
+    ] = None,
+    adapt: Annotated[
+        bool | None, typer.Option("--adapt/--no-adapt", help="Whether plans follow what devices and links can do now.")
     ] = None,
     submitter_mbps: Annotated[float | None, typer.Option(help="Link of those who ask, to the broker, Mbit/s.")] = None,
     submitter_hop_ms: Annotated[

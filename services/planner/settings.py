@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from services.planner.facts import HubFacts
-from services.planner.rollout import Patience
+from services.planner.patience import Patience
 from services.settings import HubSettings
 
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
@@ -27,6 +27,9 @@ class PlannerSettings(HubSettings):
     answer_within_s: Seconds = 8.0
     """After (re)connecting, workers that the broker calls online must say so themselves within this time. Longer than
     the longest pause between two attempts to reconnect: after a broker's restart, they may come back after us."""
+    adapt: bool = True
+    """Plans follow what devices and links can do now. Without, one is only changed on request or when a device that it
+    needs is lost, stops or is drained."""
     submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
     """Link of the submitters to the broker, each way; they are not measured."""
     submitter_hop_ms: Annotated[float, Field(ge=0, le=60_000)] = 1.0
@@ -42,4 +45,6 @@ class PlannerSettings(HubSettings):
     @property
     def patience(self) -> Patience:
         """How long a rollout waits for what."""
-        return Patience(ready_s=self.ready_timeout_s, retry_s=self.retry_s, settle_s=self.settle_s)
+        return Patience(
+            ready_s=self.ready_timeout_s, retry_s=self.retry_s, out_s=10 * self.retry_s, settle_s=self.settle_s
+        )

@@ -1,10 +1,10 @@
 """How long every possible stage takes on every device: computing, codecs, frames, and its way through the broker.
 
 Terms, and where they come from:
-    compute  measured block times (Profile) divided by the device's free share, which is 1.0 until telemetry can
-             tell other work from our own; a request that finds a device with a CPU quota idle is not slowed down
-             as much (`services.planner.quota`)
-    frame    Profile.frame_ms, and frame_ms_per_mb for every megabyte in and out
+    compute  measured block times (Profile), divided by the share of the device that is free, times what was learned of
+             their truth, scaled to the capacity it has now (`DeviceFacts.slowdown`); a request that finds a device with
+             a CPU quota idle is not slowed down as much (`services.planner.quota`)
+    frame    Profile.frame_ms, and frame_ms_per_mb for every megabyte in and out; free share and capacity alike
     codec    a coded inner cut costs frame_ms_per_mb once more per raw megabyte, at both of its ends
     service  how long a request keeps the device from the next one: compute and codec, and frames too where they
              share a core with them (less than two cores); from two cores on they overlap
@@ -60,12 +60,14 @@ def stage_times(
     """
     wire_mb, coded_mb = wire_bytes / 1e6, coded_bytes / 1e6
     work = np.array([[0.0, *np.cumsum(device.profile.block_ms)] for device in devices])[:, positions]
-    free = per_device([device.free for device in devices])
+    slowdown = per_device([device.slowdown for device in devices])
+    frame_slowdown = per_device([device.frame_slowdown for device in devices])
     overhead = per_device([device.stage_overhead_ms for device in devices])
-    compute = (work[:, None, :] - work[:, :, None] + overhead) / free
-    per_mb = per_device([device.profile.frame_ms_per_mb for device in devices]) / free
+    compute = (work[:, None, :] - work[:, :, None] + overhead) * slowdown
+    per_mb = per_device([device.profile.frame_ms_per_mb for device in devices]) * frame_slowdown
     codec = per_mb * (coded_mb[:, None] + coded_mb)
-    frame = per_device([device.profile.frame_ms for device in devices]) / free + per_mb * (wire_mb[:, None] + wire_mb)
+    per_frame = per_device([device.profile.frame_ms for device in devices]) * frame_slowdown
+    frame = per_frame + per_mb * (wire_mb[:, None] + wire_mb)
     overlaps = per_device([device.info.capacity_cores for device in devices]) >= OVERLAP_CORES
     idle_compute = _when_idle(devices, compute + codec)
     return StageTimes(

@@ -85,6 +85,8 @@ class Fetcher:
                         future = self._expected.get((delivery.parameters["sha"], delivery.message.offset))
                         if future is not None and not future.done():
                             future.set_result(delivery.message)
+                        else:
+                            link.dropped("unasked", delivery.address, "nobody waits for this part of a blob (any more)")
             except BrokerUnreachableError as error:
                 logger.warning("no connection for blobs yet: %s", error)
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from schemas.plan import CodecName, Plan, stage_id
-from schemas.stages import StageState
+from schemas.stages import DEVICE_STAGES_MOST, StageState
 
 MOST_STAGES: Final = 64
 """Stages that one plan may place on one device: each is a subscription, and a look at all others before it loads."""
+
+MOST_HELD: Final = DEVICE_STAGES_MOST
+"""Stages of all plans together; what is beyond that waits until others are dropped."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -23,6 +26,11 @@ class StageKey:
 
     def __str__(self) -> str:
         return f"{self.deployment}/{self.generation}/{self.stage}"
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """What a log line about this stage carries (`services.lifecycle`)."""
+        return {"deployment": self.deployment, "generation": self.generation, "stage": self.stage}
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -49,6 +57,8 @@ class Assignment:
     next_stage: str | None
     together: int = 1
     """How many frames may be taken up and handed on at once."""
+    weight: float = 1.0
+    """Its deployment's share of the compute thread, relative to other deployments'."""
     refused: str = ""
     """Why this device will not even try."""
 
@@ -112,6 +122,7 @@ def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
                     next_device=after.device if after else None,
                     next_stage=stage_id(number, index + 1) if after else None,
                     together=route.together,
+                    weight=plan.weight,
                 )
             )
     return tuple(found)
@@ -156,7 +167,8 @@ def decide(
                 drain.append(Drain(key))
             else:
                 drop.append(Drop(key))
-    return (*revive, *drop, *(Load(one) for key, one in wanted.items() if key not in stay), *drain)
+    load = [Load(one) for key, one in wanted.items() if key not in stay][: max(0, MOST_HELD - len(held))]
+    return (*revive, *drop, *load, *drain)
 
 
 def _acceptable(plan: Plan, device: str) -> tuple[Assignment, ...]:

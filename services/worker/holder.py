@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -78,6 +79,8 @@ class Holder:
         self._entries: dict[StageKey, _Entry] = {}
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
+        self._stirred = asyncio.Event()
+        """Set, and replaced, whenever something has been done about the plans."""
 
     def held(self) -> tuple[HeldStage, ...]:
         """All stages, as the planner is told."""
@@ -88,6 +91,18 @@ class Holder:
         """What all slices take that are held or being loaded; a shared one counts once."""
         holding = [entry for entry in self._entries.values() if entry.state != "failed"]
         return sum({entry.assignment.slice: entry.memory_bytes for entry in holding}.values())
+
+    async def settled(self, book: PlanBook) -> None:
+        """Return when every stage that the plans want of this device is up, or has failed."""
+        while not self._is_settled(book):
+            await self._stirred.wait()
+
+    @property
+    def summary(self) -> str:
+        """For people, in a line: `stages: 1 loading, 2 ready`."""
+        counts = Counter(entry.state for entry in self._entries.values())
+        told = ", ".join(f"{number} {state}" for state, number in sorted(counts.items()))
+        return f"stages: {told}" if told else "no stages"
 
     async def follow(self, book: PlanBook, changed: asyncio.Event) -> None:
         """Do what the plans ask, until cancelled. `changed` is set when they may ask something new."""
@@ -105,6 +120,7 @@ class Holder:
                             self._change(self._entries[key], "draining")
                         case Revive(key):
                             self._change(self._entries[key], "ready")
+                self._stir()
                 draining = any(entry.state == "draining" for entry in self._entries.values())
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(changed.wait(), _LOOK_AGAIN_S if draining else None)
@@ -134,7 +150,7 @@ class Holder:
                     lane = Lane.of(self._device, one, card, runner)
                     await self._line.serve(lane, entry.traffic, partial(self._change, entry, "ready"))
             except BrokerUnreachableError as error:
-                logger.warning("stage waits for the broker: %s", error, extra={"stage": str(one.key)})
+                logger.warning("stage waits for the broker: %s", error, extra=_fields(entry))
             except FAILURES as error:
                 entry.error = str(error)
                 self._change(entry, "failed")
@@ -169,18 +185,28 @@ class Holder:
         entry = self._entries.pop(key)
         if entry.task is not None:
             entry.task.cancel()
-        logger.info("stage dropped", extra={"stage": str(key), "state": entry.state})
+        logger.info("stage dropped", extra={**_fields(entry), "state": entry.state})
         self._tell()
 
     def _change(self, entry: _Entry, state: StageState) -> None:
         entry.state = state
         level = logging.ERROR if state == "failed" else logging.INFO
-        logger.log(level, "stage %s%s", state, f": {entry.error}" * bool(entry.error), extra=_where(entry))
+        logger.log(level, "stage %s%s", state, f": {entry.error}" * bool(entry.error), extra=_fields(entry))
         self._tell()
 
     def _tell(self) -> None:
         self._news.set()
         self._urgent.set()
+        self._stir()
+
+    def _stir(self) -> None:
+        self._stirred.set()
+        self._stirred = asyncio.Event()
+
+    def _is_settled(self, book: PlanBook) -> bool:
+        loading = any(entry.state == "loading" for entry in self._entries.values())
+        todo = decide(self._as_held(), book.upcoming, book.current, self._device)
+        return not loading and not any(isinstance(action, Load) for action in todo)
 
     def _as_held(self) -> dict[StageKey, Held]:
         now = time.monotonic()
@@ -214,8 +240,6 @@ class Holder:
         )
 
 
-def _where(entry: _Entry) -> dict[str, object]:
-    return {
-        "stage": str(entry.assignment.key),
-        "blocks": f"{entry.assignment.slice.first}:{entry.assignment.slice.last}",
-    }
+def _fields(entry: _Entry) -> dict[str, object]:
+    one = entry.assignment
+    return {**one.key.fields, "model": one.model, "blocks": f"{one.slice.first}:{one.slice.last}"}

@@ -60,9 +60,9 @@ class Line:
         self._watts: Watts = UNKNOWN
         self._refused = Rejections(logger, "frame refused:")
         self._undelivered = Rejections(logger, "result not delivered:")
+        self._compute = ComputeThread()
 
     async def __aenter__(self) -> Self:
-        self._compute = ComputeThread()
         self._compute.start()
         return self
 
@@ -75,6 +75,11 @@ class Line:
     def queue_depth(self) -> int:
         """Frames taken in and not yet handed on."""
         return self._total.in_flight
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the compute thread has been at its present step; 0 when it waits for work."""
+        return self._compute.stuck_s
 
     def beside(self, own: Traffic) -> Beside:
         """What all stages but that one have moved so far, and move now."""
@@ -118,7 +123,7 @@ class Line:
             await asyncio.sleep(_POLL_S)
 
     async def barrier(self) -> None:
-        """Wait until everything given to the compute thread so far is done."""
+        """Wait until nothing computes that began before; what was cancelled and had not begun never will."""
         await self._compute.run(_nothing())
 
     async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
@@ -129,14 +134,15 @@ class Line:
         header = delivery.frame.header
         try:
             check(lane, header)
+            here = lane.assignment
             work = self._work_on(lane, delivery)
-            done = await self._compute.run(work, together=lane.assignment.together)
-            self._timings.record(lane.assignment.key, done.trace)
+            done = await self._compute.run(work, owner=here.key.deployment, weight=here.weight, together=here.together)
+            self._timings.record(here.key, done.trace)
             await self._hand_on(lane, done)
         except RefusedError as refused:
             await self._refuse(lane, header, refused)
         except BusError as error:
-            self._lost("unsent", header, error)
+            self._lost("unsent", lane, header, error)
         except Exception as error:
             # A bug of ours: this request is told, the log shows it, and all others are served.
             why = f"stage {lane.assignment.key}: {type(error).__name__}: {error}"
@@ -154,7 +160,7 @@ class Line:
         here = lane.assignment
         try:
             if here.next_device is None or here.next_stage is None:
-                await self._answer(done.header, done.payload)
+                await self._answer(lane, done.header, done.payload)
                 return
             heard = await self._bus.send_frame(
                 STAGE,
@@ -185,13 +191,13 @@ class Line:
         self._timings.rejected[refused.code] += 1
         reason = f"bug {type(bug).__name__}" if bug else refused.code
         where = f"request {header.request} at {lane.assignment.key}"
-        self._refused.add(reason, where, str(refused), bug=bug)
+        self._refused.add(reason, where, str(refused), bug=bug, fields=_fields(lane, header))
         try:
-            await self._answer(header, fault_payload(self._device, header, refused))
+            await self._answer(lane, header, fault_payload(self._device, header, refused))
         except BusError as error:
-            self._lost("unsent", header, error)
+            self._lost("unsent", lane, header, error)
 
-    async def _answer(self, header: FrameHeader, payload: bytes) -> None:
+    async def _answer(self, lane: Lane, header: FrameHeader, payload: bytes) -> None:
         heard = await self._bus.send_frame(
             ANSWER,
             payload,
@@ -201,14 +207,25 @@ class Line:
             submitter=header.submitter,
         )
         if not heard:
-            self._lost("unheard", header, "the submitter no longer listens")
+            self._lost("unheard", lane, header, "the submitter no longer listens")
 
-    def _lost(self, reason: str, header: FrameHeader, detail: object) -> None:
+    def _lost(self, reason: str, lane: Lane, header: FrameHeader, detail: object) -> None:
         # The submitter still holds the input and sends it again: nothing is lost but this attempt.
         self._timings.rejected[reason] += 1
-        self._undelivered.add(reason, f"request {header.request} of {header.submitter}", str(detail))
+        where = f"request {header.request} of {header.submitter}"
+        self._undelivered.add(reason, where, str(detail), fields=_fields(lane, header))
+
+
+def _fields(lane: Lane, header: FrameHeader) -> dict[str, object]:
+    """What a log line about a frame carries (`services.lifecycle`)."""
+    return {
+        "request": header.request,
+        "submitter": header.submitter,
+        "attempt": header.attempt,
+        **lane.assignment.key.fields,
+    }
 
 
 def _nothing() -> Generator[None, None, None]:
-    """A job that is done when all before it are."""
+    """A job of one empty step: when it is done, what was under way before it is too."""
     yield

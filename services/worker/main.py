@@ -13,6 +13,7 @@ import typer
 from broker.heap import use_two_heaps
 from services.lifecycle import launch
 from services.settings import load
+from services.supervision import supervised
 from services.worker.settings import WorkerSettings
 from services.worker.worker import Worker
 
@@ -26,8 +27,9 @@ async def serve(settings: WorkerSettings) -> None:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     # What is imported by now stays for good: looking through it again would hold a frame up for milliseconds.
     gc.freeze()
-    async with Worker(settings) as worker:
-        await worker.serve()
+    worker = Worker(settings)
+    async with supervised(worker.advances, worker.status) as ready, worker:
+        await worker.serve(ready)
 
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")

@@ -28,7 +28,10 @@ from services.worker.line import Line
 
 logger = logging.getLogger(__name__)
 
+_CARD_WITHIN_S: Final = 20.0
 _FETCH_WITHIN_S: Final = 60.0
+_MOST_ASKED: Final = 16
+"""Models that are asked for and not measured yet."""
 FAILURES: Final = (
     FetchError,
     BackendError,
@@ -39,7 +42,7 @@ FAILURES: Final = (
     TimeoutError,
     OSError,
 )
-"""What leaves one command without an answer; anything else is a bug and ends the worker."""
+"""What leaves one command without an answer, as people are told; anything else does too, with a traceback."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,29 +81,56 @@ class Profiler:
         self._store = store
         self._known: dict[str, Profile] = {}
         self._frame_cost: tuple[float, FrameCost] | None = None
+        self._asked: dict[str, bool] = {}
+        """Models under way; True for one that was asked for again meanwhile."""
+        self._one_at_a_time = asyncio.Lock()
 
     async def follow(self) -> None:
-        """Until cancelled; a command that comes while one is carried out waits for its turn."""
-        async with self._bus.subscribe(DEVICE_COMMAND, device=self._machine.device) as commands:
+        """Until cancelled; a model whose card does not come keeps no other waiting, one that is measured does."""
+        async with (
+            self._bus.subscribe(DEVICE_COMMAND, device=self._machine.device) as commands,
+            asyncio.TaskGroup() as answers,
+        ):
             async for delivery in commands:
                 model = delivery.message.model
-                try:
-                    await self._answer(model)
-                except FAILURES as error:
-                    # The planner asks again, or plans without this device.
-                    why = "its card or graph did not come in time" if isinstance(error, TimeoutError) else error
-                    logger.warning("no profile of %s: %s", model, why)
+                # A probe is the monitor's.
+                if delivery.message.kind != "profile":
+                    continue
+                if model in self._asked:
+                    self._asked[model] = True
+                elif len(self._asked) >= _MOST_ASKED:
+                    self._bus.dropped("crowded", delivery.address, f"{_MOST_ASKED} models are to be measured already")
+                else:
+                    self._asked[model] = True
+                    answers.create_task(self._while_asked(model), name=f"profile {model}")
 
-    async def _answer(self, model: str) -> None:
-        deadline = asyncio.get_running_loop().time() + _FETCH_WITHIN_S
-        async with asyncio.timeout_at(deadline):
-            card = await self._cards.newest(model)
+    async def _while_asked(self, model: str) -> None:
+        while self._asked[model]:
+            self._asked[model] = False
+            await self._carry_out(model)
+        del self._asked[model]
+
+    async def _carry_out(self, model: str) -> None:
+        try:
+            async with asyncio.timeout(_CARD_WITHIN_S):
+                card = await self._cards.newest(model)
+            async with self._one_at_a_time:
+                await self._answer(model, card)
+        except FAILURES as error:
+            # The planner asks again, or plans without this device.
+            why = "its card or graph did not come in time" if isinstance(error, TimeoutError) else error
+            logger.warning("no profile of %s: %s", model, why)
+        except Exception:
+            # A card and a graph are somebody's words: what they make of each other is no end of this worker.
+            logger.exception("no profile of %s", model)
+
+    async def _answer(self, model: str, card: ModelCard) -> None:
         cores = self._machine.capacity_cores()
         profile = self._known.get(model)
         if profile is None or profile.card_sha != card.sha256 or not _same(profile.capacity_cores, cores):
             self._store.pin([card.graph.sha256])
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout(_FETCH_WITHIN_S):
                     await self._fetcher.fetch(model, [card.graph], lambda _share: None)
                 profile = self._known[model] = await self._measure(card, cores)
             finally:

@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 
 WARM_RUNS: Final = 2
+_CLOSE_WITHIN_S: Final = 2.0
+"""When the worker stops: a runner that still computes after that is left to the process."""
 _BUILD_NICE: Final = 5
 """Yields most of a small quota to serving, yet ends soon: a plan waits for it."""
 
@@ -83,7 +85,10 @@ class Runners:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lives:
-            await asyncio.wait(self._lives)
+            _, computing = await asyncio.wait(self._lives, timeout=_CLOSE_WITHIN_S)
+            for life in computing:
+                life.cancel()
+            await asyncio.gather(*computing, return_exceptions=True)
         self._builder.shutdown(wait=True, cancel_futures=True)
 
     def progress(self, slice_: Slice) -> float:
@@ -146,7 +151,7 @@ class Runners:
                     # The cache was damaged while nobody looked; the store has thrown the bad copy away.
                     if last_try:
                         raise BuildError(str(error)) from error
-                    logger.warning("fetching again: %s", error)
+                    logger.warning("fetching again: %s", error, extra={"model": model})
             shared.made.set_result(runner)
             await shared.unused.wait()
             await self._quiet()

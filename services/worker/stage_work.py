@@ -167,7 +167,9 @@ def process(
 
 def fault_payload(device: str, header: FrameHeader, refused: RefusedError) -> bytes:
     """The frame that tells a submitter why there is no answer."""
-    fault = FrameFault(code=refused.code, detail=clipped(str(refused), _MOST_TOLD), device=device)
+    # A model's code may have put anything into its message; what is no text cannot be sent.
+    detail = str(refused).encode("utf-8", "replace").decode("utf-8")
+    fault = FrameFault(code=refused.code, detail=clipped(detail, _MOST_TOLD), device=device)
     return encode_frame(header.model_copy(update={"kind": "error", "fault": fault}))
 
 

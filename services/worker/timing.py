@@ -1,9 +1,14 @@
-"""How fast this worker's stages are, over the last period, and what it refused."""
+"""How fast this worker's stages are, over the last period, and what it refused: also the sign that it lives.
+
+A report comes every period, whether anything happens or not, so that silence means that this process or its event
+loop hangs; `stuck_s` tells of a compute thread that does.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from statistics import median
@@ -11,7 +16,7 @@ from typing import Final, Protocol
 
 from broker.bus import Bus, BusError
 from schemas.frame import StageTrace
-from schemas.stages import StageTiming, Timing
+from schemas.stages import DEVICE_STAGES_MOST, StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.following import StageKey
 
@@ -19,12 +24,16 @@ _KEPT: Final = 256
 """Traces per stage and period that the medians are taken of; the latest ones, so that memory is bounded."""
 
 
-class Queue(Protocol):
-    """Where frames wait."""
+class Computing(Protocol):
+    """Where frames wait and are computed."""
 
     @property
     def queue_depth(self) -> int:
         """Frames taken in and not yet handed on."""
+
+    @property
+    def stuck_s(self) -> float:
+        """How long the compute thread has been at its present step."""
 
 
 @dataclass
@@ -53,21 +62,29 @@ class Timings:
         seen.bytes_out += trace.bytes_out
         seen.latest.append(trace)
 
-    def report(self, period_s: float, queue_depth: int, edge: Counter[str]) -> Timing:
+    def report(
+        self, period_s: float, queue_depth: int, edge: Counter[str], *, cpu_s: float = 0.0, stuck_s: float = 0.0
+    ) -> Timing:
         """What happened since the last report.
 
         Args:
             period_s: how long that is.
             queue_depth: frames taken in and not yet handed on, now.
             edge: what the bus refused before any stage saw it, since the worker started.
+            cpu_s: processor time of this process in the period.
+            stuck_s: how long the compute thread has been at its present step, now.
         """
-        stages = tuple(_stage_timing(key, seen) for key, seen in sorted(self._seen.items()))
+        # Stages that were let go in the period count, too: there may be more than are held at a time.
+        told = sorted(sorted(self._seen.items(), key=lambda one: -one[1].frames)[:DEVICE_STAGES_MOST])
+        stages = tuple(_stage_timing(key, seen) for key, seen in told)
         self._seen.clear()
         return Timing(
             device=self._device,
             boot_id=self._boot_id,
             period_s=period_s,
             queue_depth=queue_depth,
+            cpu_s=cpu_s,
+            stuck_s=stuck_s,
             stages=stages,
             rejected=dict(self.rejected + edge),
         )
@@ -87,17 +104,30 @@ def _stage_timing(key: StageKey, seen: _Seen) -> StageTiming:
     )
 
 
-async def report_timings(bus: Bus, line: Queue, timings: Timings, period_s: float) -> None:
-    """Publish a report every period while anything happens, and one more when it has stopped; until cancelled."""
-    before = Counter[str]()
-    active = False
-    while True:
-        await asyncio.sleep(period_s)
-        report = timings.report(period_s, line.queue_depth, bus.rejected)
-        now = Counter(report.rejected)
-        was_active, active = active, bool(report.stages or report.queue_depth or now != before)
-        before = now
-        if active or was_active:
-            # Figures of a moment when nobody listened are not worth keeping.
-            with contextlib.suppress(BusError):
-                await bus.publish(DEVICE_TIMING, report, device=report.device, timeout_s=period_s)
+async def keep_reporting(bus: Bus, line: Computing, timings: Timings, period_s: float) -> None:
+    """Publish a report every period, at rest too, until cancelled.
+
+    No report waits for the one before it: a broker that is slow to acknowledge must not make us look dead.
+    """
+    async with asyncio.TaskGroup() as reports:
+        due = then_s = time.monotonic()
+        cpu_then_s = time.process_time()
+        while True:
+            due = max(due + period_s, time.monotonic())
+            await asyncio.sleep(due - time.monotonic())
+            now_s, cpu_now_s = time.monotonic(), time.process_time()
+            report = timings.report(
+                now_s - then_s,
+                line.queue_depth,
+                bus.rejected,
+                cpu_s=cpu_now_s - cpu_then_s,
+                stuck_s=line.stuck_s,
+            )
+            then_s, cpu_then_s = now_s, cpu_now_s
+            if bus.connected:  # figures of a moment when nobody listened are not worth keeping
+                reports.create_task(_publish(bus, report, period_s))
+
+
+async def _publish(bus: Bus, report: Timing, within_s: float) -> None:
+    with contextlib.suppress(BusError):
+        await bus.publish(DEVICE_TIMING, report, device=report.device, timeout_s=within_s)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Self
 
 from broker.bus import Bus, Will
 from models.library import BlobStore
 from schemas.stages import StagesHeld
-from schemas.topics import DEVICE_STAGES
+from schemas.topics import DEVICE_PROFILE, DEVICE_STAGES
 from services.capacity import capacity, threads_for
+from services.guarding import Guard
 from services.presence import Presence, claim_name, new_boot_id
 from services.worker.cards import Cards
 from services.worker.fetch import Fetcher
@@ -24,11 +26,12 @@ from services.worker.power import PowerFollower
 from services.worker.profiler import Machine, Profiler
 from services.worker.runners import Runners
 from services.worker.settings import WorkerSettings
-from services.worker.timing import Timings, report_timings
+from services.worker.timing import Timings, keep_reporting
 
 _QUIET_S: Final = 0.3
 """After SIGTERM: no frame for so long, and we go."""
 _SETTLE_WITHIN_S: Final = 2.0
+_WORTH_TELLING_S: Final = 2.0
 
 
 class Worker:
@@ -95,11 +98,27 @@ class Worker:
     ) -> None:
         await self._open.aclose()
 
-    async def serve(self) -> None:
+    def advances(self, within_s: float) -> bool:
+        """Whether the compute thread waits for work or began its present step within that time."""
+        return self._line.stuck_s <= within_s
+
+    def status(self) -> str:
+        """What it does now, in a line for people."""
+        if not self._presence.known.is_set():
+            return f"{self._device} looks for the broker at {self._bus.address}"
+        stuck_s = self._line.stuck_s
+        stuck = f", at one step for {stuck_s:.0f} s" if stuck_s > _WORTH_TELLING_S else ""
+        away = "" if self._bus.connected else ", without a broker"
+        return f"{self._device}: {self._holder.summary}, {self._line.queue_depth} frames here{stuck}{away}"
+
+    async def serve(self, ready: Callable[[], None] = lambda: None) -> None:
         """Claim the name, then work until cancelled.
 
         The goodbye comes first, the end of the work after it: what is under way is finished here while the next plan
         is made without us.
+
+        Args:
+            ready: called once, when this worker is known and every stage that the plans want of it is up.
 
         Raises:
             services.presence.DuplicateNameError: another worker lives under this name.
@@ -112,6 +131,7 @@ class Worker:
                 telling.create_task(self._presence.guard(), name="presence")
                 telling.create_task(self._holder.report(self._presence.announce), name="reports")
                 telling.create_task(_until_done(work), name="working")
+                telling.create_task(self._when_up(ready), name="ready")
         finally:
             await self._line.settled(_QUIET_S, _SETTLE_WITHIN_S)
             work.cancel()
@@ -124,8 +144,16 @@ class Worker:
             loops.create_task(self._fetcher.run(), name="fetcher")
             loops.create_task(self._profiler.follow(), name="profiler")
             loops.create_task(self._power.follow(), name="power")
+            ours = {topic: {"device": self._device} for topic in (DEVICE_STAGES, DEVICE_PROFILE)}
+            loops.create_task(Guard(self._bus, ours).follow(), name="guard")
             period_s = self._settings.timing_period_s
-            loops.create_task(report_timings(self._bus, self._line, self._timings, period_s), name="timings")
+            loops.create_task(keep_reporting(self._bus, self._line, self._timings, period_s), name="heartbeat")
+
+    async def _when_up(self, ready: Callable[[], None]) -> None:
+        await self._presence.known.wait()
+        await self._book.complete.wait()
+        await self._holder.settled(self._book)
+        ready()
 
     def _state(self) -> StagesHeld:
         return StagesHeld(

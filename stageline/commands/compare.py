@@ -17,12 +17,12 @@ from models.library import Library, NotInLibraryError
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from services.planner.cost import Problem, problem_from
-from services.planner.decide import facts_of, left_out_text
 from services.planner.errors import PlanningError
 from services.planner.facts import DeviceFacts
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy
 from services.planner.policy import Policy
 from services.planner.settings import PlannerSettings
+from services.planner.wording import left_out_text
 from services.settings import load
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
@@ -105,10 +105,9 @@ async def _live(
             ground = await ground_now(bus, wish, lambda line: _warn(report, line))
         except PlanningError as error:
             return _no_plan(report, wish, str(error))
-    facts = [facts_of(device, profile, wish.deployment) for device, profile in ground.devices.values()]
     if ground.left_out:
         report.err.print(left_out_text(ground.left_out), markup=False)
-    return await asyncio.to_thread(_compared, report, wish, policies, lambda: _problem(ground.card, wish, facts))
+    return await asyncio.to_thread(_compared, report, wish, policies, lambda: _problem(ground.card, wish, ground.facts))
 
 
 def _on_paper(

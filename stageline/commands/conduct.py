@@ -109,6 +109,10 @@ def conduct_service(serve: Callable[[Report], Coroutine[Any, Any, int]], json_ta
             code = await serve(report)
         except KNOWN_ERRORS as error:
             code = _mend(report, error)
+        except ExceptionGroup as group:
+            if group.split(KNOWN_ERRORS)[1] is not None:
+                raise
+            code = _mend(report, _first(group))
 
     failed = run(main, log_level="WARNING")
     raise typer.Exit(failed or code)

@@ -75,7 +75,10 @@ def _next_steps(part: Part) -> list[tuple[str, str]]:
     """What is left to a person: in words, and the line to run."""
     units = " ".join(SERVICES[part])
     steps = [
-        ("start it, now and at every boot", f"sudo systemctl daemon-reload && sudo systemctl enable --now {units}"),
+        (
+            "start it, now and at every boot (returns when it is up)",
+            f"sudo systemctl daemon-reload && sudo systemctl enable --now {units}",
+        ),
         ("watch it", "journalctl -f " + " ".join(f"-u {unit}" for unit in SERVICES[part])),
     ]
     if part == "device":

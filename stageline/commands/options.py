@@ -28,6 +28,10 @@ HubDir = Annotated[
     Path | None, typer.Option("--hub-dir", metavar="DIR", help="Folder of the hub's users; else the default.")
 ]
 
+Journal = Annotated[
+    Path, typer.Option("--journal", metavar="DIR", help="Folder of the journal, on a local disk; made when missing.")
+]
+
 Objective = Annotated[str, typer.Option("--objective", "-o", help="latency, throughput, energy or cost.")]
 LatencyWeight = Annotated[
     float, typer.Option("--latency-weight", min=0, max=1, help="The w of cost = w * seconds + (1 - w) * joules.")
@@ -56,3 +60,11 @@ Deployment = Annotated[
     str | None,
     typer.Option("--deployment", "-d", metavar="NAME", help="Which deployment; may be left out if only one."),
 ]
+Weight = Annotated[
+    float,
+    typer.Option(
+        "--weight", help="Its share of devices that other deployments use too, relative to theirs (0.01-100)."
+    ),
+]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is served, or at once.")]
+ServedWithin = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for it.")]

@@ -13,9 +13,9 @@ from broker.bus import Bus
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from schemas.topics import MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
-from services.planner.decide import make_plan
 from services.planner.errors import PlanningError
 from services.planner.events import Decide
+from services.planner.plan_making import make_plan
 from services.planner.settings import PlannerSettings
 from services.settings import load
 from stageline.commands import options

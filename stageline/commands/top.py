@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ from broker.bus import Bus
 from schemas.topics import DEVICE_TIMING, Topic
 from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, open_bus, settings_of
-from stageline.top_view import TOP_TOPICS, Picture, document, render
+from stageline.top_picture import TOP_TOPICS, Picture
+from stageline.top_view import document, render
 
 
 def top(
@@ -28,7 +30,10 @@ def top(
     root: options.Root = None,
     json: options.Json = None,
 ) -> None:
-    """Show devices (load, heat, power, link, queue) and stages (rates and times) until interrupted.
+    """Show devices (load, heat, power, link, queue), stages (rates and times) and routes until interrupted.
+
+    Stages and routes show what the plan expected beside what it took, and by how much that is off. A worker that should
+    speak every second and does not is silent; one that has been at one step for long is stuck.
 
     stageline top
 
@@ -74,6 +79,7 @@ class _Watch:
         for topic in (*TOP_TOPICS, DEVICE_TIMING):
             stream = await self._stack.enter_async_context(self._bus.watch(topic))
             followers.append(group.create_task(self._follow(topic, stream)))
+        self.picture = replace(self.picture, began_s=self.now_s())
         for topic in TOP_TOPICS:
             for delivery in await self._bus.snapshot(topic):
                 self._fold(topic, delivery.parameters, delivery.message, retained=True)
@@ -92,7 +98,7 @@ class _Watch:
         return asyncio.get_running_loop().time()
 
     async def listen(self, seconds: float) -> None:
-        """Until every worker that computes has told its rates, at most so long."""
+        """Until every worker that is there has been heard, at most so long."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._silent():
@@ -101,8 +107,7 @@ class _Watch:
 
     def _silent(self) -> set[str]:
         devices = self.picture.fleet.devices.items()
-        there = {name for name, one in devices if one.worker is not None and one.worker.online and one.worker.stages}
-        return there - self.picture.timings.keys()
+        return {name for name, one in devices if one.online} - self.picture.timings.keys()
 
     async def _follow(self, topic: Topic[Any], stream: AsyncIterator[Any]) -> None:
         async for change in stream:

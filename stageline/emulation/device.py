@@ -53,7 +53,10 @@ class EmulatedDevice:
         self._entering = tuple(entering)
         self._limiter: Limiter | None = None
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.python: tuple[str, ...] = (sys.executable, "-m")
+        """What runs a service's module, from its next start on."""
         self._spent_s = dict.fromkeys(SERVICES, 0.0)
+        self._others: list[subprocess.Popen[bytes]] = []
 
     @property
     def method(self) -> str:
@@ -85,6 +88,15 @@ class EmulatedDevice:
         self.cores = cores
         if self._limiter is not None:
             self._limiter.set_cores(cores)
+
+    def burden(self, programs: int) -> None:
+        """Have so many other programs compute all the time on this device, in place of those before; 0 ends them."""
+        end(*self._others)
+        self._others = []
+        if programs and self._limiter is None:
+            raise RuntimeError(f"{self.name} is not started: nothing can run on it")
+        if self._limiter is not None:
+            self._others = [self._busy(self._limiter) for _ in range(programs)]
 
     def cpu_s(self, service: str) -> float:
         """CPU seconds that a service of this device used so far, lives that ended included."""
@@ -123,6 +135,7 @@ class EmulatedDevice:
         if self._limiter is not None:
             # Taking leave in good order is work too, and nobody waits for a slow device any more.
             self._limiter.set_cores(float(os.cpu_count() or 1))
+        self.burden(0)
         self.stop_services()
         if self._limiter is not None:
             self._limiter.release()
@@ -146,9 +159,16 @@ class EmulatedDevice:
         command = [*tied_to_us(signal.SIGKILL), *self._entering, *limiter.entering()]
         with (self.folder / f"{service}.log").open("ab") as log:
             return subprocess.Popen(
-                [*command, sys.executable, "-m", f"services.{service}.main"],
+                [*command, *self.python, f"services.{service}.main"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+
+    def _busy(self, limiter: Limiter) -> subprocess.Popen[bytes]:
+        """A program that does nothing but compute, under the device's limit."""
+        command = [*tied_to_us(signal.SIGKILL), *limiter.entering(), sys.executable, "-S", "-c", "while True: pass"]
+        busy = subprocess.Popen(command, env={**os.environ, **mark()}, stdin=subprocess.DEVNULL)
+        limiter.add(busy.pid)
+        return busy

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from schemas.base import Cores, Milliseconds, Name, Text, Watts
+from stageline.written_file import BadFileError, Part, read_file
 
 CORES_HERE_MIN: Final = 1e-3
 """Real cores: with less, not even a service of ours would start in any time."""
 Rate = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
-class BadFleetError(ValueError):
+class BadFleetError(BadFileError):
     """A fleet file that cannot be used; the message names the file and the field, and says what to write instead."""
 
-    def __init__(self, path: Path, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
-
-
-class FleetPower(_Part):
+class FleetPower(Part):
     """Watts of a device when idle and when all of its cores are busy: a model of it, not a measurement."""
 
     idle_w: Watts
@@ -40,7 +33,7 @@ class FleetPower(_Part):
         return self
 
 
-class FleetLink(_Part):
+class FleetLink(Part):
     """A device's way to the hub: megabits per second each way, and the delay of one way."""
 
     up_mbps: Rate
@@ -48,7 +41,7 @@ class FleetLink(_Part):
     delay_ms: Annotated[Milliseconds, Field(le=10_000)] = 0.0
 
 
-class FleetDevice(_Part):
+class FleetDevice(Part):
     """One device; `cores` is what it is said to have, not what it gets here (see `FleetFile.cores_here`)."""
 
     name: Name
@@ -65,7 +58,7 @@ class FleetDevice(_Part):
         return None if self.memory_mb is None else self.memory_mb << 20
 
 
-class FleetFile(_Part):
+class FleetFile(Part):
     """Some devices; `scale` is how many real cores stand for one stated core, the same for all of them."""
 
     name: Annotated[Text, Field(min_length=1)]
@@ -111,30 +104,4 @@ def load_fleet(path: Path) -> FleetFile:
     Raises:
         BadFleetError: there is no such file, it is no TOML, or a field is missing, unknown or out of range.
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-        return FleetFile.model_validate(content)
-    except OSError as error:
-        raise BadFleetError(path, f"cannot be read ({error.strerror}); name an existing fleet file") from error
-    except UnicodeDecodeError as error:
-        raise BadFleetError(path, "is no text; write the fleet as TOML in UTF-8") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise BadFleetError(path, f"is no TOML: {error}") from error
-    except ValidationError as error:
-        raise BadFleetError(path, _problems(error)) from error
-
-
-def _problems(error: ValidationError) -> str:
-    """Every field that is wrong, by its place in the file; devices are counted from 1, as people count."""
-    lines = []
-    for problem in error.errors():
-        place = ""
-        for part in problem["loc"]:
-            place += f" {part + 1}" if isinstance(part, int) else f"{', ' if place else ''}{part}"
-        what = problem["msg"].removeprefix("Value error, ")
-        if problem["type"] == "extra_forbidden":
-            what = "there is no such field; is its name misspelt?"
-        elif problem["type"] == "missing":
-            what = "is missing; add it"
-        lines.append(f"{place}: {what}" if place else what)
-    return "; ".join(lines)
+    return read_file(path, FleetFile, "fleet", BadFleetError)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import pytest
 
 from broker.bus import Bus
+from broker.message import Outgoing
 from broker.rejections import Rejections
+from schemas.decoding import MOST_CONTROL_BYTES
 from schemas.deployment import HubStatus
 from schemas.device import DeviceStatus
-from schemas.topics import DEVICE_STATUS, HUB_STATUS, MAX_CONTROL_BYTES
+from schemas.topics import ANSWER, DEVICE_STATUS, HUB_STATUS
 
 pytestmark = pytest.mark.timeout(30)
 UP = HubStatus(online=True, boot_id="x")
@@ -23,8 +26,8 @@ UP = HubStatus(online=True, boot_id="x")
         (b"{", "malformed"),
         (b'{"online": "yes", "boot_id": "x"}', "malformed"),
         (b'{"online": true, "boot_id": "x", "extra": 1}', "malformed"),
-        (b"[" * 100_000, "malformed"),
-        (b" " * (MAX_CONTROL_BYTES + 1), "oversized"),
+        (b"[" * 30_000, "malformed"),
+        (b" " * (MOST_CONTROL_BYTES + 1), "oversized"),
     ],
 )
 async def test_a_malformed_message_is_dropped_and_counted_and_the_next_one_arrives(
@@ -37,6 +40,34 @@ async def test_a_malformed_message_is_dropped_and_counted_and_the_next_one_arriv
             assert (await anext(messages)).message == UP
     assert there.rejected == {reason: 1}
     assert "hub/status" in caplog.text
+
+
+async def test_what_is_far_too_long_is_kept_from_us_by_the_broker(here: Bus, there: Bus, root: str) -> None:
+    """It knows how much we take; whoever subscribes later is spared it too, and everything else arrives."""
+    for address in ("hub/status", "device/pi4/status"):
+        huge = Outgoing(f"{root}/{address}", bytes(3 * MOST_CONTROL_BYTES), retain=True)
+        await here._entered().publish(huge, timeout_s=20)
+    async with there.subscribe(HUB_STATUS) as messages, there.subscribe(DEVICE_STATUS) as states:
+        await here._entered().publish(huge, timeout_s=20)
+        await here.publish(HUB_STATUS, UP)
+        assert (await anext(messages)).message == UP
+        good = DeviceStatus(device="pi5", boot_id="b", online=True)
+        await here.publish(DEVICE_STATUS, good, device="pi5")
+        assert (await anext(states)).message == good
+    assert await there.snapshot(DEVICE_STATUS, device="pi4") == []
+    assert not there.rejected
+
+
+async def test_frames_without_acknowledgement_are_dropped(here: Bus, there: Bus, frame: Callable[[str], bytes]) -> None:
+    """Nothing would hold a flood of them back, so nothing would bound what waits."""
+    async with there.frames(ANSWER, submitter="s") as frames:
+        for number in range(50):
+            await here.publish_bytes("answer/s", frame(f"flood{number}"), qos=0)
+        await here.publish_bytes("answer/s", frame("good"), qos=1)
+        delivery = await anext(frames)
+        assert delivery.frame.header.request == "good"
+        delivery.ack()
+    assert there.rejected == {"qos": 50}
 
 
 async def test_a_message_that_says_it_is_of_another_device_is_dropped(here: Bus, there: Bus) -> None:

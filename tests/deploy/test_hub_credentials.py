@@ -120,6 +120,19 @@ def test_an_operator_deploys_and_looks_at_everything_but_is_no_planner(people: d
     assert not publish(people["ann"], "plan/cats/current")
 
 
+def test_whoever_submits_tells_what_it_sees_and_a_device_does_not(people: dict[str, Invitation]) -> None:
+    assert publish(people["ann"], "seen/cats/laptop")
+    assert publish(people["ann"], "gateway/cellar/request-1")
+    assert not publish(people["pi4"], "seen/cats/laptop")
+
+
+def test_an_operator_gives_devices_their_duty_and_clears_what_they_left(people: dict[str, Invitation]) -> None:
+    for topic in ("duty", "status", "info", "telemetry", "stages", "profile/cats", "claim"):
+        assert publish(people["ann"], f"device/nano/{topic}")
+    assert not publish(people["ann"], "device/nano/timing")
+    assert not publish(people["pi4"], "device/nano/duty")
+
+
 def test_secrets_are_not_for_others_to_read(tmp_path: Path) -> None:
     hub = HubFiles(tmp_path / "hub")
     planner = init_hub(hub)

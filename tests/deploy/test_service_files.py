@@ -37,6 +37,15 @@ def test_nothing_is_left_to_fill_in(units: list[Path]) -> None:
         assert "@" not in unit.read_text().replace("@system-service", "").replace("@privileged", "")
 
 
+def test_a_unit_waits_until_its_service_is_up_watches_it_and_bounds_its_stop(units: list[Path]) -> None:
+    for unit in (one for one in units if one.suffix == ".service"):
+        settings = dict(line.split("=", 1) for line in unit.read_text().splitlines() if "=" in line)
+        assert (settings["Type"], settings["NotifyAccess"], settings["Restart"]) == ("notify", "main", "on-failure")
+        assert int(settings["WatchdogSec"]) >= 30
+        # A service under load takes up to ten seconds to leave in good order.
+        assert 15 <= int(settings["TimeoutStopSec"]) < int(settings["WatchdogSec"])
+
+
 @needs_systemd
 def test_systemd_finds_nothing_wrong_with_the_units(units: list[Path]) -> None:
     done = subprocess.run(["systemd-analyze", "verify", *map(str, units)], capture_output=True, text=True, check=False)

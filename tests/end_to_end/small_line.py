@@ -51,9 +51,9 @@ def some_input(seed: int) -> Array:
 
 
 async def everybody(running: House, bus: Bus) -> None:
-    """Wait until all devices can be planned with."""
+    """Wait until all devices can be planned with, whoever else says to be there."""
     async with asyncio.timeout(TIMEOUT_S):
-        while set((await read_fleet(bus)).usable) != set(DEVICES):
+        while not set((await read_fleet(bus)).usable) >= set(DEVICES):
             running.check()
             await asyncio.sleep(0.1)
 
@@ -84,6 +84,15 @@ async def served(bus: Bus) -> Plan:
     """The plan that submitters follow now."""
     (kept,) = await bus.snapshot(PLAN_CURRENT, deployment="line")
     return kept.message
+
+
+async def replanned(bus: Bus, beyond: int) -> Plan:
+    """The plan that is served once its generation is beyond that: all may be answered before it is made."""
+    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
+        async for kept in plans:
+            if kept.message.generation > beyond:
+                return kept.message
+    raise AssertionError("the bus was closed")
 
 
 async def replicas(bus: Bus, card: ModelCard) -> int:

@@ -104,6 +104,22 @@ async def test_without_a_plan_the_error_quotes_the_planner(line, client_of) -> N
     assert caught.value.reason == "no-plan"
 
 
+async def test_where_nothing_could_replace_a_dead_plan_the_error_quotes_the_planner(line, client_of) -> None:
+    async def silent(_fake, _delivery: FrameDelivery) -> None:
+        pass
+
+    line.behaviour = silent
+    await line.serve("a")
+    decision = Decision(deployment="d", generation=0, requested=0.0, state="failed", error="pi4 lacks 40 MB of memory")
+    await line.bus.publish(PLAN_DECISION, decision, deployment="d")
+    async with client_of() as client:
+        with pytest.raises(
+            RequestFailedError, match=r"no answer within .*; 'd' has no plan: pi4 lacks 40 MB"
+        ) as caught:
+            await client.submit(X, deadline_s=0.5)
+    assert caught.value.reason == "deadline"
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

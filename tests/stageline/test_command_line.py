@@ -23,13 +23,14 @@ from typer.testing import CliRunner
 
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
-from schemas.deployment import Alternative, Decision, HubStatus
+from schemas.deployment import Alternative, Decision, Deployment, HubStatus, Pin
 from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.model import ModelCard, Preprocess
 from schemas.plan import Prediction
 from schemas.stages import StagesHeld, StageTiming, Timing
 from schemas.topics import (
     DEPLOYMENT,
+    DEVICE_DUTY,
     DEVICE_INFO,
     DEVICE_PROFILE,
     DEVICE_STAGES,
@@ -239,7 +240,8 @@ def test_the_version_is_printed() -> None:
 
 NEED_A_BROKER = {
     "models": ["models"], "deploy": ["deploy", "x"], "undeploy": ["undeploy", "x"], "plan": ["plan"],
-    "plan compare": ["plan", "compare", "x"], "infer": ["infer", __file__], "top": ["top", "--once"],
+    "plan compare": ["plan", "compare", "x"], "pin": ["pin", "x", "a=0:1"], "exclude": ["exclude", "x", "a"],
+    "drain": ["drain", "a"], "forget": ["forget", "a"], "infer": ["infer", __file__], "top": ["top", "--once"],
 }  # fmt: skip
 
 
@@ -481,6 +483,152 @@ def test_a_wish_about_a_device_nobody_has_heard_of_is_warned_of(house: House, co
 def test_undeploy_removes_and_says_what_there_is_when_there_is_no_such(served: House) -> None:
     assert served.invoke("undeploy", "nothing").exit_code == 2
     assert served.json("undeploy", "pictures") == {"deployment": "pictures", "removed": True}
+
+
+# --- changing what is served -----------------------------------------------------------------------------------------
+def test_a_file_deploys_several_and_says_each_as_if_typed(house: House, background: Background, tmp_path: Path) -> None:
+    path = tmp_path / "wishes.toml"
+    path.write_text(
+        '[[deployment]]\nmodel = "doubler"\nname = "cats"\nweight = 2\npin = ["pi4=0:1"]\nmemory_limit = ["pi4=20.5"]\n'
+        '[[deployment]]\nmodel = "doubler"\nname = "dogs"\nexclude = ["nano"]\n'
+    )
+    documents = house.json("deploy", "--file", path)
+    assert [one["decision"]["deployment"] for one in documents] == ["cats", "dogs"]
+    cats, dogs = (
+        background.run(house.line.bus.snapshot(DEPLOYMENT, deployment=one))[0].message for one in ("cats", "dogs")
+    )
+    assert (cats.weight, str(cats.pins[0].device), cats.memory_limit_bytes) == (2.0, "pi4", {"pi4": 20_500_000})
+    assert (dogs.weight, dogs.exclude) == (1.0, ("nano",))
+
+
+def test_a_file_with_one_refusal_deploys_the_rest_and_ends_with_1(house: House, tmp_path: Path) -> None:
+    path = tmp_path / "wishes.toml"
+    path.write_text('[[deployment]]\nmodel = "giant"\n[[deployment]]\nmodel = "doubler"\n')
+    refused, served = house.json("deploy", "-f", path, code=1)
+    assert "lacks 400 MB" in refused["error"]
+    assert served["decision"]["state"] == "serving"
+
+
+def test_a_file_with_an_unknown_model_deploys_nothing(house: House, tmp_path: Path) -> None:
+    path = tmp_path / "wishes.toml"
+    path.write_text('[[deployment]]\nmodel = "doubler"\n[[deployment]]\nmodel = "mobilnet"\n')
+    result = house.invoke("deploy", "--file", path)
+    assert result.exit_code == 2
+    assert "doubler, giant" in result.stderr
+    assert house.json("plan") == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["doubler", "--file", "{file}"], "MODEL and --file: write it into"),
+        (["--file", "{file}", "-o", "throughput"], "--objective and --file"),
+        (["--file", "none.toml"], "name an existing deployments file"),
+        ([], "say which model"),
+        (["doubler", "--weight", "0"], "--weight 0.0: Input should be greater"),
+    ],
+)
+def test_deploy_says_what_to_do_when_it_is_told_too_much_or_too_little(
+    house: House, tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    path = tmp_path / "wishes.toml"
+    path.write_text('[[deployment]]\nmodel = "doubler"\n')
+    result = house.invoke("deploy", *(one.format(file=path) for one in arguments))
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+
+
+def test_pins_and_exclusions_change_a_running_deployment_and_leave_the_rest_of_the_wish(
+    house: House, background: Background
+) -> None:
+    house.json("deploy", "doubler", "--name", "cats", "-o", "throughput", "--weight", "3")
+
+    def wish() -> Deployment:
+        return background.run(house.line.bus.snapshot(DEPLOYMENT, deployment="cats"))[0].message
+
+    first = wish()
+    assert house.json("exclude", "cats", "nano")["changed"] is True
+    assert house.json("pin", "cats", "pi4=0:1")["decision"]["state"] == "serving"
+    second = wish()
+    assert second.requested > first.requested
+    assert second == first.model_copy(
+        update={"requested": second.requested, "exclude": ("nano",), "pins": (Pin(device="pi4", first=0, last=1),)}
+    )
+    assert house.json("exclude", "cats", "nano") == {"deployment": "cats", "changed": False}
+    assert wish() == second
+    house.json("exclude", "cats", "nano", "--undo")
+    house.json("pin", "cats", "pi4", "--undo")
+    assert wish() == first.model_copy(update={"requested": wish().requested})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["exclude", "dogs", "pi4"], "no deployment 'dogs': there are pictures"),
+        (["exclude", "pictures", "pi4", "--undo"], "does not exclude 'pi4': it excludes no device"),
+        (["exclude", "pictures", "a/b"], "cannot name a device"),
+        (["pin", "pictures", "pi4"], "pin pi4: write DEVICE=FIRST:LAST"),
+        (["pin", "pictures", "pi4=0:1", "--undo"], "has no pin pi4=0:1: it has none"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_said_and_exit_code_2(served: House, arguments: list[str], says: str) -> None:
+    result = served.invoke(*arguments)
+    assert result.exit_code == 2
+    assert says in " ".join(result.stderr.split())
+
+
+# --- devices that go -------------------------------------------------------------------------------------------------
+def test_a_device_that_nothing_uses_may_be_switched_off_at_once_and_comes_back(
+    house: House, background: Background
+) -> None:
+    assert house.json("drain", "nano", "--reason", "dust")["drained"] is True
+    [kept] = background.run(house.line.bus.snapshot(DEVICE_DUTY, device="nano"))
+    assert (kept.message.duty, kept.message.reason) == ("drain", "dust")
+    assert house.json("drain", "nano", "--undo") == {"device": "nano", "drained": False, "undone": True}
+    assert background.run(house.line.bus.snapshot(DEVICE_DUTY)) == []
+    assert "was not being drained" in house.invoke("drain", "nano", "--undo").stdout
+
+
+def test_a_device_that_does_not_get_free_in_time_is_said_to_be_needed(served: House) -> None:
+    result = served.invoke("drain", "pi4", "--timeout", 1)
+    assert result.exit_code == 1
+    assert "not within 1 s: pictures: waiting for a plan without pi4" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("command", ["drain", "forget"])
+def test_a_device_that_nobody_has_heard_of_is_neither_drained_nor_forgotten(house: House, command: str) -> None:
+    result = house.invoke(command, "pi5")
+    assert result.exit_code == 2
+    assert "devices there are: nano, pi4" in " ".join(result.stderr.split())
+
+
+def test_without_a_planner_nothing_is_drained(house: House, background: Background) -> None:
+    background.run(house.line.bus.publish(HUB_STATUS, HubStatus(online=False, boot_id="h1")))
+    background.run(house.freeze())
+    assert house.invoke("drain", "pi4").exit_code == 2
+    assert background.run(house.line.bus.snapshot(DEVICE_DUTY)) == []
+
+
+def test_a_device_that_is_gone_is_forgotten_and_whoever_still_names_it_is_told(
+    served: House, background: Background
+) -> None:
+    served.json("exclude", "pictures", "nano")
+    result = served.invoke("forget", "nano")
+    assert result.exit_code == 0, result.output
+    assert "stageline exclude pictures nano --undo" in result.stderr
+    assert background.run(served.line.bus.snapshot(DEVICE_STAGES, device="nano")) == []
+    assert {one["device"] for one in served.json("top")["devices"]} == {"pi4"}
+
+
+def test_a_device_that_is_online_is_only_forgotten_by_force(house: House, background: Background) -> None:
+    bus = house.line.bus
+    result = house.invoke("forget", "pi4")
+    assert result.exit_code == 2
+    assert "its monitor and worker" in result.stderr
+    cleared = house.json("forget", "pi4", "--force")["cleared"]
+    assert {"device/pi4/info", "device/pi4/profile/doubler", "device/pi4/stages", "device/pi4/status"} <= set(cleared)
+    for topic in (DEVICE_STATUS, DEVICE_INFO, DEVICE_TELEMETRY, DEVICE_STAGES, DEVICE_PROFILE):
+        assert background.run(bus.snapshot(topic, device="pi4")) == []
 
 
 # --- use and watch ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,14 @@ def make_plan(generation: int, routes: tuple[tuple[str, ...], ...], window: int 
     )  # fmt: skip
 
 
+def slow_plan(generation: int, routes: tuple[tuple[str, ...], ...], *, latency_s: float, window: int) -> Plan:
+    plan = make_plan(generation, routes, window)
+    predicted = Prediction(latency_ms=latency_s * 1000, throughput_rps=1 / latency_s, energy_j=1)
+    return plan.model_copy(
+        update={"routes": tuple(route.model_copy(update={"predicted": predicted}) for route in plan.routes)}
+    )
+
+
 def worker(device: str, plan: Plan | None, *, online: bool = True, boot: str = "b1") -> StagesHeld:
     stages = [
         HeldStage(
@@ -178,10 +186,7 @@ def test_a_superseded_generation_has_a_grace_to_answer_and_then_the_new_plan_is_
 
 def test_a_slow_superseded_generation_has_as_long_as_its_answers_usually_take() -> None:
     flight = RequestsInFlight()
-    slow = make_plan(1, (("a",),))
-    predicted = Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)
-    slow = slow.model_copy(update={"routes": (slow.routes[0].model_copy(update={"predicted": predicted}),)})
-    flight.follow(slow, now=0.0)
+    flight.follow(slow_plan(1, (("a",),), latency_s=2.0, window=2), now=0.0)
     flight.accept("x", now=0.0, deadline=60.0)
     go(flight, 0.0)
     flight.follow(make_plan(2, (("b",),)), now=0.5)
@@ -256,10 +261,121 @@ def test_a_late_failure_says_that_stages_were_not_ready() -> None:
 def test_refusing_resolves_once(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     go(flight, 0.0)
-    assert flight.refuse("x", "closed", "the client was closed") is not None
-    assert flight.refuse("x", "closed", "the client was closed") is None
+    assert flight.refuse("x", "closed", "the client was closed", now=0.5) is not None
+    assert flight.refuse("x", "closed", "the client was closed", now=0.5) is None
     assert not flight.answered("x", 0, now=1.0)
     assert flight.audit.late_dropped == 1
+
+
+def test_what_failed_at_its_deadline_keeps_its_place_until_it_is_heard_of() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),), window=1), now=0.0)
+    for name, deadline in (("x", 0.5), ("y", 0.6), ("z", 9.0)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    go(flight, 0.0)
+    assert give_ups(act(flight, 0.6)) == [("x", "deadline"), ("y", "deadline")]
+    assert flight.board.busy(0) == 1
+    flight.answered("x", 1, now=0.7)  # no attempt of its own
+    assert go(flight, 0.7) == []
+    flight.answered("x", 0, now=0.8)
+    assert go(flight, 0.8) == [("z", 0, 0)]
+    assert flight.audit.late_dropped == 2
+
+
+def test_what_the_broker_may_have_got_in_the_last_moment_keeps_its_place_and_what_it_cannot_take_does_not() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),), window=1), now=0.0)
+    for name, deadline in (("x", 0.5), ("y", 9.0), ("z", 9.0)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    flight.due(0.0)
+    flight.due(0.5)
+    assert flight.next_due(0.5) == 1.5
+    assert sends(flight.due(1.5)) == [("y", 0, 0)]
+    flight.refuse("y", "too-large", "no broker takes so much", now=1.6, unsent=True)
+    assert sends(flight.due(1.6)) == [("z", 0, 0)]
+
+
+def test_nothing_is_sent_that_would_come_too_late_unless_nobody_else_is_under_way() -> None:
+    flight = RequestsInFlight(Patience(floor_s=60.0))
+    flight.follow(make_plan(1, (("a",),), window=2), now=0.0)
+    for name, deadline in (("x", 9.0), ("y", 2.9), ("z", 9.0), ("late", 4.5)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    assert go(flight, 0.0) == [("x", 0, 0), ("y", 0, 0)]
+    assert flight.answered("x", 0, now=2.0)
+    assert flight.board.soonest_s(2.0) == 2.0
+    assert go(flight, 2.0) == [("z", 0, 0)]
+    assert flight.answered("y", 0, now=2.8)
+    # Half as much time is left as answers take; the place stays for whoever has more.
+    assert go(flight, 2.8) == []
+    flight.accept("idle", now=2.8, deadline=3.0)
+    assert flight.answered("z", 0, now=2.9)
+    assert go(flight, 2.9) == [("late", 0, 0)]
+    (idle,) = flight.due(3.0)
+    assert isinstance(idle, GiveUp)
+    assert idle.detail == "could not be sent within 0.2 s; answers took 2.0 s when it had 0.1 s left"
+    assert give_ups(act(flight, 4.5)) == [("late", "deadline")]
+
+
+@pytest.mark.parametrize("how", ["a faster plan", "a faster answer", "nobody else is under way"])
+def test_what_was_passed_over_has_its_turn_as_soon_as_it_could_be_answered_in_time(how: str) -> None:
+    flight = RequestsInFlight(Patience(floor_s=60.0))
+    flight.follow(slow_plan(1, (("a",),), latency_s=5.0, window=3), now=0.0)
+    for name, deadline in (("x", 30.0), ("y", 30.0), ("late", 4.0), ("later", 4.5)):
+        flight.accept(name, now=0.0, deadline=deadline)
+    assert go(flight, 0.0) == [("x", 0, 0), ("y", 0, 0)]
+    expected = [("late", 0, 0), ("later", 0, 0)]
+    if how == "a faster plan":
+        flight.follow(slow_plan(2, (("b",),), latency_s=0.1, window=2), now=0.5)
+    elif how == "a faster answer":
+        assert flight.answered("x", 0, now=0.5)
+    else:
+        flight.refuse("x", "cancelled", "", now=0.5, unsent=True)
+        flight.refuse("y", "cancelled", "", now=0.5, unsent=True)
+        expected = [("late", 0, 0)]
+    assert go(flight, 0.5) == expected
+
+
+def test_what_is_passed_over_all_the_time_leaves_nothing_behind() -> None:
+    flight = RequestsInFlight(Patience(floor_s=1e9))
+    flight.follow(slow_plan(1, (("a",),), latency_s=5.0, window=2), now=0.0)
+    flight.accept("x", now=0.0, deadline=1e9)
+    go(flight, 0.0)
+    for number in range(500):
+        flight.accept(f"late {number}", now=number, deadline=number + 1.5)
+        assert len(act(flight, number)) <= 1
+    assert len(flight._too_late) < 10
+    assert flight.audit.open <= 3
+
+
+@pytest.mark.parametrize("how", ["fault", "silence", "another plan", "its device left"])
+def test_a_place_that_nobody_can_be_at_work_for_is_free_again(how: str) -> None:
+    flight = RequestsInFlight()
+    plan = make_plan(1, (("a",),), window=1)
+    flight.devices({"a": worker("a", plan)}, now=0.0)
+    flight.follow(plan, now=0.0)
+    flight.accept("x", now=0.0, deadline=0.5)
+    flight.accept("z", now=0.0, deadline=9.0)
+    go(flight, 0.0)
+    assert give_ups(act(flight, 0.5)) == [("x", "deadline")]
+    assert flight.next_due(0.5) == 1.0
+    if how == "fault":
+        assert flight.faulted("x", 0, fault("expired"), now=0.6) is None
+    elif how == "another plan":
+        flight.follow(make_plan(2, (("b",),), window=1), now=0.6)
+    elif how == "its device left":
+        flight.devices({"a": worker("a", plan, boot="b2")}, now=0.6)
+    assert go(flight, 1.0 if how == "silence" else 0.6) == [("z", 0, 0)]
+    assert flight.board.busy(0) == 1
+
+
+def test_a_request_whose_earlier_attempt_is_answered_keeps_the_place_of_its_later_one(flight: RequestsInFlight) -> None:
+    flight.accept("x", now=0.0, deadline=9.0)
+    go(flight, 0.0)
+    go(flight, 1.0)
+    assert flight.answered("x", 0, now=1.1)
+    assert (flight.board.busy(0), flight.board.busy(1)) == (0, 1)
+    assert not flight.answered("x", 1, now=1.2)
+    assert flight.board.busy(1) == 0
 
 
 class Line(RuleBasedStateMachine):
@@ -278,6 +394,7 @@ class Line(RuleBasedStateMachine):
         self.sent: list[Send] = []
         self.latest: dict[str, Send] = {}
         self.attempts: dict[str, int] = {}
+        self.deadlines: dict[str, float] = {}
 
     def resolve(self, request: str, how: str) -> None:
         assert request in self.accepted
@@ -296,11 +413,15 @@ class Line(RuleBasedStateMachine):
             assert all(one not in self.held or self.held[one].online for one in devices), "sent to a dead device"
             self.latest[action.request] = action
             self.sent.append(action)
+        soonest_s = self.flight.board.soonest_s(self.now)
+        for name in self.accepted - self.results.keys() - {one.request for one in self.sent}:
+            assert soonest_s is None or self.deadlines[name] - self.now < soonest_s, "left, though it could go"
 
     @rule(seconds=st.floats(0.1, 30.0))
     def accept(self, seconds: float) -> None:
         name = f"q{next(self.names)}"
         self.accepted.add(name)
+        self.deadlines[name] = self.now + seconds
         self.flight.accept(name, now=self.now, deadline=self.now + seconds)
         self.act()
 

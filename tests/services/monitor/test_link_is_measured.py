@@ -8,18 +8,21 @@ import contextlib
 import pytest
 
 from broker.bus import Bus
+from schemas.device import Command
+from schemas.topics import DEVICE_COMMAND
 from services.monitor.link import (
     FASTEST_MBPS,
-    LARGEST_PROBE_BYTES,
     SLOWEST_MBPS,
     SMALLEST_PROBE_BYTES,
     Link,
-    LinkProbe,
     Times,
+    differs,
     estimate,
+    remember,
     resize,
     settle,
 )
+from services.monitor.probe import FIRST_PROBE_BYTES, LARGEST_PROBE_BYTES, LinkProbe
 
 MEGABYTE = 1_000_000
 
@@ -70,15 +73,53 @@ def test_probes_grow_while_they_are_too_quick_and_shrink_when_they_hold_the_link
     assert resize(256 << 10, 0.05, 100_000) == 100_000
 
 
+FAST, SLOW = Link(2.0, 95.0, 97.0, 1 << 20), Link(3.0, 5.1, 4.9, 1 << 16)
+
+
+def test_one_probe_that_contradicts_the_past_is_left_to_the_median_and_two_forget_it():
+    assert settle(remember([FAST, FAST, FAST], SLOW)).up_mbps == 95.0
+    assert remember([FAST, FAST, FAST], SLOW, SLOW) == (SLOW, SLOW)
+    assert remember([FAST, FAST, FAST], SLOW, FAST) == (FAST, SLOW, FAST)
+    assert remember([], SLOW) == (SLOW,)
+
+
+@pytest.mark.parametrize(
+    ("other", "changed"),
+    [
+        (FAST, False),
+        (Link(2.5, 60.0, 80.0, 1 << 20), False),
+        (Link(9.0, 95.0, 97.0, 1 << 20), False),
+        (Link(2.0, 95.0, 10.0, 1 << 20), True),
+        (Link(80.0, 95.0, 97.0, 1 << 20), True),
+    ],
+)
+def test_links_differ_by_rates_or_by_round_trips_that_scheduling_does_not_explain(other, changed):
+    assert differs(FAST, other) is differs(other, FAST) is changed
+
+
+class Speed:
+    """Of a link, changed while it is used."""
+
+    def __init__(self, up_mbps: float, down_mbps: float) -> None:
+        self.up_mbps, self.down_mbps = up_mbps, down_mbps
+
+
 @contextlib.asynccontextmanager
 async def slow_link(to_port: int, *, up_mbps: float, down_mbps: float):
     """A TCP relay that passes bytes on no faster than told; gives its port."""
+    async with changing_link(to_port, Speed(up_mbps, down_mbps)) as port:
+        yield port
 
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mbps: float) -> None:
+
+@contextlib.asynccontextmanager
+async def changing_link(to_port: int, speed: Speed):
+    """A TCP relay that passes bytes on no faster than `speed` says at the moment; gives its port."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: str) -> None:
         loop = asyncio.get_running_loop()
         free_at = loop.time()
         while chunk := await reader.read(8192):
-            free_at = max(free_at, loop.time()) + len(chunk) * 8e-6 / mbps
+            free_at = max(free_at, loop.time()) + len(chunk) * 8e-6 / getattr(speed, way)
             await asyncio.sleep(free_at - loop.time())
             writer.write(chunk)
             await writer.drain()
@@ -87,7 +128,7 @@ async def slow_link(to_port: int, *, up_mbps: float, down_mbps: float):
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         their_reader, their_writer = await asyncio.open_connection("127.0.0.1", to_port)
         with contextlib.suppress(ConnectionError):
-            await asyncio.gather(relay(reader, their_writer, up_mbps), relay(their_reader, writer, down_mbps))
+            await asyncio.gather(relay(reader, their_writer, "up_mbps"), relay(their_reader, writer, "down_mbps"))
         for end in (writer, their_writer):
             end.close()
             with contextlib.suppress(ConnectionError):
@@ -136,7 +177,7 @@ async def test_the_first_measurement_comes_at_once(broker, root):
 
 
 async def test_a_failed_probe_is_tried_again(broker, root, monkeypatch, caplog):
-    monkeypatch.setattr("services.monitor.link._AFTER_FAILURE_S", 0.01)
+    monkeypatch.setattr("services.monitor.probe._AFTER_FAILURE_S", 0.01)
     async with Bus(broker.url, name="probe", root=root) as bus:
         probe = LinkProbe(bus, device="pi4", period_s=3600)
         bulk, failures = bus.bulk, iter([True, False])
@@ -169,3 +210,30 @@ async def test_a_probe_stays_below_what_the_broker_passes(broker, root, monkeypa
         monkeypatch.setattr(bus, "bulk", lambda: contextlib.nullcontext(own))
         await LinkProbe(bus, device="pi4", period_s=30).measure()
     assert max(sizes) == 100_000 - 1024
+
+
+async def test_a_link_that_becomes_slow_is_known_soon_after_the_planner_asks(broker, root):
+    speed = Speed(60.0, 60.0)
+    async with (
+        changing_link(broker.port, speed) as port,
+        Bus(f"mqtt://127.0.0.1:{port}", name="probe", root=root) as bus,
+        Bus(broker.url, name="planner", root=root) as planner,
+    ):
+        probe = LinkProbe(bus, device="pi4", period_s=3600)
+        for _ in range(3):
+            await probe.measure()
+        tasks = [asyncio.create_task(probe.keep_measuring()), asyncio.create_task(probe.follow_commands())]
+        speed.up_mbps = speed.down_mbps = 3.0
+        async with asyncio.timeout(20):
+            while True:
+                if await planner.publish(DEVICE_COMMAND, Command(kind="probe"), device="pi4"):
+                    break
+                await asyncio.sleep(0.05)
+            while probe.latest().up_mbps > 10:
+                await probe.news.wait()
+                probe.news.clear()
+        assert probe.latest().down_mbps < 10
+        assert probe.latest().probe_bytes <= FIRST_PROBE_BYTES
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

@@ -19,7 +19,7 @@ from schemas.deployment import Decision, Deployment
 from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.model import Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan, stage_id
-from schemas.stages import HeldStage, StagesHeld, StageState
+from schemas.stages import HeldStage, StagesHeld, StageState, StageTiming, Timing
 from schemas.topics import (
     DEPLOYMENT,
     DEVICE_CLAIM,
@@ -29,6 +29,7 @@ from schemas.topics import (
     DEVICE_STAGES,
     DEVICE_STATUS,
     DEVICE_TELEMETRY,
+    DEVICE_TIMING,
     MODEL_CARD,
     PLAN_CURRENT,
     PLAN_DECISION,
@@ -204,6 +205,13 @@ class FakeDevice:
         self.error = ""
         self.boot = f"{name}-1"
         self.commands: list[str] = []
+        self.probes = 0
+        self.cores = 1.0
+        self.mbps = 100.0
+        self.slower = 1.0
+        """Stages take so many times what the plan predicts."""
+        self.stuck_s = 0.0
+        self.stage_bytes = 1000
         self.online = True
         self._plans: dict[tuple[str, str], Plan] = {}
         self._broker = broker
@@ -254,6 +262,33 @@ class FakeDevice:
         self.online = True
         await self.tell()
 
+    async def hang(self) -> None:
+        """The connection stays, and nobody is at home."""
+        self.answers = False
+
+    async def drop_stages(self) -> None:
+        """It is there, and no longer holds what it was ready to serve."""
+        self._plans.clear()
+        await self.tell()
+
+    async def report(self, *, frames: int = 0) -> None:
+        """One second's telemetry and heartbeat, of a device where only its worker computes."""
+        await self.bus.publish(DEVICE_TELEMETRY, self._telemetry(), device=self.name)
+        stages = tuple(
+            StageTiming(
+                deployment=plan.deployment, generation=plan.generation, stage=stage_id(number, index), frames=frames,
+                wait_ms=0, compute_ms=predicted.compute_ms * self.slower, codec_ms=0, bytes_in=0, bytes_out=0,
+            )
+            for plan in self._plans.values()
+            for number, route in enumerate(plan.routes)
+            for index, (stage, predicted) in enumerate(zip(route.stages, route.stage_predictions, strict=True))
+            if stage.device == self.name and frames
+        )  # fmt: skip
+        beat = Timing(
+            device=self.name, boot_id=self.boot, period_s=1, queue_depth=0, stuck_s=self.stuck_s, stages=stages
+        )  # fmt: skip
+        await self.bus.publish(DEVICE_TIMING, beat, device=self.name)
+
     async def tell(self) -> None:
         held = StagesHeld(
             device=self.name, boot_id=self.boot, online=self.online, memory_budget_bytes=self.memory_bytes,
@@ -267,7 +302,7 @@ class FakeDevice:
             HeldStage(
                 deployment=plan.deployment, generation=plan.generation, stage=stage_id(number, index), model=plan.model,
                 card_sha=plan.card_sha, first=stage.first, last=stage.last, state=self.state, progress=self.progress,
-                memory_bytes=1000, error=self.error,
+                memory_bytes=self.stage_bytes, error=self.error,
             )
             for plan in plans.values()
             for number, route in enumerate(plan.routes)
@@ -290,10 +325,13 @@ class FakeDevice:
             self._plans[topic.template, deployment] = plan
             if topic is PLAN_CURRENT:
                 self._plans.pop((PLAN_NEXT.template, deployment), None)
-        if self.online:
+        if self.online and self.answers:
             await self.tell()
 
     async def _asked(self, _topic: Topic[Any], _name: str, command: Any) -> None:
+        if command.kind == "probe":
+            self.probes += 1
+            return
         self.commands.append(command.model)
         if self.measures:
             await self.measure(command.model)
@@ -321,9 +359,9 @@ class FakeDevice:
         )  # fmt: skip
 
     def _telemetry(self) -> Telemetry:
-        link = LinkMeasure(rtt_ms=1, up_mbps=100, down_mbps=100, probe_bytes=1 << 18, age_s=0)
+        link = LinkMeasure(rtt_ms=1, up_mbps=self.mbps, down_mbps=self.mbps, probe_bytes=1 << 18, age_s=0)
         return Telemetry(
-            device=self.name, boot_id="m1", sequence=1, unix_time=0, load=0, capacity_cores=1.0,
+            device=self.name, boot_id="m1", sequence=1, unix_time=0, load=0, capacity_cores=self.cores,
             memory_free_bytes=1 << 30, memory_bytes=1 << 31, link=link,
             power=Power(watts=1, method="modelled", source="made up"),
         )  # fmt: skip

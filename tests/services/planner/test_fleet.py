@@ -9,9 +9,10 @@ import pytest
 
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
-from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
+from schemas.device import DeviceInfo, DeviceStatus, Duty, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.stages import StagesHeld
 from schemas.topics import (
+    DEVICE_DUTY,
     DEVICE_INFO,
     DEVICE_PROFILE,
     DEVICE_STAGES,
@@ -196,15 +197,55 @@ def test_after_a_reconnect_workers_must_speak_for_themselves() -> None:
         ((DEVICE_PROFILE, None), False),
         ((DEVICE_PROFILE, profile(sha="d" * 64)), False),
         ((DEVICE_PROFILE, profile(threads=2)), False),
-        ((DEVICE_TELEMETRY, telemetry(cores=1.09)), True),
-        ((DEVICE_TELEMETRY, telemetry(cores=0.8)), False),
-        ((DEVICE_TELEMETRY, telemetry(cores=2.0)), False),
+        ((DEVICE_TELEMETRY, telemetry(cores=0.25)), True),
     ],
 )
-def test_a_profile_counts_for_the_same_card_threads_and_capacity(changed: tuple[Topic[Any], Any], valid: bool) -> None:
+def test_a_profile_counts_for_the_same_card_and_threads_whatever_the_quota_is_now(
+    changed: tuple[Topic[Any], Any], valid: bool
+) -> None:
     device = fold(*WHOLE, changed).devices["pi"]
     assert (device.profile_of("net", SHA) is not None) == valid
     assert math.isfinite(device.capacity_cores)
+
+
+def drain(*, reason: str = "") -> Duty:
+    return Duty(device="pi", duty="drain", reason=reason)
+
+
+def test_a_device_that_is_drained_may_not_be_planned_with_but_works_on() -> None:
+    before = fold(*WHOLE)
+    after = fold((DEVICE_DUTY, drain(reason="new fan")), fleet=before)
+    device = after.devices["pi"]
+    assert "drained (new fan)" in device.absence
+    assert "stageline drain pi --undo" in device.absence
+    assert (device.gone, lost(before, after)) == ("", ("pi",))
+
+
+@pytest.mark.parametrize("end", [None, Duty(device="pi", duty="serve")])
+def test_a_device_is_used_again_when_its_drain_is_undone(end: Duty | None) -> None:
+    drained = fold(*WHOLE, (DEVICE_DUTY, drain()))
+    after = fold((DEVICE_DUTY, end), fleet=drained)
+    assert improved(drained, after) == ("pi",)
+    assert list(after.usable) == ["pi"]
+
+
+def test_a_device_of_which_nothing_is_left_is_no_longer_in_the_fleet() -> None:
+    before = fold(*WHOLE, (DEVICE_DUTY, drain()))
+    cleared = [(topic, None) for topic, _ in (*WHOLE, (DEVICE_DUTY, None))]
+    assert list(fold(*cleared[:-1], fleet=before).devices) == ["pi"]
+    assert not fold(*cleared, fleet=before).devices
+    used = fold(*WHOLE)
+    assert lost(used, fold(*cleared, fleet=used)) == ("pi",)
+
+
+def test_a_worker_that_hangs_is_lost_and_one_that_is_back_improves_the_fleet() -> None:
+    before = fold(*WHOLE)
+    hung = before.with_hung({"pi": "its worker hangs"})
+    assert lost(before, hung) == ("pi",)
+    assert hung.devices["pi"].gone == "its worker hangs"
+    back = hung.with_hung({})
+    assert improved(hung, back) == ("pi",)
+    assert back.with_hung({}) is back
 
 
 async def test_the_fleet_can_be_read_from_what_the_broker_keeps(broker: EmbeddedBroker, root: str) -> None:

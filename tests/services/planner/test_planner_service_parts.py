@@ -8,15 +8,16 @@ from unittest.mock import Mock
 import pytest
 
 from schemas.device import DeviceInfo, LinkMeasure, Power, PowerModel, Profile, Telemetry
-from schemas.plan import Plan, StagePrediction, parse_route
-from schemas.stages import HeldStage, StagesHeld, StageState, StageTiming, Timing
+from schemas.stages import HeldStage, StagesHeld, StageState
 from services.planner import deployments
-from services.planner.accuracy import FRAMES_ENOUGH, Accuracy
 from services.planner.cost import NoDeviceError
-from services.planner.decide import awaited, clip, facts_of, left_out_text
+from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
-from services.planner.fleet import Device
-from services.planner.rollout import Patience, Rollout, Step
+from services.planner.ground import facts_of
+from services.planner.measuring import awaited
+from services.planner.patience import Patience
+from services.planner.rollout_state import Rollout, Step
+from services.planner.wording import clip, left_out_text
 
 SHA = "a" * 64
 PROFILE = Profile(
@@ -111,39 +112,3 @@ def test_who_was_left_out_reads_well() -> None:
 def test_long_texts_fit_the_message() -> None:
     assert clip("short") == "short"
     assert len(clip("x" * 9999)) == 4096
-
-
-def served(generation: int = 1) -> Plan:
-    route = parse_route("pi[0:2) -> nano[2:4)").model_copy(
-        update={"stage_predictions": tuple(StagePrediction(down_ms=1, compute_ms=ms, up_ms=1) for ms in (10.0, 20.0))}
-    )
-    return Plan(
-        deployment="cats", generation=generation, model="net", card_sha=SHA, objective="latency", policy="exact",
-        routes=(route,),
-    )  # fmt: skip
-
-
-def timing(frames: int, compute_ms: float, *, generation: int = 1, stage: str = "r0s1") -> Timing:
-    one = StageTiming(
-        deployment="cats", generation=generation, stage=stage, frames=frames, wait_ms=0, compute_ms=compute_ms,
-        codec_ms=1.0, bytes_in=0, bytes_out=0,
-    )  # fmt: skip
-    return Timing(device="nano", boot_id="w", period_s=1, queue_depth=0, stages=(one,))
-
-
-def test_a_prediction_is_compared_once_when_enough_frames_went_through() -> None:
-    accuracy = Accuracy()
-    serving = {"cats": served()}
-    assert accuracy.observe(timing(FRAMES_ENOUGH - 1, 21.0), serving) == []
-    (found,) = accuracy.observe(timing(5, 21.0), serving)
-    assert str(found) == "cats g1 r0s1 on nano: 22.00 ms measured, 20.00 ms predicted (+10%)"
-    assert accuracy.observe(timing(500, 50.0), serving) == []
-
-
-def test_each_generation_is_compared_anew_and_strangers_are_ignored() -> None:
-    accuracy = Accuracy()
-    assert accuracy.observe(timing(100, 21.0), {}) == []
-    assert accuracy.observe(timing(100, 21.0, generation=2), {"cats": served(1)}) == []
-    assert accuracy.observe(timing(100, 21.0, stage="r7s0"), {"cats": served(1)}) == []
-    assert len(accuracy.observe(timing(100, 21.0), {"cats": served(1)})) == 1
-    assert len(accuracy.observe(timing(100, 21.0, generation=2), {"cats": served(2)})) == 1

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from schemas.topics import DEPLOYMENT
 from services.planner.policies import policy_names
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ async def test_whatever_policy_is_asked_for_its_plan_is_served(house: House, obj
             plan = await house.serving(name)
             assert plan.policy == name
             assert set(plan.devices) <= {"fast", "slow"}
+            # Some refuse devices that others keep busy.
+            await house.bus.clear(DEPLOYMENT, deployment=name)
+            await house.decision("removed", name)
 
 
 async def test_where_no_device_has_room_the_policies_that_split_do(house: House) -> None:

@@ -18,6 +18,7 @@ from services.planner.events import (
     ClearCurrent,
     ClearNext,
     Decide,
+    Drifted,
     Event,
     Forget,
     Held,
@@ -29,10 +30,16 @@ from services.planner.events import (
     PublishDecision,
     PublishNext,
     Refused,
+    Squeeze,
+    Squeezed,
     Tick,
+    Unfit,
     Wanted,
 )
-from services.planner.rollout import Kept, Patience, Rollout, advance, resume
+from services.planner.patience import Patience
+from services.planner.resuming import Kept, resume
+from services.planner.rollout import advance
+from services.planner.rollout_state import Rollout
 
 SHA = "a" * 64
 PATIENCE = Patience(ready_s=10.0, retry_s=30.0, settle_s=1.0)
@@ -215,10 +222,42 @@ def test_a_lost_device_that_serves_nothing_changes_nothing() -> None:
     assert served().tell(Lost("c")) == []
 
 
-def test_a_loss_while_deciding_asks_again() -> None:
+def test_a_loss_while_deciding_asks_again_only_if_the_plan_counts_on_what_was_lost() -> None:
     story = Story()
     story.tell(Wanted(WISH))
-    assert one(story.tell(Lost("a")), Decide).ticket == 2
+    assert story.tell(Lost("a", "its worker hangs"), Lost("z")) == []
+    asked = one(story.tell(Planned(1, plan("a[0:2) -> b[2:4)"), decision())), Decide)
+    assert (asked.ticket, asked.cause) == (2, "a: its worker hangs")
+    assert story.planned("b[0:4)").generation == 1
+
+
+def test_a_device_that_comes_and_goes_does_not_restart_planning() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    for _ in range(100):
+        assert story.tell(Lost("z"), Improved("z")) == []
+    assert story.planned("a[0:2) -> z[2:4)").generation == 1
+
+
+def test_progress_in_crumbs_is_none() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:4)")
+    while story.rollout.phase == "preparing" and story.now_s < 100.0:
+        story.now_s += 1.0
+        story.tell(holding("a", made, "loading", progress=story.now_s * 1e-6), Tick())
+    assert story.now_s <= 1.0 + PATIENCE.ready_s
+    assert "no progress" in story.rollout.excluded["a"]
+
+
+def test_steady_progress_that_takes_for_ever_is_planned_around_in_the_end() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    made = story.planned("a[0:2) -> b[2:4)")
+    story.tell(holding("b", made))
+    story.now_s = PATIENCE.ready_most_s
+    said = story.tell(holding("a", made, "loading", progress=0.9), Tick())
+    assert set(one(said, Decide).excluded) == {"a"}
 
 
 def test_a_stage_that_fails_to_load_leaves_its_device_out() -> None:
@@ -430,17 +469,220 @@ def test_a_restarted_planner_clears_what_was_taken_back_meanwhile() -> None:
     assert story.planned("a[0:4)").generation == 6
 
 
+def test_a_restart_while_a_better_plan_gets_ready_leaves_the_served_one_in_service_whatever_comes_of_it() -> None:
+    good, upcoming = plan("a[0:4)", 5), plan("a[0:2) -> b[2:4)", 6)
+    told = decision("preparing", generation=6).model_copy(update={"beside": 5})
+    kept = Kept(WISH, current=good, next=upcoming, decision=told)
+    rollout, actions = resumed(kept, usable=frozenset({"a"}))
+    assert (rollout.phase, kinds(actions)) == ("serving", [PublishCurrent, ClearNext, PublishDecision])
+    story = Story(resumed(kept)[0], now_s=1.0)
+    assert (story.rollout.phase, story.rollout.optional) == ("preparing", True)
+    said = story.tell(Lost("b"))
+    assert kinds(said) == [ClearNext, PublishDecision]
+    again = one(said, PublishDecision).decision
+    assert (again.state, again.generation, again.plan, again.beside) == ("serving", 5, str(good), 0)
+
+
+def test_a_restart_while_an_answer_to_a_newer_wish_gets_ready_keeps_the_older_plan_only_until_then() -> None:
+    kept = Kept(WISH, current=plan("a[0:4)", 5), next=plan("b[0:4)", 6), decision=decision("preparing", generation=6))
+    story = Story(resumed(kept)[0], now_s=1.0)
+    assert (story.rollout.optional, story.rollout.stands) == (False, False)
+    assert kinds(story.tell(Lost("b"))) == [ClearNext, Decide]
+
+
 def resumed(
     kept: Kept, *, card_sha: str | None = SHA, usable: frozenset[str] = frozenset({"a", "b"})
 ) -> tuple[Rollout, tuple[Action, ...]]:
     return resume("cats", replace(kept, generation=5), card_sha=card_sha, usable=usable, now_s=0.0)
 
 
+def drifted(story: Story, text: str, *, generation: int | None = None) -> list[Action]:
+    """A review found this plan better than the one being served."""
+    of = serving(story).generation if generation is None else generation
+    told = decision().model_copy(update={"cause": "computing on b takes 21 ms, 10 ms when planned"})
+    return story.tell(Drifted(of, plan(text), told))
+
+
+def test_a_plan_that_drifted_is_replaced_make_before_break_and_the_cause_is_told() -> None:
+    story = served()
+    said = drifted(story, "a[0:4)")
+    assert kinds(said) == [PublishNext, PublishDecision]
+    assert "21 ms" in one(said, PublishDecision).decision.cause
+    assert one(said, PublishDecision).decision.beside == 1
+    assert serving(story).generation == 1
+    said = story.tell(holding("a", one(said, PublishNext).plan))
+    assert (one(said, PublishCurrent).plan.generation, one(said, PublishDecision).decision.state) == (2, "serving")
+
+
+def test_a_review_of_a_plan_that_is_no_longer_served_moves_nothing() -> None:
+    story = served()
+    assert drifted(story, "a[0:4)", generation=7) == []
+    story.tell(Lost("b"))
+    assert drifted(story, "a[0:4)") == []
+
+
+@pytest.mark.parametrize("trouble", ["lost", "failed", "late"])
+def test_a_better_plan_that_does_not_get_ready_leaves_the_served_one_as_it_was(trouble: str) -> None:
+    story = served()
+    before = story.rollout.decision
+    upcoming = one(drifted(story, "a[0:2) -> c[2:4)"), PublishNext).plan
+    both = holding("a", serving(story)).held.stages + holding("a", upcoming).held.stages
+    story.tell(Held(holding("a", upcoming).held.model_copy(update={"stages": both})))
+    if trouble == "lost":
+        said = story.tell(Lost("c"))
+    elif trouble == "failed":
+        said = story.tell(holding("c", upcoming, "failed", error="disk full"))
+    else:
+        story.now_s += PATIENCE.ready_s
+        said = story.tell(Tick())
+    assert kinds(said) == [ClearNext, PublishDecision]
+    assert one(said, PublishDecision).decision == before
+    assert (story.rollout.phase, serving(story).generation) == ("serving", 1)
+    assert ("c" in story.rollout.excluded) == (trouble != "lost")
+    assert one(drifted(story, "a[0:4)"), PublishNext).plan.generation == 3
+
+
+def test_a_device_lost_that_serves_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    said = story.tell(Lost("b", "its worker hangs"))
+    assert kinds(said) == [ClearNext, Decide]
+    asked = one(said, Decide)
+    assert (asked.serving, asked.cause, asked.hurry) == (serving(story), "b: its worker hangs", True)
+
+
+def test_a_stage_that_fails_in_service_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    said = story.tell(holding("b", serving(story), "failed", error="out of memory"))
+    assert kinds(said) == [ClearNext, Decide]
+
+
+def test_a_deployment_that_holds_more_than_its_share_makes_room_for_another_or_stays() -> None:
+    story = served()
+    asked = one(story.tell(Squeezed("dogs")), Decide)
+    assert (asked.cause, asked.serving, asked.hurry) == ("dogs needs its share of memory", serving(story), True)
+    before = story.rollout.served
+    assert story.tell(Refused(asked.ticket, decision("failed", error="no plan"))) == [
+        PublishDecision(before) for _ in range(1) if before
+    ]
+    assert (story.rollout.phase, serving(story).generation) == ("serving", 1)
+    story.tell(Squeezed("dogs"))
+    made = story.planned("a[0:4)")
+    assert PublishCurrent in kinds(story.tell(holding("a", made)))
+
+
+def test_a_device_lost_while_room_is_made_is_asked_about_only_where_it_serves() -> None:
+    story = served()
+    story.tell(Squeezed("dogs"))
+    assert story.tell(Lost("c")) == []
+    assert one(story.tell(Lost("b")), Decide).cause == "b: it was lost"
+    assert not story.rollout.optional
+
+
+def test_one_that_waits_for_room_has_the_others_told_and_tries_again_soon() -> None:
+    story = Story()
+    story.tell(Wanted(WISH))
+    refusal = decision("failed", error="dogs must make room on a first")
+    refused = Refused(1, refusal, claims=frozenset({"a"}), over=("dogs",))
+    assert story.tell(refused) == [PublishDecision(refusal), Squeeze(("dogs",))]
+    assert story.rollout.claims == {"a"}
+    story.now_s = PATIENCE.room_s
+    assert one(story.tell(Tick()), Decide).ticket == 2
+    assert kinds(story.tell(replace(refused, ticket=2))) == [Squeeze]
+    story.now_s += PATIENCE.room_s
+    assert story.tell(Tick()) == []
+    story.now_s += PATIENCE.retry_s
+    story.tell(Tick())
+    story.planned("a[0:4)")
+    assert story.rollout.claims == frozenset()
+
+
+def test_every_question_says_why_it_is_asked_now() -> None:
+    story = Story()
+    assert one(story.tell(Wanted(WISH)), Decide).cause == "asked for"
+    story.tell(Refused(story.rollout.ticket, decision("failed", error="no devices")))
+    assert one(story.tell(Improved()), Decide).cause == "the library changed"
+    made = story.planned("a[0:4)")
+    asked = one(story.tell(holding("a", made, "failed", error="disk full")), Decide)
+    assert asked.cause == "a could not load its stage: disk full"
+
+
+def nothing(device: str) -> Held:
+    return Held(StagesHeld(device=device, boot_id="b1", online=True))
+
+
+@pytest.mark.parametrize("state", ["nothing", "draining"])
+def test_a_device_that_does_not_hold_what_it_serves_is_planned_around_after_two_seconds(state: str) -> None:
+    story = served()
+    said = nothing("b") if state == "nothing" else holding("b", serving(story), "draining")
+    assert story.tell(said, Tick()) == []
+    story.now_s += PATIENCE.absent_s - 0.1
+    assert story.tell(said, Tick()) == []
+    story.now_s += 0.2
+    asked = one(story.tell(Tick()), Decide)
+    assert (set(asked.excluded), asked.serving, asked.hurry) == ({"b"}, serving(story), True)
+    assert asked.cause == "b has not held what it should serve for 2.1 s"
+
+
+def test_a_device_that_drops_its_stage_while_a_better_plan_gets_ready_is_planned_around() -> None:
+    story = served()
+    drifted(story, "a[0:4)")
+    story.tell(nothing("b"))
+    story.now_s += PATIENCE.absent_s
+    assert kinds(story.tell(Tick())) == [ClearNext, Decide]
+
+
+def test_a_device_that_takes_its_stage_up_again_in_time_goes_on_serving() -> None:
+    story = served()
+    for _ in range(5):
+        story.tell(nothing("b"))
+        story.now_s += PATIENCE.absent_s - 0.1
+        assert story.tell(Tick(), holding("b", serving(story)), Tick()) == []
+
+
+def test_a_device_that_loads_what_is_served_has_as_long_as_one_that_gets_ready() -> None:
+    story = served()
+    story.tell(holding("b", serving(story), "loading", progress=0.5))
+    story.now_s += PATIENCE.ready_s - 0.1
+    assert story.tell(Tick()) == []
+    story.now_s += 0.1
+    assert "still been loading" in one(story.tell(Tick()), Decide).cause
+
+
+def test_a_device_that_is_lost_says_nothing_of_what_it_holds() -> None:
+    story = served()
+    story.tell(Held(StagesHeld(device="b", boot_id="b1", online=False)))
+    assert story.rollout.absent == {}
+
+
+def test_a_device_that_is_unfit_for_the_plan_that_is_served_is_planned_around() -> None:
+    story = served()
+    assert story.tell(Unfit(7, "b", "swallows frames"), Unfit(1, "c", "swallows frames")) == []
+    asked = one(story.tell(Unfit(1, "b", "swallows frames")), Decide)
+    assert (asked.excluded, asked.hurry) == ({"b": "swallows frames"}, True)
+    assert story.tell(Unfit(1, "b", "swallows frames")) == []
+
+
+def test_a_device_left_out_is_considered_again_after_a_while_that_doubles() -> None:
+    story = served()
+    waits = []
+    for _ in range(3):
+        upcoming = one(drifted(story, "a[0:2) -> c[2:4)"), PublishNext).plan
+        story.tell(holding("c", upcoming, "failed", error="no room"))
+        left_s = story.now_s
+        while "c" in story.rollout.excluded:
+            story.now_s += 50.0
+            assert story.tell(Tick()) == []
+        waits.append(story.now_s - left_s)
+    assert waits == [PATIENCE.out_s, 2 * PATIENCE.out_s, 4 * PATIENCE.out_s]
+
+
 DEVICES = ("a", "b", "c")
 ROUTES = ("a[0:4)", "a[0:2) -> b[2:4)", "c[0:4)", "b[0:1) -> c[1:4)", "a[0:4) | b[0:2) -> c[2:4)")
 
 
-@given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 4), st.sampled_from(DEVICES)), max_size=40))
+@given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4), st.sampled_from(DEVICES)), max_size=40))
 def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
     happenings: list[tuple[int, int, str]],
 ) -> None:
@@ -456,12 +698,10 @@ def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
                 event = Wanted(WISH.model_copy(update={"requested": float(number)}))
             case 1:
                 event = Planned(story.rollout.ticket, plan(ROUTES[which]), decision())
-            case 2 | 3 | 4 if upcoming is not None:
-                event = holding(device, upcoming)
-                ready.add((device, upcoming.generation))
-            case 5 if upcoming is not None:
-                event = holding(device, upcoming, "failed")
-                ready.discard((device, upcoming.generation))
+            case 2 | 3 | 4 | 5 if upcoming is not None:
+                mine = {(device, upcoming.generation)}
+                event = holding(device, upcoming, "failed" if what == 5 else "ready")
+                ready = ready - mine if what == 5 else ready | mine
             case 6:
                 event = Lost(device)
                 ready = {(name, generation) for name, generation in ready if name != device}
@@ -469,6 +709,8 @@ def test_whatever_happens_only_whole_plans_are_served_and_generations_only_grow(
                 event = Refused(story.rollout.ticket, decision("failed", error="none"))
             case 8:
                 event = Wanted(None)
+            case 9 if story.rollout.current is not None:
+                event = Drifted(story.rollout.current.generation, plan(ROUTES[which]), decision())
             case _:
                 event = Tick()
         for action in story.tell(event):

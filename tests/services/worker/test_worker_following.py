@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from schemas.plan import Plan, Route, parse_route
 from schemas.stages import StageState
 from services.worker.following import (
+    MOST_HELD,
     Action,
     Assignment,
     Drain,
@@ -66,6 +67,11 @@ def test_an_assignment_knows_where_its_results_go_and_in_which_codec() -> None:
     assert (first.next_device, first.next_stage, first.codec) == ("nano", "r0s1", "u8")
     assert (last.next_device, last.next_stage, last.codec) == (None, None, "fp32")
     assert str(last.key) == "cats/7/r0s2"
+
+
+def test_an_assignment_carries_its_deployments_share_of_the_device() -> None:
+    (one,) = assignments(ONE.model_copy(update={"weight": 2.5}), ME)
+    assert one.weight == 2.5
 
 
 def test_every_route_gives_its_own_assignments() -> None:
@@ -202,3 +208,16 @@ def test_a_plan_that_asks_for_too_many_stages_is_refused_as_one_of_them() -> Non
     assert todo(refused) == (Drop(refusal.assignment.key),)
     fewer = plan("pi4[0:1) -> pi4[1:2) -> pi4[2:3)", 5)
     assert todo(refused, fewer)[0] == Drop(refusal.assignment.key)
+
+
+def test_of_endless_plans_only_so_many_stages_are_held() -> None:
+    plans = {f"d{number}": plan("pi4[0:4) -> pi4[4:9)", 1, f"d{number}") for number in range(1000)}
+    held: dict[StageKey, Held] = {}
+    loads = [action for action in decide(held, {}, plans, ME) if isinstance(action, Load)]
+    assert len(loads) == MOST_HELD
+    held = {one.assignment.key: Held(one.assignment, "ready") for one in loads}
+    assert decide(held, {}, plans, ME) == ()
+    first = loads[0].assignment.key.deployment
+    del plans[first]
+    freed = {key: one for key, one in held.items() if key.deployment != first}
+    assert len([one for one in decide(freed, {}, plans, ME) if isinstance(one, Load)]) == 2

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from services.worker.line import Line, Traffic
 from services.worker.stage_work import Done, Lane
 from services.worker.timing import Timings
 
+POISON = 3.0
 X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
 
 
@@ -102,6 +104,10 @@ async def test_a_bug_that_one_frame_finds_fails_that_frame_and_shows_in_the_log(
     assert (fault.code, fault.detail) == ("stage-failed", "stage cats/1/r0s0: OverflowError: too many joules")
     (error,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert error.exc_info is not None
+    fields = {name: vars(error)[name] for name in ("request", "submitter", "deployment", "generation", "stage")}
+    assert fields == {
+        "request": "bad1", "submitter": "laptop", "deployment": "cats", "generation": 1, "stage": "r0s0",
+    }  # fmt: skip
     assert (bus.acknowledged, timings.rejected["stage-failed"]) == (3, 2)
 
 
@@ -116,3 +122,60 @@ async def test_many_refused_frames_are_counted_one_by_one_and_logged_in_a_line(
     lines = [record.getMessage() for record in caplog.records if record.name == "services.worker.line"]
     assert len(lines) == (1 if heard else 2)
     assert all(len(line) < 700 for line in lines)
+
+
+class Unspeakable(Exception):  # noqa: N818  it is not ours to name
+    """An error that cannot even be told."""
+
+    def __str__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no text: \ud800"),
+        ValueError("long " * 100_000),
+        Unspeakable(),
+        MemoryError(),
+        RecursionError(),
+        SystemExit(1),
+        KeyboardInterrupt(),
+        GeneratorExit(),
+        BaseException("whatever"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_whatever_one_input_makes_a_model_raise_is_that_request_s_answer_and_the_rest_are_served(
+    error: BaseException,
+) -> None:
+    class Poisoned:
+        def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+            if tensors["x"][0, 0] == POISON:
+                raise error
+            return dict(tensors)
+
+    inputs = {f"r{number}": {"x": np.full((1, 4), float(number), np.float32)} for number in range(6)}
+    bus = OneBus([frame(request, tensors) for request, tensors in inputs.items()])
+    lane = replace(LANE, runner=Poisoned())
+    async with Line(cast("Bus", bus), "pi4", Timings("pi4", "boot")) as line:
+        await line.serve(lane, Traffic(), lambda: None)
+    kinds = {request: back.header.kind for request, back in bus.sent.items()}
+    assert kinds == {request: "error" if request == "r3" else "answer" for request in inputs}
+    fault = bus.sent["r3"].header.fault
+    assert fault is not None
+    assert fault.code == "stage-failed"
+    assert len(fault.detail) <= 1000
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (0,)])
+async def test_a_runner_that_returns_nonsense_fails_one_request(shape: tuple[int, ...]) -> None:
+    class Odd:
+        def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(tensors) if tensors["x"][0, 0] else {"y": np.zeros(shape, np.complex64)}
+
+    zero = {"x": np.zeros((1, 4), np.float32)}
+    bus = OneBus([frame("odd", zero), frame("good", GOOD)])
+    async with Line(cast("Bus", bus), "pi4", Timings("pi4", "boot")) as line:
+        await line.serve(replace(LANE, runner=Odd()), Traffic(), lambda: None)
+    assert {request: back.header.kind for request, back in bus.sent.items()} == {"odd": "error", "good": "answer"}

@@ -53,3 +53,23 @@ async def test_a_plan_that_went_while_the_connection_was_down_is_forgotten_but_n
         await until(changed, lambda: set(book.current) == {"cats"})
         following.cancel()
         await asyncio.wait([following])
+
+
+async def test_it_is_complete_when_it_holds_all_that_was_retained_and_at_once_when_nothing_was(
+    lab: Any,
+) -> None:
+    async with Bus(lab.url, name="pi4", root=lab.root) as bus:
+        empty = PlanBook(bus, asyncio.Event())
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(empty.follow())
+            await asyncio.wait_for(empty.complete.wait(), 10)
+            following.cancel()
+        plans = {f"cats{n}": lab.plan("pi4[0:)").model_copy(update={"deployment": f"cats{n}"}) for n in range(30)}
+        for name, plan in plans.items():
+            await lab.hub.bus.publish(PLAN_CURRENT, plan, deployment=name)
+        full = PlanBook(bus, asyncio.Event())
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(full.follow())
+            await asyncio.wait_for(full.complete.wait(), 10)
+            assert full.current == plans
+            following.cancel()

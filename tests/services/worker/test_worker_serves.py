@@ -1,6 +1,7 @@
 """A worker as a process serves real frames over a real broker: right answers, refusals, swaps."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from typing import Any
@@ -267,6 +268,34 @@ async def test_two_deployments_of_one_model_share_its_memory(lab: Any) -> None:
     assert lab.hub.requested.total() == asked_for
     await lab.hub.remove("cats")
     assert (await lab.submitter.ask(dogs, lab.input())).header.kind == "answer"
+
+
+async def test_two_deployments_that_both_want_all_of_a_worker_get_their_shares_of_it(lab: Any) -> None:
+    lab.start("pi4")
+    shares = {"cats": 3.0, "dogs": 1.0}
+    plans = {
+        name: lab.plan("pi4[0:)", model="slow").model_copy(update={"deployment": name, "weight": weight})
+        for name, weight in shares.items()
+    }
+    for plan in plans.values():
+        await lab.hub.roll_out(plan)
+    picture = np.zeros((1, 8, 56, 56), np.float32)
+    answered: Counter[str] = Counter()
+    enough = asyncio.Event()
+
+    async def keep_asking(name: str) -> None:
+        while not enough.is_set():
+            assert (await lab.submitter.ask(plans[name], picture)).header.kind == "answer"
+            if answered.total() < 200:
+                answered[name] += 1
+            else:
+                enough.set()
+
+    async with asyncio.TaskGroup() as asking:
+        for name in plans:
+            for _ in range(8):
+                asking.create_task(keep_asking(name))
+    assert 2.0 < answered["cats"] / answered["dogs"] < 4.0
 
 
 async def test_a_result_that_the_broker_does_not_pass_is_an_error_that_says_how_to_mend_it(own_broker_lab: Any) -> None:

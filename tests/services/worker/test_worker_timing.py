@@ -1,10 +1,15 @@
-"""Rolling figures: medians per stage, refusals for good."""
+"""Rolling figures: medians per stage, refusals for good; and a report in every period, whatever happens."""
 
+import asyncio
+import time
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any
 
 from schemas.frame import StageTrace
+from schemas.stages import DEVICE_STAGES_MOST, Timing
 from services.worker.following import StageKey
-from services.worker.timing import Timings
+from services.worker.timing import Timings, keep_reporting
 
 
 def trace(compute_ms: float) -> StageTrace:
@@ -40,3 +45,50 @@ def test_a_long_period_does_not_grow_without_bound() -> None:
     (stage,) = timings.report(1.0, 0, Counter()).stages
     assert stage.frames == 10_000
     assert stage.compute_ms > 9_000
+
+
+class SlowBus:
+    """A broker that never acknowledges anything."""
+
+    def __init__(self) -> None:
+        self.connected = True
+        self.rejected = Counter[str]()
+        self.reports: asyncio.Queue[Timing] = asyncio.Queue()
+
+    async def publish(self, _topic: object, report: Timing, **_: object) -> bool:
+        await self.reports.put(report)
+        await asyncio.Event().wait()
+        return True
+
+
+async def beats(bus: Any, line: Any, count: int) -> list[Timing]:
+    task = asyncio.create_task(keep_reporting(bus, line, Timings("pi4", "boot1"), 0.05))
+    try:
+        async with asyncio.timeout(10):
+            return [await bus.reports.get() for _ in range(count)]
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_a_worker_at_rest_reports_every_period_and_waits_for_no_acknowledgement() -> None:
+    started_s, used_s = time.monotonic(), time.process_time()
+    reports = await beats(SlowBus(), SimpleNamespace(queue_depth=0, stuck_s=0.0), 4)
+    passed_s, used_s = time.monotonic() - started_s, time.process_time() - used_s
+    assert all(report.stages == () and report.stuck_s == 0 for report in reports)
+    assert 4 * 0.05 <= sum(report.period_s for report in reports) <= passed_s
+    assert 0 < sum(report.cpu_s for report in reports) <= used_s
+
+
+async def test_a_report_tells_how_long_the_compute_thread_is_at_one_step() -> None:
+    (report,) = await beats(SlowBus(), SimpleNamespace(queue_depth=3, stuck_s=4.5), 1)
+    assert (report.queue_depth, report.stuck_s) == (3, 4.5)
+
+
+def test_of_more_stages_than_a_report_may_tell_of_the_busiest_are_told() -> None:
+    timings = Timings("pi4", "boot1")
+    for generation in range(DEVICE_STAGES_MOST + 44):
+        for _ in range(1 + (generation >= 44)):
+            timings.record(StageKey("cats", generation, "r0s0"), trace(1.0))
+    told = timings.report(1.0, 0, Counter()).stages
+    assert [stage.generation for stage in told] == list(range(44, DEVICE_STAGES_MOST + 44))

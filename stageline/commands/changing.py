@@ -1,0 +1,60 @@
+"""How `pin` and `exclude` change a deployment that is asked for already: read the wish, change it, ask again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from broker.bus import Bus
+from schemas.deployment import Deployment
+from schemas.topics import DEPLOYMENT
+from stageline.commands.conduct import DONE, MendError, Report, conduct, open_bus, settings_of
+from stageline.commands.roll_out import ROLL_OUT_ERRORS, roll_out
+
+
+def change(
+    deployment: str,
+    edit: Callable[[Deployment], Deployment],
+    *,
+    name: str,
+    wait: bool,
+    timeout_s: float,
+    broker: str | None,
+    root: str | None,
+    json: str | None,
+) -> None:
+    """Run a command that does this to a deployment, and exit with its code.
+
+    Args:
+        deployment: which one.
+        edit: from the wish as it is to the one that is wanted.
+        name: the command's.
+        wait: until it is served.
+        timeout_s: for how long.
+        broker: as everywhere.
+        root: as everywhere.
+        json: as everywhere.
+    """
+
+    async def work(report: Report) -> int:
+        async with open_bus(settings_of(broker=broker, root=root), name) as bus:
+            before = await _wish(bus, deployment)
+            after = edit(before)
+            if after == before:
+                report.out.print(f"{deployment} is asked for like that already; nothing changes")
+                report.write_json({"deployment": deployment, "changed": False})
+                return DONE
+            wish = after.model_copy(update={"requested": time.time()})
+            code, document = await roll_out(report, bus, wish, wait=wait, timeout_s=timeout_s)
+        report.write_json({**document, "changed": True})
+        return code
+
+    conduct(json, work, known=ROLL_OUT_ERRORS)
+
+
+async def _wish(bus: Bus, deployment: str) -> Deployment:
+    there = {one.parameters["deployment"]: one.message for one in await bus.snapshot(DEPLOYMENT)}
+    if deployment not in there:
+        have = f"there are {', '.join(sorted(there))}" if there else "there is none"
+        raise MendError(f"no deployment {deployment!r}: {have}. `stageline deploy MODEL` makes one")
+    return there[deployment]

@@ -1,0 +1,108 @@
+"""What every command that changes a deployment does: publish the wish, show how far it is, then the plan and why."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from broker.bus import Bus
+from schemas.deployment import Deployment
+from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_CURRENT
+from services.planner.fleet import read_fleet
+from stageline.commands.conduct import DONE, SOME_FAILED, Report
+from stageline.deploying import (
+    DeployFailedError,
+    NoPlannerError,
+    NoSuchModelError,
+    Rollout,
+    SilentPlannerError,
+    check_model,
+    refusal,
+    still_served,
+)
+from stageline.deploying import deploy as deploy_and_wait
+from stageline.plan_tables import plan_document, show_decision
+from stageline.wishes import BadWishError, strangers
+
+ROLL_OUT_ERRORS = (BadWishError, NoPlannerError, NoSuchModelError, SilentPlannerError)
+"""What a person must mend before anything can be rolled out."""
+
+
+async def roll_out(
+    report: Report, bus: Bus, wish: Deployment, *, wait: bool, timeout_s: float
+) -> tuple[int, dict[str, object]]:
+    """Ask for `wish`, and show what comes of it.
+
+    Returns:
+        The exit code, and what `--json` is told.
+
+    Raises:
+        NoPlannerError, NoSuchModelError, SilentPlannerError: said in their messages.
+    """
+    await check_model(bus, wish.model)
+    for line in strangers(wish, (await read_fleet(bus)).devices):
+        report.err.print(f"warning: {line}", markup=False)
+    if wait:
+        return await _served(report, bus, wish, timeout_s)
+    await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
+    report.out.print(f"Asked for {wish.deployment}; `stageline plan {wish.deployment}` shows what becomes of it")
+    return DONE, {"deployment": wish.deployment, "requested": wish.requested}
+
+
+async def _served(report: Report, bus: Bus, wish: Deployment, timeout_s: float) -> tuple[int, dict[str, object]]:
+    try:
+        with _Bars(report.err, wish.deployment) as bars:
+            decision = await deploy_and_wait(bus, wish, timeout_s=timeout_s, tell=bars.show)
+    except DeployFailedError as error:
+        served = await still_served(bus, wish.deployment) if error.refused else None
+        why = refusal(str(error), served) if served else str(error)
+        said = f"{wish.deployment}: {why}" if served else f"{wish.deployment} is not served: {why}"
+        report.err.print(said, markup=False)
+        document: dict[str, object] = {"deployment": wish.deployment, "error": why}
+        return SOME_FAILED, document | ({"serving_generation": served.generation} if served else {})
+    plans = await bus.snapshot(PLAN_CURRENT, deployment=wish.deployment)
+    cards = await bus.snapshot(MODEL_CARD, model=wish.model)
+    plan = plans[0].message if plans else None
+    card = cards[0].message if cards else None
+    show_decision(report.out, decision, plan, card)
+    what = "PICTURE" if card is not None and card.preprocess is not None else "FILE.npy"
+    report.out.print(f"\nTry it:  stageline infer --deployment {wish.deployment} {what}")
+    return DONE, plan_document(decision, plan)
+
+
+class _Bars:
+    """What is going on, and one bar per device while it gets ready."""
+
+    def __init__(self, console: Console, deployment: str) -> None:
+        self._progress = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=30),
+            TextColumn("{task.fields[state]}"), TimeElapsedColumn(), console=console, transient=True,
+        )  # fmt: skip
+        self._whole = self._progress.add_task(f"{deployment}: asking the planner", total=None, state="")
+        self._deployment = deployment
+        self._devices: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, rollout: Rollout) -> None:
+        """Move the bars."""
+        if rollout.decision is not None:
+            self._progress.update(
+                self._whole, description=f"{self._deployment}: {rollout.decision.state}", state=_short(rollout)
+            )
+        for gone in self._devices.keys() - rollout.devices.keys():
+            self._progress.remove_task(self._devices.pop(gone))
+        for device, (share, state) in rollout.devices.items():
+            if device not in self._devices:
+                self._devices[device] = self._progress.add_task(f"  {device}", total=1.0, state=state)
+            self._progress.update(self._devices[device], completed=share, state=state)
+
+
+def _short(rollout: Rollout) -> str:
+    text = rollout.decision.explanation if rollout.decision and rollout.decision.state == "profiling" else ""
+    return text if len(text) < 60 else f"{text[:57]}..."

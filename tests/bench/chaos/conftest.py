@@ -1,0 +1,67 @@
+"""Scenarios are played as `make chaos` plays them, in a program of its own: networks want one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+Rows = dict[str, dict[str, Any]]
+TIMEOUT_S = 580
+PATIENCE = 2.5
+"""Times longer than the limits of `make chaos`: here they are behaviour, on a machine that does other things too."""
+
+
+@pytest.fixture(scope="session")
+def play(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Rows]:
+    """Rows of scenarios, by name. All that any test will ask for (a module's `NAMES`) are played at once: starting
+    devices and having them measure a model takes as long as several scenarios do.
+    """
+    wanted = dict.fromkeys(name for item in request.session.items for name in getattr(item.module, "NAMES", ()))
+    known: Rows = {}
+
+    def rows(*names: str) -> Rows:
+        if not known:
+            known.update(_played(tmp_path_factory.mktemp("chaos"), tuple(wanted)))
+        return {name: known[name] for name in names}
+
+    return rows
+
+
+def _played(folder: Path, names: tuple[str, ...]) -> Rows:
+    """Played with small loads on devices that they share."""
+    document = folder / "chaos.json"
+    only = [word for name in names for word in ("--only", name)]
+    places = ["--library", str(folder / "library"), "--pictures-out", str(folder / "pictures")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.chaos", "--quick", *only, "--json", str(document), *places],
+        cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
+    )  # fmt: skip
+    assert document.exists(), f"{done.stdout}\n{done.stderr}"
+    return {row["scenario"]: row for row in json.loads(document.read_text())["scenarios"]}
+
+
+def _survived(row: dict[str, Any]) -> bool:
+    """Whether nothing was lost, doubled or wrong, and everything else held with patience; False when left out."""
+    if "left_out" in row:
+        assert os.geteuid() != 0 or not sys.platform.startswith("linux"), row["left_out"]
+        return False
+    assert row["complaints"] == [], json.dumps(row, indent=1)
+    assert (row["lost"], row["duplicates_visible"], row["wrong"]) == (0, 0, 0)
+    assert row["submitted"] == row["answered"] + row["failed_with_reason"]
+    for name, limit in row["limits"].items():
+        assert limit["value"] is not None, (name, row)
+        assert limit["value"] <= PATIENCE * limit["most"], (name, row)
+    return True
+
+
+@pytest.fixture(scope="session")
+def survived() -> Callable[[dict[str, Any]], bool]:
+    return _survived

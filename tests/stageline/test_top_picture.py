@@ -1,0 +1,89 @@
+"""What `stageline top` makes of what it hears: who hangs, who is drained, which figures belong to which plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.accuracy import Accuracy, Compared, RouteAccuracy, StageAccuracy
+from schemas.device import DeviceStatus, Duty
+from schemas.plan import Plan, Route, Stage
+from schemas.stages import HeldStage, StagesHeld, Timing
+from schemas.topics import (
+    DEVICE_DUTY,
+    DEVICE_STAGES,
+    DEVICE_STATUS,
+    DEVICE_TIMING,
+    PLAN_ACCURACY,
+    PLAN_CURRENT,
+)
+from stageline.top_picture import Picture
+from stageline.top_view import document
+
+HELD = HeldStage(
+    deployment="cats", generation=3, stage="r0s0", model="m", card_sha="0" * 64, first=0, last=4, state="ready"
+)
+
+
+def heard(picture: Picture, topic, message, now_s: float = 0.0, **parameters: str) -> Picture:
+    return picture.with_message(topic, parameters or {"device": "pi4"}, message, retained=False, now_s=now_s)
+
+
+def pi4(*, stages: tuple[HeldStage, ...] = (HELD,)) -> Picture:
+    picture = heard(Picture(), DEVICE_STATUS, DeviceStatus(device="pi4", boot_id="m1", online=True))
+    return heard(picture, DEVICE_STAGES, StagesHeld(device="pi4", boot_id="b1", online=True, stages=stages))
+
+
+def timing(**more) -> Timing:
+    return Timing(device="pi4", boot_id="b1", period_s=1.0, queue_depth=0, **more)
+
+
+def state(picture: Picture, now_s: float = 0.0) -> str:
+    return picture.state(picture.fleet.devices["pi4"], now_s)[0]
+
+
+def test_a_worker_that_says_nothing_is_silent_and_one_that_speaks_is_not() -> None:
+    picture = heard(pi4(), DEVICE_TIMING, timing(), now_s=10.0)
+    assert not state(picture, 11.0).startswith("silent")
+    assert state(picture, 15.0) == "silent 5 s"
+    assert document(picture, 15.0)["devices"][0]["silent_s"] == pytest.approx(5.0)
+    assert not state(heard(picture, DEVICE_TIMING, timing(), now_s=15.5), 16.0).startswith("silent")
+
+
+def test_nobody_is_silent_who_could_not_have_been_heard_yet() -> None:
+    assert not state(pi4(), 1.0).startswith("silent")
+    assert state(pi4(), 4.0) == "silent 4 s"
+
+
+def test_a_worker_that_is_stuck_says_so_itself() -> None:
+    assert state(heard(pi4(), DEVICE_TIMING, timing(stuck_s=12.0))) == "stuck 12 s"
+
+
+def test_a_device_is_draining_until_it_holds_nothing() -> None:
+    duty = Duty(device="pi4", duty="drain")
+    assert state(heard(pi4(), DEVICE_DUTY, duty)) == "draining"
+    drained = heard(pi4(stages=()), DEVICE_DUTY, duty)
+    assert state(drained) == "drained"
+    assert document(drained, 0.0)["devices"][0]["duty"] == "drain"
+    assert "drain" not in state(heard(drained, DEVICE_DUTY, None))
+
+
+def test_what_was_predicted_is_shown_for_the_plan_that_is_served_and_no_other() -> None:
+    took = Compared(predicted=10.0, measured=12.0, samples=40)
+    accuracy = Accuracy(
+        deployment="cats", generation=3, error=0.2,
+        stages=(StageAccuracy(stage="r0s0", device="pi4", compute_ms=took),),
+        routes=(RouteAccuracy(route=0, latency_ms=took, throughput_rps=took),),
+    )  # fmt: skip
+    plan = Plan(
+        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
+        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),),
+    )  # fmt: skip
+    picture = heard(pi4(), PLAN_CURRENT, plan, deployment="cats")
+    picture = heard(picture, PLAN_ACCURACY, accuracy, deployment="cats")
+    shown = picture.stage_accuracy(HELD)
+    assert shown is not None
+    assert shown.compute_ms == took
+    assert document(picture, 0.0)["accuracy"]["cats"]["error"] == 0.2
+    later = heard(picture, PLAN_CURRENT, plan.model_copy(update={"generation": 4}), deployment="cats")
+    assert later.stage_accuracy(HELD) is None
+    assert document(later, 0.0)["accuracy"] == {}

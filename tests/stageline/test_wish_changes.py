@@ -1,0 +1,50 @@
+"""One thing of a wish changes, and nothing else; what cannot be meant is refused."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.base import InvalidNameError
+from schemas.deployment import Deployment, Pin
+from stageline.wish_changes import excluding, including, pinning, unpinning
+from stageline.wishes import BadWishError
+
+WISH = Deployment(deployment="d", model="m", exclude=("a",), pins=(Pin(device="cam", first=0, last=3),), weight=2.0)
+DEVICES = st.lists(st.sampled_from(["b", "c", "d"]), min_size=1, unique=True)
+
+
+@given(DEVICES)
+def test_excluding_and_including_again_changes_nothing(devices: list[str]) -> None:
+    assert including(excluding(WISH, devices), devices) == WISH
+
+
+@given(DEVICES)
+def test_pinning_and_unpinning_again_changes_nothing(devices: list[str]) -> None:
+    pins = [f"{device}=3:4" for device in devices]
+    pinned = pinning(WISH, pins)
+    assert len(pinned.pins) == 1 + len(pins)
+    assert unpinning(pinned, pins) == unpinning(pinned, devices) == WISH
+
+
+def test_what_is_so_already_stays_once() -> None:
+    assert excluding(WISH, ["a", "a"]) == WISH
+    assert pinning(WISH, ["cam=0:3", "cam=0:3"]) == WISH
+    assert excluding(WISH, ["b", "b"]).exclude == ("a", "b")
+
+
+def test_what_is_not_there_cannot_be_taken_back() -> None:
+    with pytest.raises(BadWishError, match="does not exclude 'b': it excludes a"):
+        including(WISH, ["b"])
+    with pytest.raises(BadWishError, match="no pin cam=0:4: it has cam=0:3"):
+        unpinning(WISH, ["cam=0:4"])
+    with pytest.raises(BadWishError, match="no pin pi4"):
+        unpinning(WISH, ["pi4"])
+
+
+def test_names_and_pins_are_checked() -> None:
+    with pytest.raises(InvalidNameError):
+        excluding(WISH, ["a b"])
+    with pytest.raises(BadWishError, match="pin cam: write DEVICE=FIRST:LAST"):
+        pinning(WISH, ["cam"])
