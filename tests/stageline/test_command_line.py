@@ -785,6 +785,16 @@ def test_doctor_checks_everything_and_says_how_to_mend(served: House) -> None:
     assert "mend:" in served.invoke("doctor").stdout
 
 
+def test_doctor_tells_a_drained_device_from_one_that_left(served: House) -> None:
+    served.invoke("drain", "pi4", "--reason", "new fan", "--timeout", 1)
+    by_name = {one["name"]: one for one in served.json("doctor", code=1)["checks"]}
+    assert by_name["device pi4"]["detail"] == "it is being drained (new fan)"
+    for check in ("device pi4", "devices"):
+        assert "`stageline drain pi4 --undo`" in by_name[check]["mend"]
+        assert "join" not in by_name[check]["mend"]
+    assert "stageline join" in by_name["device nano"]["mend"]
+
+
 def test_doctor_fails_without_a_broker_or_a_planner(broker: EmbeddedBroker, root: str) -> None:
     lonely = runner.invoke(app, ["doctor", "--broker", broker.url, "--root", root])
     assert lonely.exit_code == 1
