@@ -35,8 +35,9 @@ def render(picture: Picture, now_s: float, *, width: int = WIDE_COLUMNS, note: s
     lines = [_deployment(picture, name) for name in picture.deployments]
     head = "\n".join([f"{planner}   [dim]{note}[/dim]" if note else planner, *(lines or ["nothing is served"])])
     tables = [_devices(picture, now_s, width), _stages(picture, now_s, width)]
-    if any(picture.accuracy(name) for name in picture.plans):
-        tables.append(_routes(picture, width))
+    routes = _routes(picture, width)
+    if routes.row_count:
+        tables.append(routes)
     return Group(head, *tables)
 
 

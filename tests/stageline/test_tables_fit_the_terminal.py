@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import time
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
@@ -11,6 +13,11 @@ from rich.table import Table
 from schemas.deployment import Alternative, Decision
 from schemas.frame import StageTrace
 from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
+from stageline.commands.conduct import Report
+from stageline.commands.submit import _show_status
+from stageline.inputs import FileContent
+from stageline.journal.records import Handover
+from stageline.journal.store import Journal
 from stageline.plan_tables import show_decision
 from stageline.receipts import Receipt
 from stageline.tables import new_table
@@ -122,4 +129,20 @@ def test_a_receipt_with_long_names_is_whole(width: int) -> None:
     text = printed(width, receipt.table())
     assert fits(text, width)
     for words in ("wait ms", "compute ms", "in kB", "out kB", "J modelled", f"{DEVICES[0]}[0:17)", "1234.6"):
+        assert words in text
+
+
+@WIDTHS
+def test_a_journal_with_long_names_is_whole(width: int, tmp_path: Path) -> None:
+    content = FileContent("kitchen-camera-0000000001.png", b"0" * 1000)
+    name = "efficientnet-lite0-for-the-kitchen"
+    report = Report(None)
+    report.out = Console(file=io.StringIO(), width=width, highlight=False)
+    with Journal(tmp_path / "journal") as journal:
+        journal.hand_over([Handover("r1", name, content, time.time() + 60)])
+        _show_status(report, journal)
+    assert isinstance(report.out.file, io.StringIO)
+    text = report.out.file.getvalue()
+    assert fits(text, width)
+    for words in (name, "open", "aside", "arriving", "answered", "failed", "waiting MB", "oldest open"):
         assert words in text
