@@ -288,10 +288,22 @@ def test_join_names_its_own_option_when_it_cannot_be_used(option: str, given: st
 
 def test_errors_are_json_too_where_json_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STAGELINE_CONNECT_TIMEOUT_S", "0.2")
-    target = tmp_path / "deep" / "out.json"
+    target = tmp_path / "out.json"
     result = runner.invoke(app, ["models", "--broker", "mqtt://127.0.0.1:9", "--json", str(target)])
     assert result.exit_code == 2
     assert "127.0.0.1:9" in json.loads(target.read_text())["error"]
+
+
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["record"], ["gateway", "--journal", "j", "--json"]])
+@pytest.mark.parametrize(("target", "says"), [("nowhere/out.json", "there is no folder"), (".", "is a folder")])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(
+    arguments: list[str], target: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, [*arguments, target, "--broker", "mqtt://127.0.0.1:9"])
+    assert result.exit_code == 2, result.output
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_that_cannot_be_understood_is_exit_code_2() -> None:
