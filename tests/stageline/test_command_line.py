@@ -456,9 +456,9 @@ def test_plan_on_paper_deploys_nothing(house: House) -> None:
 
 
 def test_plan_on_paper_says_why_there_is_none(house: House) -> None:
-    assert (
-        "no device can serve doubler" in house.json("plan", "doubler", "--dry-run", "--exclude", "pi4", code=1)["error"]
-    )
+    nobody = house.json("plan", "doubler", "--dry-run", "--exclude", "pi4", code=1)["error"]
+    assert "no device can serve doubler" in nobody
+    assert "pi4 (excluded)" in nobody
     assert house.invoke("plan", "doubler", "--dry-run", "--memory-limit", "pi4=0.000001").exit_code == 1
     assert house.invoke("plan", "unknown", "--dry-run").exit_code == 2
     assert house.invoke("plan", "--dry-run").exit_code == 2
