@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JSON ?=
+JSON_FOLDER = $(if $(JSON),mkdir -p '$(dir $(JSON))' && )
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
@@ -21,7 +22,7 @@ setup-dev:
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench,dev
 
 demo: setup ## a real picture classified by three unequal devices (JSON=build/demo.json to keep what it saw)
-	@$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)
+	@$(JSON_FOLDER)$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)
 
 test: setup-dev ## the tests (a real mosquitto, real processes)
 	@$(BIN)/python -m pytest $(ARGS)
@@ -40,7 +41,7 @@ bench: setup-bench ## measure everything on emulated devices: ~1 hour; QUICK=1: 
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
 
 chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)
-	@$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
+	@$(JSON_FOLDER)$(BIN)/python -m bench.chaos $(foreach name,$(ONLY),--only $(name)) $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by coverage: 60 s in all (SECONDS=n)
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || \
@@ -48,7 +49,7 @@ fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by cov
 	@$(BIN)/python -m fuzz --seconds $(SECONDS)
 
 bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
-	@$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
+	@$(JSON_FOLDER)$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,7 @@ from schemas.topics import (
     PLAN_DECISION,
     STAGE,
 )
+from services.planner.device import Device
 from services.planner.fleet import Fleet, read_fleet
 from services.planner.hub_presence import is_alive
 from stageline.deploying import refusal, still_served
@@ -153,22 +154,31 @@ def _devices(fleet: Fleet) -> list[Check]:
             f"device {name}",
             "ok" if device.usable and not device.stale else "warn",
             _device_text(fleet, name),
-            ""
-            if device.usable and not device.stale
-            else "on that device: `stageline join`, or systemctl status stageline-worker",
+            "" if device.usable and not device.stale else _device_mend(device),
         )
         for name, device in sorted(fleet.devices.items())
     ]
     if not fleet.usable:
-        checks.append(
-            Check("devices", "FAIL", "none can compute", "on each device: `stageline join mqtt://HUB --name NAME`")
+        drained = [name for name, device in sorted(fleet.devices.items()) if device.draining and not device.gone]
+        mend = (
+            " and ".join(f"`stageline drain {name} --undo`" for name in drained)
+            or "on each device: `stageline join mqtt://HUB --name NAME`"
         )
+        checks.append(Check("devices", "FAIL", "none can compute", mend))
     return checks
+
+
+def _device_mend(device: Device) -> str:
+    if device.draining and not device.gone:
+        return f"nothing, if you want it to be spared; `stageline drain {device.name} --undo` uses it again"
+    return "on that device: `stageline join`, or systemctl status stageline-worker"
 
 
 def _device_text(fleet: Fleet, name: str) -> str:
     device = fleet.devices[name]
     if not device.usable:
+        if device.draining and not device.gone:
+            return f"it is being drained{f' ({device.duty.reason})' if device.duty and device.duty.reason else ''}"
         return device.absence
     if device.stale:
         return "its monitor is offline: load, heat and link are its last words"

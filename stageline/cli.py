@@ -6,6 +6,9 @@ stays quick, and a Pi without PyTorch never imports what only `stageline import`
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any, Final, NamedTuple
@@ -77,8 +80,27 @@ COMMANDS: Final[dict[str, Entry]] = {
 }
 
 
+_UsageError: Final[type[Any]] = typer.BadParameter.__bases__[0]
+"""What typer raises of arguments that cannot be used; it has no public name for it."""
+
+
 class _LazyGroup(TyperGroup):
     """Lists commands from the table above, and imports only the one that is run; a command may have two words."""
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run, and end with the command's code; arguments that cannot be used are told in one line."""
+        if not options.get("standalone_mode", True):
+            return super().main(*args, **options)
+        options["standalone_mode"] = False
+        try:
+            code = super().main(*args, **options)
+        except _UsageError as error:
+            if line := _usage_line(error):
+                typer.echo(line, err=True)
+            code = error.exit_code
+        except typer.Abort:
+            code = 1
+        sys.exit(code if isinstance(code, int) else 0)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         two = " ".join(args[:2])
@@ -88,12 +110,28 @@ class _LazyGroup(TyperGroup):
         return name, load(name) if name is not None else None, rest
 
 
+def _usage_line(error: Any) -> str:
+    """`stageline: No such option: --polcy ... (stageline plan --help)`; nothing where the help was shown instead."""
+    message = str(error.format_message())
+    if not message or type(error).__name__ == "NoArgsIsHelpError":
+        return ""
+    where = error.ctx.command_path if error.ctx is not None else "stageline"
+    return f"stageline: {' '.join(message.split()).rstrip('.')} ({where} --help)"
+
+
 def load(name: str) -> Any:
     """The command of that name, imported."""
-    module, _, function = COMMANDS[name].target.partition(":")
+    module, _, target = COMMANDS[name].target.partition(":")
+    function = getattr(import_module(f"stageline.commands.{module}"), target)
     single = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-    single.command(name)(getattr(import_module(f"stageline.commands.{module}"), function))
+    single.command(name, help=flowing(inspect.getdoc(function) or ""))(function)
     return get_command(single)
+
+
+def flowing(text: str) -> str:
+    """A docstring whose paragraphs are one line each, for a terminal of any width; lines of examples stay lines."""
+    joined = re.sub(r"\n(?!\n|\s|stageline )(?<!\n\n)", " ", text)
+    return re.sub(r"(?<=\S) {3,}", "   ", joined)
 
 
 def _placeholder() -> None:

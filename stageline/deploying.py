@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Final
@@ -15,9 +15,13 @@ from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from schemas.topics import DEPLOYMENT, DEVICE_STAGES, HUB_STATUS, MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
 from services.planner.evidence import evidence
-from services.planner.hub_presence import is_alive
+from services.planner.hub_presence import HEARTBEAT_S, is_alive
 
 SILENT_S: Final = 10.0
+_HEARD_S: Final = 2.5 * HEARTBEAT_S
+"""A planner that lives was heard by then."""
+_MOST_OF: Final = 0.9
+"""Of the time that somebody waits: a planner that hangs is told as such, not as the time being over."""
 
 
 class NoPlannerError(Exception):
@@ -33,11 +37,10 @@ class NoPlannerError(Exception):
 class SilentPlannerError(Exception):
     """A planner is there by name and does nothing; the message says what to do."""
 
-    def __init__(self, deployment: str) -> None:
+    def __init__(self, then: str) -> None:
         super().__init__(
             "the planner does not answer: it is online, but gives no sign of life. Start it again on the hub "
-            f"(systemctl restart stageline-planner, or `stageline hub`); "
-            f"it then plans {deployment}, which stays asked for"
+            f"(systemctl restart stageline-planner, or `stageline hub`); it then {then}, which stays asked for"
         )
 
 
@@ -80,15 +83,43 @@ async def check_model(bus: Bus, model: str) -> None:
         raise NoSuchModelError(model, there)
 
 
+def stands(plan: Plan, reports: Iterable[StagesHeld]) -> bool:
+    """Whether one whole route of the plan is ready, going by what workers hold."""
+    ready = {held.device for held in reports if held.online and evidence(plan, held).ready}
+    return any(ready.issuperset(route.devices) for route in plan.routes)
+
+
 async def still_served(bus: Bus, deployment: str) -> Plan | None:
     """The plan that serves whatever became of a later wish: one whole route of it stands ready."""
     for current in await bus.snapshot(PLAN_CURRENT, deployment=deployment):
-        plan = current.message
-        reports = [one.message for one in await bus.snapshot(DEVICE_STAGES)]
-        ready = {held.device for held in reports if held.online and evidence(plan, held).ready}
-        if any(ready.issuperset(route.devices) for route in plan.routes):
-            return plan
+        if stands(current.message, [one.message for one in await bus.snapshot(DEVICE_STAGES)]):
+            return current.message
     return None
+
+
+async def wish_of(bus: Bus, deployment: str) -> Deployment | None:
+    """What is asked for under this name."""
+    return next((one.message for one in await bus.snapshot(DEPLOYMENT, deployment=deployment)), None)
+
+
+async def is_served(bus: Bus, wish: Deployment) -> bool:
+    """Whether the planner says that this very wish is served; it may be preparing something better meanwhile."""
+    decisions = [one.message for one in await bus.snapshot(PLAN_DECISION, deployment=wish.deployment)]
+    return any(
+        one.requested == wish.requested and (one.state == "serving" or (one.beside > 0 and not one.error))
+        for one in decisions
+    )
+
+
+async def take_back(bus: Bus, refused: Deployment, before: Deployment) -> bool:
+    """Ask for what was asked for before, word for word, unless somebody has asked for something else meanwhile.
+
+    Otherwise a change that was refused would be asked for on and on, and decide what serves after the next loss.
+    """
+    if await wish_of(bus, refused.deployment) != refused:
+        return False
+    await bus.publish(DEPLOYMENT, before, remember=False, deployment=before.deployment)
+    return True
 
 
 def refusal(error: str, served: Plan) -> str:
@@ -125,14 +156,14 @@ async def deploy(
         await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
         watching = asyncio.create_task(follower.watch_stages(stages))
         settling = asyncio.create_task(follower.until_settled(decisions))
-        silence = asyncio.create_task(_until_silent(bus, silent_s))
+        silence = asyncio.create_task(until_silent(bus, silence_within(timeout_s, silent_s)))
         try:
             await asyncio.wait({settling, silence}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if settling.done():
                 return settling.result()
             if silence.done():
                 silence.result()
-                raise SilentPlannerError(wish.deployment)
+                raise SilentPlannerError(f"plans {wish.deployment}")
             raise DeployFailedError(follower.why_late(timeout_s))
         finally:
             tasks = (watching, settling, silence)
@@ -141,8 +172,13 @@ async def deploy(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _until_silent(bus: Bus, silent_s: float) -> None:
-    """Return when the planner is not heard of, though the broker is."""
+def silence_within(timeout_s: float, silent_s: float) -> float:
+    """After how long a planner counts as silent for somebody who waits so long, s."""
+    return min(silent_s, max(_HEARD_S, _MOST_OF * timeout_s))
+
+
+async def until_silent(bus: Bus, silent_s: float) -> None:
+    """Return when the planner is not heard of for so long, though the broker is."""
     while await is_alive(bus, within_s=silent_s) or not bus.connected:
         pass
 

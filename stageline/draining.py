@@ -20,6 +20,7 @@ from schemas.device import Duty
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_DUTY, DEVICE_STAGES, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from stageline.deploying import SILENT_S, SilentPlannerError, silence_within, until_silent
 
 _TOPICS: Final[tuple[Topic[Any], ...]] = (PLAN_CURRENT, PLAN_NEXT, PLAN_DECISION, DEVICE_STAGES)
 
@@ -93,7 +94,12 @@ class Draining:
 
 
 async def drain(
-    bus: Bus, duty: Duty, *, timeout_s: float, tell: Callable[[Draining], None] = lambda _: None
+    bus: Bus,
+    duty: Duty,
+    *,
+    timeout_s: float,
+    silent_s: float = SILENT_S,
+    tell: Callable[[Draining], None] = lambda _: None,
 ) -> Draining:
     """Ask for it and wait until the device is free, nothing more can move, or so much time has passed.
 
@@ -101,10 +107,14 @@ async def drain(
         bus: an open bus.
         duty: what is wanted of the device: `drain`.
         timeout_s: for all of it.
+        silent_s: a planner that is not heard of for so long does not work.
         tell: called with each step.
 
     Returns:
         How it ended: `done`, or `stuck`, or neither, when the time was over.
+
+    Raises:
+        SilentPlannerError: the planner does not answer.
     """
     before = [one.message for one in await bus.snapshot(DEVICE_DUTY, device=duty.device)]
     # A planner says a refusal once: to whoever asked first, if this was asked for before.
@@ -119,14 +129,24 @@ async def drain(
                 change = Change(kept.message, kept.parameters, True, kept.address)
                 draining = draining.with_change(topic, change, answers=asked_before)
         tasks = [asyncio.create_task(_hand_on(topic, stream, changes)) for topic, stream in streams]
+
+        async def until_settled() -> None:
+            nonlocal draining
+            while not (draining.done or draining.stuck):
+                tell(draining)
+                topic, change = await changes.get()
+                draining = draining.with_change(topic, change, answers=asked_before or not change.retained)
+
+        settling = asyncio.create_task(until_settled())
+        silence = asyncio.create_task(until_silent(bus, silence_within(timeout_s, silent_s)))
+        tasks += [settling, silence]
         try:
-            async with asyncio.timeout(timeout_s):
-                while not (draining.done or draining.stuck):
-                    tell(draining)
-                    topic, change = await changes.get()
-                    draining = draining.with_change(topic, change, answers=asked_before or not change.retained)
-        except TimeoutError:
-            pass
+            await asyncio.wait({settling, silence}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if settling.done():
+                settling.result()
+            elif silence.done():
+                silence.result()
+                raise SilentPlannerError(f"moves the work of {duty.device} away")
         finally:
             for task in tasks:
                 task.cancel()

@@ -10,7 +10,7 @@ from services.planner.cost import NoDeviceError
 from services.planner.fleet import read_fleet
 from services.planner.ground import Ground, facts_of
 from services.planner.held import held_blocks
-from services.planner.wording import no_device
+from services.planner.wording import left_out_text, no_device
 from stageline.deploying import NoSuchModelError
 from stageline.wishes import strangers
 
@@ -39,7 +39,8 @@ async def ground_now(bus: Bus, wish: Deployment, warn: Callable[[str], None]) ->
             left_out[name] = f"has not measured {card.name} yet (`stageline deploy {card.name}` has it measured)"
             unmeasured.append(name)
     if not facts:
-        raise NoDeviceError(not_measured(card.name, unmeasured) if unmeasured else no_device(wish, left_out))
+        nobody = ". ".join(part for part in (no_device(wish, left_out), left_out_text(left_out)) if part)
+        raise NoDeviceError(not_measured(card.name, unmeasured) if unmeasured else nobody)
     workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
     return Ground(card, tuple(facts), left_out, held_blocks(card, card.sha256, workers))
 

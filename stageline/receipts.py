@@ -75,7 +75,15 @@ class Receipt(Message):
         if self.cached_from:
             return f"{self.latency_ms:.1f} ms from the cache (answer to {self.cached_from} over {self.route})"
         tries = "" if self.attempts == 1 else f", {self.attempts} attempts"
-        return f"{self.latency_ms:.1f} ms over {self.route} (generation {self.generation}{tries}), {self.energy_text}"
+        return f"{self.times_text} over {self.route} (generation {self.generation}{tries}), {self.energy_text}"
+
+    @property
+    def times_text(self) -> str:
+        """`40.0 ms`, or what of it was not on the line: `40.0 ms (8.0 held before it was sent, 32.0 on the line)`."""
+        whole = f"{self.latency_ms:.1f} ms"
+        if f"{self.held_ms:.1f}" == "0.0":
+            return whole
+        return f"{whole} ({self.held_ms:.1f} held before it was sent, {self.line_ms:.1f} on the line)"
 
     @property
     def energy_text(self) -> str:

@@ -66,7 +66,7 @@ class Outcome:
 def show(out: Console, outcome: Outcome, *, policy: str) -> None:
     """Both stories in one table, and what each gave, for people."""
     table = new_table(
-        "What would have been decided, and what was", ">s", "deployment", "by", ">ms", ">/s", "~plan", "~why"
+        "What would have been decided, and what was", ">s", "deployment", "by", ">ms", ">/s", "~plan", "~why", keys=3
     )
     for row in outcome.rows:
         latency = f"{row.predicted.latency_ms:.1f}" if row.predicted else "-"
@@ -77,7 +77,9 @@ def show(out: Console, outcome: Outcome, *, policy: str) -> None:
             f"{row.at_s:.1f}", row.deployment, by, latency, rate, escape(row.plan or "none"), escape(row.why + saves)
         )
     out.print(table)
-    sums = new_table("Means over the recording", "deployment", "by", ">re-plans", ">ms", ">/s", ">J", "measured")
+    sums = new_table(
+        "Means over the recording", "deployment", "by", ">re-plans", ">ms", ">/s", ">J", "~measured", keys=2
+    )
     for name, tally in sorted(outcome.tallies.items()):
         seen = tally.measured_latency_ms
         said = "" if seen is None else f"{seen:.1f} ms over {tally.answers} answers"

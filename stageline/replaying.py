@@ -19,7 +19,7 @@ from schemas.plan import Plan, Prediction
 from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, SEEN
 from services.planner.adaptation import Adaptation, alike, careful, consider
 from services.planner.complete import plan_of
-from services.planner.cost import problem_from
+from services.planner.cost import NoDeviceError, problem_from
 from services.planner.drift import Rules
 from services.planner.errors import PlanningError
 from services.planner.facts import DeviceFacts, HubFacts
@@ -164,14 +164,30 @@ class _Player:
             card = self._fleet.cards.get(wish.model)
             if card is None:
                 continue
+            before = self._replayed.get(name)
             try:
                 self._decide(self._asked(wish), card)
             except (PlanningError, ValueError, ArithmeticError) as error:
                 if self._refused.get(name) != str(error):
                     self._refused[name] = str(error)
-                    self._add(Row(self._now_s, name, "replayed", "", f"no plan: {error}"))
+                    self._refuse(name, str(error))
             else:
-                self._refused.pop(name, None)
+                if self._refused.pop(name, "") and before is not None and self._replayed.get(name) == before:
+                    why = "possible again: its devices are back"
+                    self._add(Row(self._now_s, name, "replayed", str(before), why, before.predicted))
+
+    def _refuse(self, name: str, why: str) -> None:
+        """Nothing better than what serves already, as long as that can go on."""
+        plan = self._replayed.get(name)
+        if plan is not None and not self._gone(plan):
+            why = f"refused, the plan before it goes on: {why}"
+            self._add(Row(self._now_s, name, "replayed", str(plan), why, plan.predicted))
+        else:
+            self._add(Row(self._now_s, name, "replayed", "", f"no plan: {why}"))
+
+    def _gone(self, plan: Plan) -> bool:
+        devices = [self._fleet.devices.get(name) for name in plan.devices]
+        return any(device is None or device.gone for device in devices)
 
     def _asked(self, wish: Deployment) -> Deployment:
         return wish if self._policy is None else wish.model_copy(update={"policy": self._policy})
@@ -185,7 +201,7 @@ class _Player:
             if rest and not (waiting and name not in self._served):
                 self._first(wish, card, rest, "asked for")
         elif gone := sorted(set(plan.devices) - {facts.name for facts in rest}):
-            self._first(wish, card, rest, f"lost {', '.join(gone)}")
+            self._first(wish, card, rest, self._gone_text(gone))
         else:
             self._review(wish, card, rest, plan)
         self._count(wish, card, rest)
@@ -207,11 +223,24 @@ class _Player:
     def _first(self, wish: Deployment, card: ModelCard, rest: list[DeviceFacts], why: str) -> None:
         """A plan without a comparison: the first one, or after a loss."""
         name, before = wish.deployment, self._replayed.get(wish.deployment)
+        if not rest:
+            away = [one for one, device in self._fleet.devices.items() if not device.usable]
+            reasons = [self._gone_text(away)] if away else []
+            reasons += [f"excluded {', '.join(wish.exclude)}"] if wish.exclude else []
+            raise NoDeviceError(f"no device could serve it then: {'; '.join(reasons) or 'none had measured it'}")
         facts = self._adaptation.adjusted(rest, card.sha256, now_s=self._now_s)
         held = planned_blocks(before) if before is not None else {}
         best = best_plan(problem_from(card, wish, facts, self._hub), careful(wish.policy), held)
         plan = plan_of(card, wish, best, generation=before.generation + 1 if before else 1, policy=wish.policy)
         self._serve(plan, Row(self._now_s, name, "replayed", str(plan), why, plan.predicted), again=before is not None)
+
+    def _gone_text(self, names: Iterable[str]) -> str:
+        """`lost pi4; drained nano`."""
+        known = [(name, self._fleet.devices.get(name)) for name in sorted(names)]
+        drained = [name for name, device in known if device is not None and device.draining and not device.gone]
+        lost = [name for name, _ in known if name not in drained]
+        said = (("lost", lost), ("drained", drained))
+        return "; ".join(f"{what} {', '.join(which)}" for what, which in said if which)
 
     def _review(self, wish: Deployment, card: ModelCard, rest: list[DeviceFacts], plan: Plan) -> None:
         question = self._adaptation.question(

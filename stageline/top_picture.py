@@ -7,16 +7,26 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from schemas.accuracy import Accuracy, StageAccuracy
-from schemas.deployment import HubStatus
+from schemas.deployment import Decision, HubStatus
 from schemas.plan import Plan
 from schemas.stages import HeldStage, StageTiming, Timing
-from schemas.topics import DEVICE_PROFILE, DEVICE_TIMING, HUB_STATUS, PLAN_ACCURACY, PLAN_CURRENT, Topic
+from schemas.topics import (
+    DEVICE_PROFILE,
+    DEVICE_TIMING,
+    HUB_STATUS,
+    PLAN_ACCURACY,
+    PLAN_CURRENT,
+    PLAN_DECISION,
+    Topic,
+)
 from services.planner.device import DEVICE_TOPICS, Device
 from services.planner.fleet import Fleet
 from services.planner.heartbeat import ANSWER_S, SILENT_S, STUCK_S
+from stageline.deploying import stands
 
 TOP_TOPICS: Final[tuple[Topic[Any], ...]] = (
-    *(topic for topic in DEVICE_TOPICS if topic is not DEVICE_PROFILE), HUB_STATUS, PLAN_CURRENT, PLAN_ACCURACY,
+    *(topic for topic in DEVICE_TOPICS if topic is not DEVICE_PROFILE), HUB_STATUS, PLAN_CURRENT, PLAN_DECISION,
+    PLAN_ACCURACY,
 )  # fmt: skip
 _STALE_PERIODS: Final = 3.0
 
@@ -27,6 +37,7 @@ class Picture:
 
     fleet: Fleet = field(default_factory=Fleet)
     plans: Mapping[str, Plan] = field(default_factory=dict)
+    decisions: Mapping[str, Decision] = field(default_factory=dict)
     accuracies: Mapping[str, Accuracy] = field(default_factory=dict)
     hub: HubStatus | None = None
     timings: Mapping[str, tuple[Timing, float]] = field(default_factory=dict)
@@ -43,6 +54,9 @@ class Picture:
             return replace(self, hub=message)
         if topic is PLAN_CURRENT:
             return replace(self, plans=_put(self.plans, parameters["deployment"], message))
+        if topic is PLAN_DECISION:
+            told = None if message is None or message.state == "removed" else message
+            return replace(self, decisions=_put(self.decisions, parameters["deployment"], told))
         if topic is PLAN_ACCURACY:
             return replace(self, accuracies=_put(self.accuracies, parameters["deployment"], message))
         return replace(self, fleet=self.fleet.with_message(topic, parameters, message, retained=retained))
@@ -59,9 +73,25 @@ class Picture:
         stages = timing.stages if timing else ()
         return next((one for one in stages if (one.deployment, one.generation, one.stage) == key), None)
 
+    @property
+    def deployments(self) -> tuple[str, ...]:
+        """All that are asked for or served."""
+        return tuple(sorted({*self.plans, *self.decisions}))
+
+    def error(self, deployment: str) -> str:
+        """Why the planner has no plan for what is asked for; empty when it has."""
+        decision = self.decisions.get(deployment)
+        return decision.error or "no reason given" if decision is not None and decision.state == "failed" else ""
+
+    def served(self, deployment: str) -> Plan | None:
+        """The plan that serves; one that there is no plan after only while it stands."""
+        plan = self.plans.get(deployment)
+        workers = (device.worker for device in self.fleet.devices.values() if device.worker is not None)
+        return plan if plan is not None and (not self.error(deployment) or stands(plan, workers)) else None
+
     def accuracy(self, deployment: str) -> Accuracy | None:
         """How true the predictions of the plan that is served are."""
-        plan, accuracy = self.plans.get(deployment), self.accuracies.get(deployment)
+        plan, accuracy = self.served(deployment), self.accuracies.get(deployment)
         return accuracy if plan and accuracy and accuracy.generation == plan.generation else None
 
     def stage_accuracy(self, held: HeldStage) -> StageAccuracy | None:

@@ -32,11 +32,12 @@ def render(picture: Picture, now_s: float, *, width: int = WIDE_COLUMNS, note: s
     """
     online = picture.hub is not None and picture.hub.online
     planner = "[green]planner online[/green]" if online else "[red]no planner[/red]"
-    lines = [_deployment(picture, name) for name in sorted(picture.plans)]
+    lines = [_deployment(picture, name) for name in picture.deployments]
     head = "\n".join([f"{planner}   [dim]{note}[/dim]" if note else planner, *(lines or ["nothing is served"])])
     tables = [_devices(picture, now_s, width), _stages(picture, now_s, width)]
-    if any(picture.accuracy(name) for name in picture.plans):
-        tables.append(_routes(picture, width))
+    routes = _routes(picture, width)
+    if routes.row_count:
+        tables.append(routes)
     return Group(head, *tables)
 
 
@@ -45,9 +46,19 @@ def document(picture: Picture, now_s: float) -> dict[str, Any]:
     accuracies = {name: picture.accuracy(name) for name in sorted(picture.plans)}
     return {
         "planner_online": picture.hub is not None and picture.hub.online,
-        "deployments": {name: str(plan) for name, plan in sorted(picture.plans.items())},
+        "deployments": {name: _deployment_document(picture, name) for name in picture.deployments},
         "accuracy": {name: one.model_dump(mode="json") for name, one in accuracies.items() if one is not None},
         "devices": [_device_document(picture, device, now_s) for _, device in sorted(picture.fleet.devices.items())],
+    }
+
+
+def _deployment_document(picture: Picture, name: str) -> dict[str, Any]:
+    plan, decision = picture.served(name), picture.decisions.get(name)
+    return {
+        "plan": str(plan) if plan is not None else None,
+        "generation": plan.generation if plan is not None else None,
+        "state": decision.state if decision is not None else "serving",
+        "error": picture.error(name),
     }
 
 
@@ -68,8 +79,12 @@ def _device_document(picture: Picture, device: Device, now_s: float) -> dict[str
 
 
 def _deployment(picture: Picture, name: str) -> str:
-    plan, accuracy = picture.plans[name], picture.accuracy(name)
+    plan, accuracy, error = picture.served(name), picture.accuracy(name), escape(picture.error(name))
+    if plan is None:
+        return f"{name}: [red]no plan[/red]: {error}" if error else f"{name}: {picture.decisions[name].state}"
     line = f"{name}: generation {plan.generation}, {escape(str(plan))}"
+    if error:
+        line += f"   [yellow]what was asked for since was refused: {error}[/yellow]"
     if accuracy is not None and any(one.compute_ms.samples for one in accuracy.stages):
         line += f"   [dim]predictions off by {accuracy.error:.0%}[/dim]"
     return line

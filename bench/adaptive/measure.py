@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +39,8 @@ class Run:
     plans: list[dict[str, Any]] = field(default_factory=list)
     """Each plan as it became current: when, which, and why."""
     lost: int = 0
+    machine_load: tuple[float, ...] = ()
+    """The machine's load average over a minute, before the first request and after the last: how quiet it was."""
     unshaped: tuple[str, ...] = ()
 
     @property
@@ -47,6 +50,7 @@ class Run:
             **figures(self.asked, self.seconds, self.lost),
             "plans": self.plans,
             "changes_of_plan": sum(plan["at_s"] > 0 for plan in self.plans),
+            "machine_load": [round(load, 2) for load in self.machine_load],
             "unshaped": list(self.unshaped),
         }
 
@@ -109,6 +113,7 @@ async def follow(
         settle_s: how long requests come before the trace begins.
     """
     loop = asyncio.get_running_loop()
+    before = os.getloadavg()[0]
     tell("settling")
     await run_load(run.load, examined, loop.time(), settle_s)
     begin_s = loop.time()
@@ -117,6 +122,7 @@ async def follow(
     try:
         run.asked += await run_load(run.load, examined, begin_s, run.seconds)
         await changing
+        run.machine_load = (before, os.getloadavg()[0])
     finally:
         for task in (watching, changing):
             task.cancel()

@@ -48,14 +48,14 @@ def table(load: str, part: Mapping[str, Any]) -> Table:
     """One load's contenders."""
     made = new_table(
         f"{load} load: {_LOADS[load]}", "contender", ">p50 ms", ">p95 ms", ">p99 ms", ">per s", ">J per answer",
-        ">asked", ">failed", ">lost", ">wrong", ">changes of plan",
+        ">asked", ">failed", ">lost", ">wrong", ">changes of plan", ">machine's load",
     )  # fmt: skip
     for name, found in part["contenders"].items():
         made.add_row(
             name, *(_number(found[key]) for key in ("p50_ms", "p95_ms", "p99_ms", "throughput_rps")),
             f"{_number(found['energy_j'], 3)} {found['energy_method']}",
             str(found["submitted"]), str(sum(found["failed"].values())), str(found["lost"]), str(found["wrong"]),
-            str(found["changes_of_plan"]),
+            str(found["changes_of_plan"]), " to ".join(f"{load:.1f}" for load in found["machine_load"]),
         )  # fmt: skip
     return made
 

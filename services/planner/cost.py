@@ -160,9 +160,10 @@ def problem_from(
         )
     if not usable:
         excluded = f", all excluded: {', '.join(device.name for device in devices)}" if devices else ""
+        mend = "Exclude fewer" if devices else "Put one back that is drained (`stageline drain DEVICE --undo`)"
         raise NoDeviceError(
             f"no device can serve {deployment.deployment}: {len(devices)} usable{excluded}. "
-            "Start one with `stageline join`, or exclude fewer"
+            f"{mend}, or start another with `stageline join`"
         )
     if min(hub.submitter_up_mbps, hub.submitter_down_mbps) <= 0:
         raise NoLinkError("the submitter's link carries nothing (0 Mbit/s): check its way to the broker")

@@ -83,7 +83,18 @@ def _wanted(rollout: Rollout, wish: Deployment | None) -> Step:
         return _removed(rollout)
     if wish == rollout.wish:
         return rollout, ()
-    return ask(replace(rollout, wish=wish, excluded={}, outs={}, until_s={}, stands=False), "asked for")
+    rollout = replace(rollout, wish=wish, excluded={}, outs={}, until_s={}, stands=False)
+    if wish == rollout.answered:
+        return _again(rollout)
+    answered = rollout.answered
+    rollout, actions = ask(rollout, "asked for")
+    return replace(rollout, answered=answered), actions
+
+
+def _again(rollout: Rollout) -> Step:
+    """A change was taken back, and the plan that it was to replace has served all the time."""
+    rollout, actions = stay(replace(rollout, ticket=rollout.ticket + 1, stands=True, claims=frozenset(), lost={}))
+    return replace(rollout, retry_at_s=math.inf), (Forget(), *actions)
 
 
 def _removed(rollout: Rollout) -> Step:
@@ -129,6 +140,7 @@ def _refused(rollout: Rollout, event: Refused, now_s: float, patience: Patience)
 def _lost(rollout: Rollout, device: str, why: str) -> Step:
     """It matters where the device has work; of a decision under way, that is known when it is made."""
     serving = rollout.current is not None and device in rollout.current.devices
+    rollout = _doubting(rollout, doubtful=serving)
     upcoming = rollout.next is not None and device in rollout.next.devices
     if rollout.phase == "preparing" and rollout.optional and upcoming and not serving:
         return stay(rollout)
@@ -165,14 +177,20 @@ def _unfit(rollout: Rollout, event: Unfit, now_s: float, patience: Patience) -> 
 def _held(rollout: Rollout, held: StagesHeld, now_s: float, patience: Patience) -> Step:
     if not held.online:
         return rollout, ()
-    if rollout.current is not None and _relies_on(rollout):
+    if rollout.current is not None:
         said = evidence(rollout.current, held)
-        if said.error:
-            return leave_out(rollout, {held.device: said.error}, now_s, patience, needed=True)
-        rollout = with_absence(rollout, held.device, said, now_s)
+        rollout = _doubting(rollout, doubtful=not said.ready and held.device in rollout.current.devices)
+        if _relies_on(rollout):
+            if said.error:
+                return leave_out(rollout, {held.device: said.error}, now_s, patience, needed=True)
+            rollout = with_absence(rollout, held.device, said, now_s)
     if rollout.next is not None and held.device in rollout.next.devices:
         return _preparing(rollout, rollout.next, held, now_s, patience)
     return rollout, ()
+
+
+def _doubting(rollout: Rollout, *, doubtful: bool) -> Rollout:
+    return replace(rollout, answered=None) if doubtful else rollout
 
 
 def _preparing(rollout: Rollout, plan: Plan, held: StagesHeld, now_s: float, patience: Patience) -> Step:

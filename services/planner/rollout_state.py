@@ -48,6 +48,8 @@ class Rollout:
     """As it was told last."""
     served: Decision | None = None
     """That `current` came of."""
+    answered: Deployment | None = None
+    """The wish that `current` answers, or answered before a later one; None once anything is known against it."""
     progress: Mapping[str, float] = field(default_factory=dict)
     """How far each device of `next` is; only growth matters."""
     heard_s: Mapping[str, float] = field(default_factory=dict)
@@ -82,6 +84,7 @@ def ask(rollout: Rollout, cause: str, *, hurry: bool = False, optional: bool = F
     ticket = rollout.ticket + 1
     rollout = replace(
         _unprepared(rollout), phase="deciding", ticket=ticket, optional=optional, retry_at_s=math.inf, lost={},
+        answered=rollout.answered if optional else None,
     )  # fmt: skip
     serving = rollout.current if rollout.stands else None
     return rollout, (*actions, Decide(ticket, wish, rollout.excluded, serving, cause, hurry))
@@ -104,7 +107,9 @@ def prepare(rollout: Rollout, plan: Plan, decision: Decision, now_s: float, *, o
 def serve(rollout: Rollout) -> Step:
     """`current` is served from now on, by the decision told last."""
     decision = rollout.decision and rollout.decision.model_copy(update={"state": "serving", "beside": 0})
-    rollout = replace(_unprepared(rollout), phase="serving", stands=True, served=decision, absent={})
+    rollout = replace(
+        _unprepared(rollout), phase="serving", stands=True, served=decision, answered=rollout.wish, absent={}
+    )
     return publish(rollout, decision)
 
 

@@ -12,10 +12,13 @@ _TEXT_MAX: Final = 4096
 
 def no_device(wish: Deployment, left_out: Mapping[str, str]) -> str:
     """What to say when nobody can serve."""
-    why = "none has joined" if not left_out else "every one of them is left out"
+    if left_out:
+        mend = "every one of them is left out. Put one of them back, or run `stageline join` on another"
+    else:
+        mend = "none has joined. Run `stageline join` on a device"
     return (
-        f"no device can serve {wish.deployment} now: {why}. Run `stageline join` on a device; "
-        "as soon as one is there, this deployment is planned by itself"
+        f"no device can serve {wish.deployment} now: {mend}; as soon as one is there, this deployment is planned by "
+        "itself"
     )
 
 

@@ -9,7 +9,9 @@ from broker.bus import Bus
 from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT
 from stageline.commands.conduct import DONE, MendError, Report, conduct, open_bus, settings_of
+from stageline.commands.known_devices import check_known
 from stageline.commands.roll_out import ROLL_OUT_ERRORS, roll_out
+from stageline.deploying import is_served
 
 
 def change(
@@ -40,16 +42,21 @@ def change(
         async with open_bus(settings_of(broker=broker, root=root), name) as bus:
             before = await _wish(bus, deployment)
             after = edit(before)
-            if after == before:
-                report.out.print(f"{deployment} is asked for like that already; nothing changes")
+            await check_known(bus, _named(after) - _named(before))
+            if after == before and await is_served(bus, before):
+                report.out.print(f"{deployment} is served like that already; nothing changes")
                 report.write_json({"deployment": deployment, "changed": False})
                 return DONE
             wish = after.model_copy(update={"requested": time.time()})
             code, document = await roll_out(report, bus, wish, wait=wait, timeout_s=timeout_s)
-        report.write_json({**document, "changed": True})
+        report.write_json({**document, "changed": after != before and not document.get("taken_back")})
         return code
 
     conduct(json, work, known=ROLL_OUT_ERRORS)
+
+
+def _named(wish: Deployment) -> set[str]:
+    return {*wish.exclude, *(pin.device for pin in wish.pins)}
 
 
 async def _wish(bus: Bus, deployment: str) -> Deployment:

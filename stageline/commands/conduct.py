@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -35,6 +37,24 @@ class MendError(Exception):
     """Something that the person at the terminal must mend; the message says what and how. Exit code 2."""
 
 
+def check_writable(file: Path, option: str = "") -> None:
+    """Whether a file can be written; folders are not made, since a misspelt one would be, too.
+
+    Args:
+        file: the file, there already or not.
+        option: what the person wrote it for.
+
+    Raises:
+        MendError: it cannot.
+    """
+    if file.is_dir():
+        raise MendError(f"{option}{file} is a folder: name a file in it")
+    if not file.parent.is_dir():
+        raise MendError(f"{option}{file}: there is no folder {file.parent}; make it first (mkdir -p) or name another")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise MendError(f"{option}{file} cannot be written: permission denied")
+
+
 KNOWN_ERRORS: Final = (MendError, OperatorError, BadAddressError, BusError, InvalidNameError)
 
 
@@ -49,6 +69,15 @@ class Report:
         self.err = Console(stderr=True, highlight=False, soft_wrap=True)
         """Progress and remarks."""
 
+    def check_json(self) -> None:
+        """Notice before the work what would otherwise lose its outcome.
+
+        Raises:
+            MendError: the file for `--json` cannot be written.
+        """
+        if self._json_target not in (None, "-"):
+            check_writable(Path(self._json_target), "--json ")
+
     def write_json(self, document: object, *, secret: bool = False) -> None:
         """Write what `--json` asked for; nothing where it did not. A file with a secret is its owner's only."""
         if self._json_target is None:
@@ -59,7 +88,6 @@ class Report:
             sys.stdout.flush()
             return
         path = Path(self._json_target)
-        path.parent.mkdir(parents=True, exist_ok=True)
         if secret:
             path.touch(mode=0o600)
             path.chmod(0o600)
@@ -85,6 +113,7 @@ def conduct(
     expected: tuple[type[Exception], ...] = (*KNOWN_ERRORS, *known)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
+        report.check_json()
         outcome = work(report)
         code = outcome if isinstance(outcome, int) else asyncio.run(outcome)
     except KeyboardInterrupt:
@@ -106,6 +135,7 @@ def conduct_service(serve: Callable[[Report], Coroutine[Any, Any, int]], json_ta
     async def main() -> None:
         nonlocal code
         try:
+            report.check_json()
             code = await serve(report)
         except KNOWN_ERRORS as error:
             code = _mend(report, error)
@@ -120,7 +150,8 @@ def conduct_service(serve: Callable[[Report], Coroutine[Any, Any, int]], json_ta
 
 def _mend(report: Report, error: BaseException) -> int:
     report.err.print(f"[red]stageline:[/red] {escape(str(error))}")
-    report.write_json({"error": str(error), "kind": type(error).__name__})
+    with contextlib.suppress(OSError):  # what is wrong may be that file
+        report.write_json({"error": str(error), "kind": type(error).__name__})
     return MEND
 
 

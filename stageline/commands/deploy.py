@@ -10,7 +10,7 @@ import typer
 from schemas.deployment import Deployment
 from stageline.commands import options
 from stageline.commands.conduct import DONE, MendError, Report, conduct, open_bus, settings_of
-from stageline.commands.roll_out import ROLL_OUT_ERRORS, roll_out
+from stageline.commands.roll_out import ROLL_OUT_ERRORS, roll_out, warn_of_strangers
 from stageline.deploying import check_model
 from stageline.wish_file import BadWishFileError, load_wishes
 from stageline.wishes import make_wish
@@ -56,8 +56,8 @@ def deploy(
     wanted: model = "resnet18", name = "cats", weight = 2, pin = \\["camera=0:3"], exclude = \\["pi3"],
     memory_limit = \\["pi4=200"], objective, latency_weight, latency_bound_ms, codec, policy.
 
-    Exit codes: 0 served; 1 there is no plan (the reason is shown, and whether the plan before it goes on serving); 2 to
-    mend: an option, a field of the file, an unknown model, no broker, no planner.
+    Exit codes: 0 served; 1 there is no plan (the reason is shown; if the plan before it goes on serving, what was asked
+    for before stays asked for); 2 to mend: an option, a field of the file, an unknown model, no broker, no planner.
     """
 
     async def work(report: Report) -> int:
@@ -81,6 +81,7 @@ def deploy(
             for wish in wishes if file is not None else ():
                 await check_model(bus, wish.model)  # Before the first of them is deployed.
             for wish in wishes:
+                await warn_of_strangers(report, bus, wish)
                 outcome, document = await roll_out(report, bus, wish, wait=wait, timeout_s=timeout_s)
                 code = max(code, outcome)
                 documents.append(document)

@@ -12,10 +12,10 @@ from rich.markup import escape
 from broker.bus import Bus
 from schemas.device import Duty
 from schemas.topics import DEVICE_DUTY, HUB_STATUS
-from services.planner.fleet import read_fleet
 from stageline.commands import options
-from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct, open_bus, settings_of
-from stageline.deploying import NoPlannerError
+from stageline.commands.conduct import DONE, SOME_FAILED, Report, conduct, open_bus, settings_of
+from stageline.commands.known_devices import check_known
+from stageline.deploying import NoPlannerError, SilentPlannerError
 from stageline.draining import Draining
 from stageline.draining import drain as drain_and_wait
 
@@ -40,15 +40,12 @@ def drain(
 
     Exit codes: 0 it may be switched off (with --undo: plans may use it again); 1 it is still needed (which deployment
     has no plan without it, or what it still holds, is shown; nothing was taken from service); 2 to mend: no such
-    device, no broker, no planner.
+    device, no broker, no planner or one that does not answer.
     """
 
     async def work(report: Report) -> int:
         async with open_bus(settings_of(broker=broker, root=root), "drain") as bus:
-            known = (await read_fleet(bus)).devices
-            if device not in known:
-                have = f"devices there are: {', '.join(sorted(known))}" if known else "no device has joined"
-                raise MendError(f"nobody has heard of a device {device!r}: {have}")
+            await check_known(bus, [device])
             if undo:
                 return await _undo(report, bus, device)
             if not any(status.message.online for status in await bus.snapshot(HUB_STATUS)):
@@ -58,7 +55,7 @@ def drain(
                 outcome = await drain_and_wait(bus, duty, timeout_s=timeout_s, tell=progress.show)
         return _tell(report, outcome, timeout_s)
 
-    conduct(json, work, known=(NoPlannerError,))
+    conduct(json, work, known=(NoPlannerError, SilentPlannerError))
 
 
 async def _undo(report: Report, bus: Bus, device: str) -> int:

@@ -30,8 +30,8 @@ def exclude(
 
     To move the work of every deployment off a device, `stageline drain DEVICE`.
 
-    Exit codes: 0 served like that (or it was asked for like that already); 1 there is no plan without them, and whether
-    the plan before it goes on serving; 2 to mend: no such deployment, a device that is not excluded, no broker, no
+    Exit codes: 0 served like that (or it was already); 1 there is no plan without them (if the plan before it goes on
+    serving, they stay in use); 2 to mend: no such deployment or device, a device that is not excluded, no broker, no
     planner.
     """
     edit = including if undo else excluding

@@ -28,6 +28,8 @@ from stageline.journal.store import Journal
 from stageline.settings import CommandSettings
 
 _DAY_S: Final = 86_400.0
+_FAILURES_TOLD: Final = 20
+"""As they happen; the journal keeps all."""
 
 
 def gateway(
@@ -63,9 +65,10 @@ def gateway(
     A request that was answered becomes REQUEST.json with REQUEST.npz, the model's outputs; one that failed becomes a
     REQUEST.json with the reason. Readers may take the files away. With --answers-topic it is a retained message, which
     its reader clears. One gateway per journal; it waits for a broker, a planner and devices that are away, until each
-    request's deadline. An answer that finds a file of its name that is not ours is set aside until the gateway's next
-    start; `stageline submit --status` tells. With --json FILE, what it does is written once it runs; with
-    --until-empty, what it did.
+    request's deadline. With --until-empty somebody waits for its end: a broker that cannot be reached at its start ends
+    it (exit code 2), and what is open stays so. An answer that finds a file of its name that is not ours is set aside
+    until the gateway's next start; `stageline submit --status` tells. With --json FILE, what it does is written once it
+    runs; with --until-empty, what it did.
 
     Exit codes: 0 interrupted, or all were answered; 1 with --until-empty: some failed or were set aside; 2 to mend:
     another gateway runs, the journal or the answers' folder cannot be used, the broker does not let us in.
@@ -90,6 +93,9 @@ def gateway(
 
             def seen(outcome: Outcome) -> None:
                 counts[outcome.delivered.state] += 1
+                if outcome.delivered.state == "failed" and counts["failed"] <= _FAILURES_TOLD:
+                    said = outcome.delivered
+                    report.err.print(f"{said.request} ({said.name}) failed: {said.reason}: {said.detail}", markup=False)
                 bar.advance(task)
                 bar.update(task, description=f"answered {counts['answered']}, failed {counts['failed']}")
 
@@ -114,8 +120,9 @@ def gateway(
             aside = sum(one.aside for one in opened.tallies())
             done = {"answered": counts["answered"], "failed": counts["failed"], "set_aside": aside}
             report.write_json({**facts, **done})
-        told = f"; {aside} set aside: `stageline submit --journal {journal} --status` says why" if aside else ""
-        report.out.print(f"{counts['answered']} answered, {counts['failed']} failed{told}")
+        told = f"; {aside} set aside" if aside else ""
+        why = f": `stageline submit --journal {journal} --status` says why" if counts["failed"] or aside else ""
+        report.out.print(f"{counts['answered']} answered, {counts['failed']} failed{told}{why}", markup=False)
         return SOME_FAILED if counts["failed"] or aside else DONE
 
     conduct_service(serve, json)

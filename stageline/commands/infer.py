@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import quantiles
 from time import perf_counter
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import numpy as np
 import typer
@@ -25,6 +25,8 @@ from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, con
 from stageline.inputs import is_array_file
 from stageline.receipts import Receipt, RequestFailedError, Result
 from stageline.tables import new_table
+
+_SHORT_PATH: Final = 24
 
 
 def infer(
@@ -107,6 +109,17 @@ def find_files(paths: list[Path]) -> list[Path]:
     return found
 
 
+def shortened(files: Sequence[str]) -> tuple[str, list[str]]:
+    """The folder that these files are all below, and their paths from there; no folder where they are short anyway."""
+    paths = [Path(file) for file in files]
+    if not files or max(map(len, files)) <= _SHORT_PATH:
+        return "", list(files)
+    folder = next((one for one in paths[0].parents if all(path.is_relative_to(one) for path in paths)), Path())
+    if folder in (Path(), Path(folder.anchor)):
+        return "", list(files)
+    return str(folder), [str(path.relative_to(folder)) for path in paths]
+
+
 async def existing(bus: Bus, deployment: str) -> str:
     """`deployment`, which is served, or was asked for and may be served soon.
 
@@ -176,14 +189,17 @@ class _Outcome:
         self.receipts.append(result.answer.receipt if result.answer else None)
 
     def show(self, report: Report, *, receipts: bool) -> None:
+        folder, names = shortened([row["file"] for row in self.rows])
+        if folder:
+            report.out.print(f"in {escape(folder)}", soft_wrap=True)
         table = new_table(None, "~file", "~label", ">probability", ">ms on the line", "~route")
-        for row, receipt in zip(self.rows, self.receipts, strict=True):
+        lines = list(zip(names, self.rows, self.receipts, strict=True))
+        for name, row, receipt in lines:
             if receipt is None:
-                table.add_row(escape(row["file"]), f"[red]{escape(row['error'])}[/red]", "", "", "")
                 continue
-            outputs = [f"{name} {kind}" for name, kind in row["outputs"].items()]
+            outputs = [f"{output} {kind}" for output, kind in row["outputs"].items()]
             table.add_row(
-                escape(row["file"]),
+                escape(name),
                 "\n".join(
                     escape(one) for one in ([guess["label"] for guess in row["top"]] if "top" in row else outputs)
                 ),
@@ -191,19 +207,22 @@ class _Outcome:
                 "" if receipt.cached_from else f"{receipt.line_ms:.1f}",
                 "from the cache" if receipt.cached_from else escape(receipt.route),
             )
-        report.out.print(table)
-        if receipts:
-            for row, receipt in zip(self.rows, self.receipts, strict=True):
-                if receipt is not None:
-                    report.out.print(f"\n[bold]{escape(row['file'])}[/bold]")
-                    report.out.print(receipt.table())
+        if table.row_count:
+            report.out.print(table)
+        for name, row, receipt in lines:
+            if receipt is None:
+                why = row["error"].replace(row["file"], name)
+                report.out.print(f"[red]failed:[/red] {escape(why if name in why else f'{name}: {why}')}")
+            elif receipts:
+                report.out.print(f"\n[bold]{escape(name)}[/bold]")
+                report.out.print(receipt.table())
         summary = self.summary()
         cached = f" ({summary['cached']} of them from the cache)" if summary["cached"] else ""
         text = f"{summary['answered']} answered{cached}, {summary['failed']} failed in {self.wall_s:.2f} s"
         if summary["answered"]:
             text += (
-                f": {summary['throughput_rps']:.1f} per second, latency p50 {summary['latency_ms']['p50']:.1f} ms, "
-                f"p95 {summary['latency_ms']['p95']:.1f} ms"
+                f": {summary['throughput_rps']:.1f} per second, p50 {summary['latency_ms']['p50']:.1f} ms, "
+                f"p95 {summary['latency_ms']['p95']:.1f} ms on the line"
             )
         report.out.print(text)
 

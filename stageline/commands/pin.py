@@ -35,8 +35,9 @@ def pin(
 
     stageline pin cats camera --undo       (all pins of camera)
 
-    Exit codes: 0 served like that (or it was asked for like that already); 1 there is no plan with it, and whether the
-    plan before it goes on serving; 2 to mend: no such deployment or pin, no broker, no planner.
+    Exit codes: 0 served like that (or it was already); 1 there is no plan with it (if the plan before it goes on
+    serving, the pins stay as they were); 2 to mend: no such deployment, device, block or pin, pins that contradict one
+    another, no broker, no planner.
     """
     edit = unpinning if undo else pinning
     change(

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
 
 from broker.bus import Bus
 from schemas.deployment import Decision, Deployment
@@ -85,7 +84,7 @@ async def _served(report: Report, bus: Bus, deployment: str | None) -> int:
             name, decision = next(iter(decisions.items()))
             await _show(report, bus, decision, plans.get(name))
         else:
-            report.out.print(_list(decisions, plans) if decisions else "Nothing is deployed (`stageline deploy MODEL`)")
+            _show_all(report, decisions, plans)
         report.write_json([plan_document(decision, plans.get(name)) for name, decision in sorted(decisions.items())])
         return DONE
     if deployment not in decisions:
@@ -105,14 +104,21 @@ async def _show(report: Report, bus: Bus, decision: Decision, served: Plan | Non
     show_decision(report.out, decision, served, cards[0].message if cards else None, refused=refused)
 
 
-def _list(decisions: dict[str, Decision], plans: dict[str, Plan]) -> Table:
+def _show_all(report: Report, decisions: dict[str, Decision], plans: dict[str, Plan]) -> None:
+    """A row each, and below them why some have no plan."""
+    if not decisions:
+        report.out.print("Nothing is deployed (`stageline deploy MODEL`)")
+        return
     table = new_table(None, "deployment", "state", ">generation", "~routes", "~predicted")
     for name, decision in sorted(decisions.items()):
         served = plans.get(name)
-        routes = str(served).replace(" | ", "\n") if served else decision.error or decision.explanation
-        predicted = prediction_text(served.predicted) if served else ""
+        routes = str(served).replace(" | ", "\n") if served else "-"
+        predicted = prediction_text(served.predicted) if served else "-"
         table.add_row(name, decision.state, str(served.generation) if served else "-", escape(routes), predicted)
-    return table
+    report.out.print(table)
+    for name, decision in sorted(decisions.items()):
+        if name not in plans and (why := decision.error or decision.explanation):
+            report.out.print(f"[bold]{name}[/bold]: {escape(why)}")
 
 
 async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:

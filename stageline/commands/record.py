@@ -10,7 +10,7 @@ import typer
 
 from broker.bus import Bus
 from stageline.commands import options
-from stageline.commands.conduct import DONE, MendError, Report, conduct, open_bus, settings_of
+from stageline.commands.conduct import DONE, MendError, Report, check_writable, conduct, open_bus, settings_of
 from stageline.recorder import Recorder
 
 
@@ -37,6 +37,7 @@ def record(
     """
 
     async def work(report: Report) -> int:
+        check_writable(file)
         async with open_bus(settings_of(broker=broker, root=root), "record") as bus:
             with _opened(file, force=force) as written:
                 recorder = Recorder(bus, written, most_bytes=largest_mb << 20)
@@ -68,7 +69,6 @@ async def _record(recorder: Recorder, report: Report, bus: Bus, for_s: float | N
 
 def _opened(file: Path, *, force: bool) -> BinaryIO:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         return file.open("wb" if force else "xb")
     except FileExistsError:
         raise MendError(f"{file} exists: name another file, or write over it with --force") from None

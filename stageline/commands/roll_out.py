@@ -9,6 +9,7 @@ from broker.bus import Bus
 from schemas.deployment import Deployment
 from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_CURRENT
 from services.planner.fleet import read_fleet
+from services.planner.pins import PinError, check_pins
 from stageline.commands.conduct import DONE, SOME_FAILED, Report
 from stageline.deploying import (
     DeployFailedError,
@@ -19,6 +20,8 @@ from stageline.deploying import (
     check_model,
     refusal,
     still_served,
+    take_back,
+    wish_of,
 )
 from stageline.deploying import deploy as deploy_and_wait
 from stageline.plan_tables import plan_document, show_decision
@@ -31,25 +34,42 @@ ROLL_OUT_ERRORS = (BadWishError, NoPlannerError, NoSuchModelError, SilentPlanner
 async def roll_out(
     report: Report, bus: Bus, wish: Deployment, *, wait: bool, timeout_s: float
 ) -> tuple[int, dict[str, object]]:
-    """Ask for `wish`, and show what comes of it.
+    """Ask for `wish`, and show what comes of it. A change that is refused is taken back: what serves stays asked for.
 
     Returns:
-        The exit code, and what `--json` is told.
+        The exit code, and what `--json` is told; with `taken_back`, nothing has changed.
 
     Raises:
+        BadWishError: pins that no fleet could keep.
         NoPlannerError, NoSuchModelError, SilentPlannerError: said in their messages.
     """
     await check_model(bus, wish.model)
-    for line in strangers(wish, (await read_fleet(bus)).devices):
-        report.err.print(f"warning: {line}", markup=False)
+    await _check_pins(bus, wish)
     if wait:
-        return await _served(report, bus, wish, timeout_s)
+        return await _served(report, bus, wish, await wish_of(bus, wish.deployment), timeout_s)
     await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
     report.out.print(f"Asked for {wish.deployment}; `stageline plan {wish.deployment}` shows what becomes of it")
     return DONE, {"deployment": wish.deployment, "requested": wish.requested}
 
 
-async def _served(report: Report, bus: Bus, wish: Deployment, timeout_s: float) -> tuple[int, dict[str, object]]:
+async def warn_of_strangers(report: Report, bus: Bus, wish: Deployment) -> None:
+    """Say which options name a device that nobody has heard of."""
+    for line in strangers(wish, (await read_fleet(bus)).devices):
+        report.err.print(f"warning: {line}", markup=False)
+
+
+async def _check_pins(bus: Bus, wish: Deployment) -> None:
+    """What is wrong whichever devices are there is said before anybody is asked."""
+    for card in (one.message for one in await bus.snapshot(MODEL_CARD, model=wish.model)):
+        try:
+            check_pins(wish.pins, len(card.blocks), [pin.device for pin in wish.pins])
+        except PinError as error:
+            raise BadWishError(f"{error} ({wish.model} has blocks [0:{len(card.blocks)}))") from None
+
+
+async def _served(
+    report: Report, bus: Bus, wish: Deployment, before: Deployment | None, timeout_s: float
+) -> tuple[int, dict[str, object]]:
     try:
         with _Bars(report.err, wish.deployment) as bars:
             decision = await deploy_and_wait(bus, wish, timeout_s=timeout_s, tell=bars.show)
@@ -59,7 +79,10 @@ async def _served(report: Report, bus: Bus, wish: Deployment, timeout_s: float) 
         said = f"{wish.deployment}: {why}" if served else f"{wish.deployment} is not served: {why}"
         report.err.print(said, markup=False)
         document: dict[str, object] = {"deployment": wish.deployment, "error": why}
-        return SOME_FAILED, document | ({"serving_generation": served.generation} if served else {})
+        if served is None:
+            return SOME_FAILED, document
+        undone = before is not None and not _same(before, wish) and await take_back(bus, wish, before)
+        return SOME_FAILED, {**document, "serving_generation": served.generation, "taken_back": undone}
     plans = await bus.snapshot(PLAN_CURRENT, deployment=wish.deployment)
     cards = await bus.snapshot(MODEL_CARD, model=wish.model)
     plan = plans[0].message if plans else None
@@ -68,6 +91,11 @@ async def _served(report: Report, bus: Bus, wish: Deployment, timeout_s: float) 
     what = "PICTURE" if card is not None and card.preprocess is not None else "FILE.npy"
     report.out.print(f"\nTry it:  stageline infer --deployment {wish.deployment} {what}")
     return DONE, plan_document(decision, plan)
+
+
+def _same(one: Deployment, other: Deployment) -> bool:
+    """Whether the same is asked for, whenever it was."""
+    return one == other.model_copy(update={"requested": one.requested})
 
 
 class _Bars:

@@ -53,7 +53,7 @@ def submit(
 
     stageline submit --journal /var/spool/cats cats pic.jpg door/
 
-    stageline submit --journal /var/spool/cats cats pic.jpg --id door-2024-05-01T12:00   (again: no second request)
+    stageline submit --journal /var/spool/cats cats pic.jpg --id door-2024-05-01T12-00   (again: no second request)
 
     stageline submit --journal /var/spool/cats --status
 
@@ -126,10 +126,13 @@ def _show(report: Report, folder: Path, rows: list[dict[str, Any]]) -> None:
         error = f"[red]{escape(row['error'])}[/red]" if "error" in row else ""
         table.add_row(escape(row["file"]), error or row["request"] + ("" if row["new"] else "  (was there already)"))
     report.out.print(table)
-    taken = sum("request" in row for row in rows)
+    new = sum(bool(row.get("new")) for row in rows)
+    refused = sum("error" in row for row in rows)
+    there = len(rows) - new - refused
     if len(listed) < len(rows):
         report.out.print(f"... and {len(rows) - len(listed)} more; --json FILE lists all")
-    report.out.print(f"{taken} handed over to {folder}, {len(rows) - taken} refused")
+    already = f", {there} there already" if there else ""
+    report.out.print(f"{new} handed over to {folder}{already}, {refused} refused", markup=False)
     report.write_json({"journal": str(folder), "requests": rows})
 
 

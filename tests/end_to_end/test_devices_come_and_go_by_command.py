@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from broker.bus import Bus
 from schemas.model import ModelCard
-from schemas.topics import DEVICE_DUTY, DEVICE_STAGES, PLAN_CURRENT
+from schemas.topics import DEPLOYMENT, DEVICE_DUTY, DEVICE_STAGES, PLAN_CURRENT, PLAN_DECISION
 from services.planner.fleet import read_fleet
 from stageline.cli import app
 from stageline.client import Client
@@ -87,6 +87,26 @@ async def test_a_device_that_alone_can_serve_goes_on_serving_and_is_said_to_be_n
         assert (await command(running, "drain", "ant"))["drained"] is True
     finally:
         await command(running, "drain", "ant", "--undo")
+
+
+async def test_a_change_that_is_refused_leaves_the_plan_that_serves_and_what_was_asked_for(
+    running: House, bus: Bus, card: ModelCard
+) -> None:
+    await replicas(bus, card)
+    before, [wish] = await served(bus), await bus.snapshot(DEPLOYMENT, deployment="line")
+    async with requests_all_the_time(running):
+        outcome = await command(running, "exclude", "line", "ant", "bee", "cat", code=1)
+        assert (outcome["taken_back"], outcome["serving_generation"]) == (True, before.generation)
+        async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_DECISION, deployment="line") as decisions:
+            async for decision in decisions:
+                if decision.message.state == "serving":
+                    break
+        assert await served(bus) == before
+        [kept] = await bus.snapshot(DEPLOYMENT, deployment="line")
+        assert kept.message == wish.message
+        await command(running, "pin", "line", "ant=0:99", code=2)
+        assert (await command(running, "exclude", "line", "cat"))["changed"] is True
+        assert "cat" not in (await served(bus)).devices
 
 
 async def test_a_device_that_is_gone_is_forgotten_and_one_that_comes_back_is_known_again(

@@ -42,7 +42,7 @@ from schemas.topics import (
     PLAN_DECISION,
 )
 from services.planner.hub_presence import heartbeat
-from stageline import deploying
+from stageline import deploying, draining
 from stageline.cli import COMMANDS, app
 from stageline.client import Client
 
@@ -134,6 +134,10 @@ class House:
                         deployment=name, generation=0, requested=wish.requested, state="failed",
                         error="pi4 lacks 400 MB of memory",
                     )  # fmt: skip
+                elif "pi4" in wish.exclude:
+                    decision = Decision(
+                        deployment=name, generation=0, requested=wish.requested, state="failed", error="no device left"
+                    )
                 else:
                     await self.line.serve("pi4", card=self.card, deployment=name)
                     predicted = Prediction(latency_ms=10, throughput_rps=100, energy_j=0.1)
@@ -156,6 +160,13 @@ class House:
         await self.planning.wait()
         yield
         await self.freeze()
+
+    async def decided(self, deployment: str, state: str) -> None:
+        """Until the planner says so."""
+        async with asyncio.timeout(10), self.line.bus.subscribe(PLAN_DECISION, deployment=deployment) as decisions:
+            async for delivery in decisions:
+                if delivery.message.state == state:
+                    return
 
     async def freeze(self) -> None:
         """The planner does nothing any more, and its connection stands."""
@@ -277,10 +288,22 @@ def test_join_names_its_own_option_when_it_cannot_be_used(option: str, given: st
 
 def test_errors_are_json_too_where_json_was_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("STAGELINE_CONNECT_TIMEOUT_S", "0.2")
-    target = tmp_path / "deep" / "out.json"
+    target = tmp_path / "out.json"
     result = runner.invoke(app, ["models", "--broker", "mqtt://127.0.0.1:9", "--json", str(target)])
     assert result.exit_code == 2
     assert "127.0.0.1:9" in json.loads(target.read_text())["error"]
+
+
+@pytest.mark.parametrize("arguments", [["models", "--json"], ["record"], ["gateway", "--journal", "j", "--json"]])
+@pytest.mark.parametrize(("target", "says"), [("nowhere/out.json", "there is no folder"), (".", "is a folder")])
+def test_a_file_that_cannot_be_written_is_told_before_anything_is_done(
+    arguments: list[str], target: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = runner.invoke(app, [*arguments, target, "--broker", "mqtt://127.0.0.1:9"])
+    assert result.exit_code == 2, result.output
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_that_cannot_be_understood_is_exit_code_2() -> None:
@@ -325,14 +348,16 @@ def test_deploy_ends_with_1_and_the_planners_words_when_there_is_no_plan(house: 
     assert house.json("deploy", "giant", code=1)["error"] == "pi4 lacks 400 MB of memory"
 
 
-def test_a_refused_change_leaves_what_serves_and_every_command_says_so(served: House) -> None:
+def test_a_refused_change_leaves_what_serves_and_every_command_says_so(served: House, background: Background) -> None:
     said = "the change was refused: pi4 lacks 400 MB of memory; generation 1 goes on serving"
     result = served.invoke("deploy", "giant", "--name", "pictures")
     assert result.exit_code == 1
     assert said in result.stderr
     assert "not served" not in result.stderr
     document = served.json("deploy", "giant", "--name", "pictures", code=1)
-    assert (document["error"], document["serving_generation"]) == (said, 1)
+    assert (document["error"], document["serving_generation"], document["taken_back"]) == (said, 1, True)
+    assert served.invoke("deploy", "giant", "--name", "pictures", "--no-wait").exit_code == 0
+    background.run(served.decided("pictures", "failed"))
     shown = served.invoke("plan", "pictures")
     assert shown.exit_code == 0
     assert said in " ".join(shown.stdout.split())
@@ -393,6 +418,19 @@ def test_a_planner_that_hangs_is_noticed(house: House, background: Background, m
     assert "does not answer" in checks["planner"]["detail"]
 
 
+def test_a_planner_that_hangs_is_told_by_every_command_that_needs_it(
+    served: House, background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    background.run(served.freeze())
+    monkeypatch.setitem(deploying.deploy.__kwdefaults__, "silent_s", 0.3)
+    monkeypatch.setitem(draining.drain.__kwdefaults__, "silent_s", 0.3)
+    for arguments in (["drain", "pi4"], ["exclude", "pictures", "nano"], ["deploy", "doubler"]):
+        result = served.invoke(*arguments)
+        assert result.exit_code == 2, result.output
+        assert "the planner does not answer" in result.stderr
+    assert "moves the work of pi4 away" in served.invoke("drain", "pi4").stderr
+
+
 def test_plan_shows_one_deployment_or_all_of_them(served: House) -> None:
     shown = served.json("plan", "pictures")
     assert shown["plan"]["generation"] == 1
@@ -418,9 +456,9 @@ def test_plan_on_paper_deploys_nothing(house: House) -> None:
 
 
 def test_plan_on_paper_says_why_there_is_none(house: House) -> None:
-    assert (
-        "no device can serve doubler" in house.json("plan", "doubler", "--dry-run", "--exclude", "pi4", code=1)["error"]
-    )
+    nobody = house.json("plan", "doubler", "--dry-run", "--exclude", "pi4", code=1)["error"]
+    assert "no device can serve doubler" in nobody
+    assert "pi4 (excluded)" in nobody
     assert house.invoke("plan", "doubler", "--dry-run", "--memory-limit", "pi4=0.000001").exit_code == 1
     assert house.invoke("plan", "unknown", "--dry-run").exit_code == 2
     assert house.invoke("plan", "--dry-run").exit_code == 2
@@ -567,14 +605,52 @@ def test_pins_and_exclusions_change_a_running_deployment_and_leave_the_rest_of_t
         (["exclude", "dogs", "pi4"], "no deployment 'dogs': there are pictures"),
         (["exclude", "pictures", "pi4", "--undo"], "does not exclude 'pi4': it excludes no device"),
         (["exclude", "pictures", "a/b"], "cannot name a device"),
+        (["exclude", "pictures", "pi5"], "nobody has heard of a device 'pi5': devices there are: nano, pi4"),
+        (["pin", "pictures", "pi5=0:1"], "nobody has heard of a device 'pi5'"),
+        (["pin", "pictures", "pi4=0:99"], "goes beyond the model's 1 blocks (doubler has blocks [0:1))"),
+        (["pin", "pictures", "pi4=0:1", "nano=0:1"], "block 0 is pinned on both pi4 and nano: remove one pin"),
+        (["deploy", "doubler", "--pin", "pi4=0:99"], "goes beyond the model's 1 blocks"),
         (["pin", "pictures", "pi4"], "pin pi4: write DEVICE=FIRST:LAST"),
         (["pin", "pictures", "pi4=0:1", "--undo"], "has no pin pi4=0:1: it has none"),
     ],
 )
-def test_a_change_that_cannot_be_made_is_said_and_exit_code_2(served: House, arguments: list[str], says: str) -> None:
+def test_a_change_that_cannot_be_made_is_said_and_exit_code_2(
+    served: House, background: Background, arguments: list[str], says: str
+) -> None:
+    before = background.run(served.line.bus.snapshot(DEPLOYMENT))
     result = served.invoke(*arguments)
     assert result.exit_code == 2
     assert says in " ".join(result.stderr.split())
+    assert background.run(served.line.bus.snapshot(DEPLOYMENT)) == before
+
+
+def test_a_change_that_is_refused_is_taken_back_so_that_it_stands_in_nobodys_way(
+    served: House, background: Background
+) -> None:
+    def wish() -> Deployment:
+        return background.run(served.line.bus.snapshot(DEPLOYMENT, deployment="pictures"))[0].message
+
+    before = wish()
+    refused = served.json("exclude", "pictures", "pi4", code=1)
+    assert "the change was refused: no device left; generation 1 goes on serving" in refused["error"]
+    assert (refused["taken_back"], refused["changed"]) == (True, False)
+    assert wish() == before
+    background.run(served.decided("pictures", "serving"))
+    assert served.json("exclude", "pictures", "nano")["changed"] is True
+    assert served.json("deploy", "giant", "--name", "pictures", code=1)["taken_back"] is True
+    assert (wish().model, wish().exclude) == ("doubler", ("nano",))
+
+
+def test_asked_for_already_is_no_answer_while_it_is_not_served(served: House, background: Background) -> None:
+    bus = served.line.bus
+    [kept] = background.run(bus.snapshot(DEPLOYMENT, deployment="pictures"))
+    background.run(
+        bus.publish(DEPLOYMENT, kept.message.model_copy(update={"exclude": ("pi4",)}), deployment="pictures")
+    )
+    background.run(served.decided("pictures", "failed"))
+    again = served.json("exclude", "pictures", "pi4", code=1)
+    assert "no device left" in again["error"]
+    assert (again["taken_back"], again["changed"]) == (False, False)
 
 
 # --- devices that go -------------------------------------------------------------------------------------------------
@@ -719,6 +795,16 @@ def test_doctor_checks_everything_and_says_how_to_mend(served: House) -> None:
     assert by_name["broker version"]["detail"].startswith("mosquitto")
     assert by_name["device nano"]["status"] == "warn"
     assert "mend:" in served.invoke("doctor").stdout
+
+
+def test_doctor_tells_a_drained_device_from_one_that_left(served: House) -> None:
+    served.invoke("drain", "pi4", "--reason", "new fan", "--timeout", 1)
+    by_name = {one["name"]: one for one in served.json("doctor", code=1)["checks"]}
+    assert by_name["device pi4"]["detail"] == "it is being drained (new fan)"
+    for check in ("device pi4", "devices"):
+        assert "`stageline drain pi4 --undo`" in by_name[check]["mend"]
+        assert "join" not in by_name[check]["mend"]
+    assert "stageline join" in by_name["device nano"]["mend"]
 
 
 def test_doctor_fails_without_a_broker_or_a_planner(broker: EmbeddedBroker, root: str) -> None:

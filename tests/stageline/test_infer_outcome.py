@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stageline.commands.conduct import Report
-from stageline.commands.infer import _Outcome
+from stageline.commands.infer import _Outcome, shortened
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 
 
@@ -61,3 +61,40 @@ async def test_outputs_are_saved_off_the_event_loop(tmp_path: Path, monkeypatch:
     assert threading.current_thread() not in writers
     with np.load(outcome.rows[0]["saved"]) as saved:
         assert saved["y"].tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+async def test_what_failed_is_told_in_lines_of_its_own_and_long_paths_are_shortened() -> None:
+    folder = Path("/srv/pictures/of/the/back/door")
+    broken = folder / "night" / "broken.jpg"
+    outcome = _Outcome("d", top=1, save=None)
+    await outcome.add(folder / "x.npy", answered(0))
+    await outcome.add(broken, Result(1, str(broken), None, RequestFailedError("bad-input", f"{broken} cannot be read")))
+    report = Report(None)
+    with report.out.capture() as shown:
+        outcome.show(report, receipts=False)
+    lines = shown.get().splitlines()
+    assert lines[0] == f"in {folder}"
+    [failed] = [line for line in lines if "cannot be read" in line]
+    assert failed.startswith("failed: ")
+    assert "night/broken.jpg" in failed
+    assert shown.get().count(str(folder)) == 1
+    assert outcome.document()["results"][1]["file"] == str(broken)
+
+
+@pytest.mark.parametrize(
+    ("files", "folder", "names"),
+    [
+        ([], "", []),
+        (["cat.jpg", "holiday/1.jpg"], "", ["cat.jpg", "holiday/1.jpg"]),
+        (["/a/folder/of/pictures/1.jpg"], "/a/folder/of/pictures", ["1.jpg"]),
+        (
+            ["/a/rather/long/folder/x/1.jpg", "/a/rather/long/folder/y/1.jpg"],
+            "/a/rather/long/folder",
+            ["x/1.jpg", "y/1.jpg"],
+        ),
+        (["/one/long/folder/of/it/1.jpg", "/other/1.jpg"], "", ["/one/long/folder/of/it/1.jpg", "/other/1.jpg"]),
+        (["/one/long/folder/of/it/1.jpg", "1.jpg"], "", ["/one/long/folder/of/it/1.jpg", "1.jpg"]),
+    ],
+)
+def test_files_are_named_from_the_folder_that_they_share(files: list[str], folder: str, names: list[str]) -> None:
+    assert shortened(files) == (folder, names)

@@ -43,7 +43,11 @@ def test_energy_is_measured_only_when_every_stage_measured_it() -> None:
 
 def test_a_receipt_is_one_line_a_table_and_json() -> None:
     one = receipt(trace("pi4"), attempts=2)
-    assert str(one) == "40.0 ms over r0: pi4[0:3) (generation 4, 2 attempts), 0.25 J measured"
+    assert str(one) == (
+        "40.0 ms (8.0 held before it was sent, 32.0 on the line) over r0: pi4[0:3) (generation 4, 2 attempts), "
+        "0.25 J measured"
+    )
+    assert str(one.model_copy(update={"held_ms": 0.0})).startswith("40.0 ms over r0: pi4[0:3) ")
     assert one.table().row_count == 1
     assert json.loads(json.dumps(one.as_dict()))["stages"][0]["device"] == "pi4"
 

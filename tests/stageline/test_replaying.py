@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from schemas.accuracy import RouteSeen, Seen
 from schemas.deployment import Deployment, Pin
+from schemas.device import Duty
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, DEVICE_STAGES, SEEN
+from schemas.topics import DEPLOYMENT, DEVICE_DUTY, DEVICE_STAGES, SEEN
 from services.planner.policies import UnknownPolicyError
 from stageline.cli import app
 from stageline.recording import Heard, header_line, line_of
@@ -78,6 +79,53 @@ def test_a_lost_device_is_planned_around_at_the_next_look() -> None:
     rows = [row for row in replay(tape.heard).rows if row.who == "replayed"]
     assert [(row.plan, row.why) for row in rows[1:]] == [("r0: b[0:8)", "lost a")]
     assert 20 <= rows[1].at_s <= 21
+
+
+def duties(at_s: float, *devices: str, duty: str) -> list[Heard]:
+    return [
+        Heard(at_s, DEVICE_DUTY, {"device": one}, Duty.model_validate({"device": one, "duty": duty})) for one in devices
+    ]
+
+
+def replayed_rows(tape: Tape, *more: Heard) -> list[tuple[float, str, str]]:
+    end = Heard(60.0, DEPLOYMENT, {"deployment": "x"}, None)
+    rows = replay([*tape.heard, *more, end]).rows
+    return [(row.at_s, row.plan, row.why) for row in rows if row.who == "replayed"][1:]
+
+
+def test_a_drained_device_is_planned_around_and_named() -> None:
+    tape = Tape()
+    tape.played.run(10)
+    [(_, plan, why)] = replayed_rows(tape, *duties(20.0, "a", duty="drain"))
+    assert (plan, why) == ("r0: b[0:8)", "drained a")
+
+
+def test_while_all_are_drained_the_plan_goes_on_and_it_is_told_when_that_ends() -> None:
+    tape = Tape()
+    tape.played.run(10)
+    drained = duties(20.0, "a", "b", "c", duty="drain")
+    (refused_s, goes_on, refused), (again_s, same, again) = replayed_rows(
+        tape, *drained, *duties(30.0, "a", duty="serve")
+    )
+    assert goes_on == same == "r0: a[0:8)"
+    assert refused.startswith("refused, the plan before it goes on: ")
+    assert "drained a, b, c" in refused
+    assert "stageline join" not in refused
+    assert again.startswith("possible again")
+    assert (20 <= refused_s <= 21, 30 <= again_s <= 31) == (True, True)
+
+
+def test_while_all_are_lost_there_is_none_and_it_is_told_when_that_ends() -> None:
+    tape = Tape()
+    tape.played.run(10)
+    there = {one.parameters["device"]: one for one in tape.heard if one.topic is DEVICE_STAGES}
+    gone = [
+        Heard(20.0, DEVICE_STAGES, {"device": one}, StagesHeld(device=one, boot_id="w", online=False)) for one in there
+    ]
+    back = replace(there["a"], at_s=30.0)
+    (_, nothing, lost), (again_s, plan, _) = replayed_rows(tape, *gone, back)
+    assert (nothing, "lost a, b, c" in lost, plan) == ("", True, "r0: a[0:8)")
+    assert 30 <= again_s <= 31
 
 
 def test_a_wish_that_cannot_be_met_is_told_once() -> None:

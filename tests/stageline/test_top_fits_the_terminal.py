@@ -18,7 +18,7 @@ DEVICES = ("kitchen-raspberry-pi4", "jetson-xavier")
 NAME = "efficientnet-lite0"
 
 
-def shown(width: int) -> str:
+def shown(width: int, *, routes_seen: bool = True) -> str:
     picture = Picture()
     routes = tuple(Route(stages=(Stage(device=one, first=0, last=17),)) for one in DEVICES)
     plan = Plan(
@@ -34,7 +34,7 @@ def shown(width: int) -> str:
     accuracy = Accuracy(
         deployment=NAME, generation=12, error=0.07,
         stages=tuple(StageAccuracy(stage=f"r{i}s0", device=one, compute_ms=took) for i, one in enumerate(DEVICES)),
-        routes=tuple(RouteAccuracy(route=i, latency_ms=took, throughput_rps=took) for i in range(2)),
+        routes=tuple(RouteAccuracy(route=i, latency_ms=took, throughput_rps=took) for i in range(2 * routes_seen)),
     )  # fmt: skip
     said = [(PLAN_CURRENT, {"deployment": NAME}, plan), (PLAN_ACCURACY, {"deployment": NAME}, accuracy)]
     for index, device in enumerate(DEVICES):
@@ -70,3 +70,8 @@ def test_a_wide_window_shows_every_column() -> None:
     text = shown(180)
     assert all(heading in text for heading in ("up/down Mbit/s", "in/out kB", "codec ms", "expected ms", "took ms"))
     assert "predictions off by 7%" in text
+
+
+@pytest.mark.parametrize("seen", [True, False])
+def test_routes_have_a_table_once_there_is_something_to_say_of_one(seen: bool) -> None:
+    assert ("Routes" in shown(160, routes_seen=seen)) is seen

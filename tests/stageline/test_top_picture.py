@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from rich.console import Console
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, StageAccuracy
+from schemas.deployment import Decision
 from schemas.device import DeviceStatus, Duty
 from schemas.plan import Plan, Route, Stage
 from schemas.stages import HeldStage, StagesHeld, Timing
@@ -15,9 +19,10 @@ from schemas.topics import (
     DEVICE_TIMING,
     PLAN_ACCURACY,
     PLAN_CURRENT,
+    PLAN_DECISION,
 )
 from stageline.top_picture import Picture
-from stageline.top_view import document
+from stageline.top_view import document, render
 
 HELD = HeldStage(
     deployment="cats", generation=3, stage="r0s0", model="m", card_sha="0" * 64, first=0, last=4, state="ready"
@@ -65,6 +70,35 @@ def test_a_device_is_draining_until_it_holds_nothing() -> None:
     assert state(drained) == "drained"
     assert document(drained, 0.0)["devices"][0]["duty"] == "drain"
     assert "drain" not in state(heard(drained, DEVICE_DUTY, None))
+
+
+def lines(picture: Picture) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(render(picture, 0.0))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_deployment_without_a_plan_says_why_and_what_served_before_is_not_shown_as_if_it_did() -> None:
+    plan = Plan(
+        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
+        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),),
+    )  # fmt: skip
+    failed = Decision(deployment="cats", generation=0, requested=1, state="failed", error="no device left")
+    refused = heard(heard(pi4(), PLAN_CURRENT, plan, deployment="cats"), PLAN_DECISION, failed, deployment="cats")
+    assert "cats: generation 3" in lines(refused)
+    assert "was refused: no device left" in lines(refused)
+    dead = heard(refused, DEVICE_STAGES, StagesHeld(device="pi4", boot_id="b2", online=True))
+    assert "cats: no plan: no device left" in lines(dead)
+    assert "generation 3" not in lines(dead)
+    assert document(dead, 0.0)["deployments"] == {
+        "cats": {"plan": None, "generation": None, "state": "failed", "error": "no device left"}
+    }
+    measuring = Decision(deployment="dogs", generation=0, requested=1, state="profiling")
+    new = heard(dead, PLAN_DECISION, measuring, deployment="dogs")
+    assert "dogs: profiling" in lines(new)
+    removed = measuring.model_copy(update={"state": "removed"})
+    assert "dogs" not in lines(heard(new, PLAN_DECISION, removed, deployment="dogs"))
 
 
 def test_what_was_predicted_is_shown_for_the_plan_that_is_served_and_no_other() -> None:

@@ -42,8 +42,13 @@ def test_what_is_left_out_is_as_when_typing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "deployment: is missing; add it"),
-        ("deployment = []\n", "deployment: .*at least 1"),
+        ("", "is empty; write the deployments into it$"),
+        ("# nothing yet\n", "is empty"),
+        ("deployment = []\n", "deployment: name at least one$"),
+        ('[deployment]\nmodel = "m"\n', r"deployment: write \[\[deployment\]\], with two brackets: .* several$"),
+        ('deployment = ["m"]\n', "deployment 1: write a table, .*fields$"),
+        (f'{MODEL}pin = "cam=0:3"\n', r'deployment 1, pin: write a list, like pin = \["...", "..."\]$'),
+        (f"{MODEL}pin = [3]\n", "deployment 1, pin 1: Input should be a valid string$"),
         ('[[deployment]]\nname = "x"\n', "deployment 1, model: is missing"),
         (f"{MODEL}wieght = 2\n", "deployment 1, wieght: there is no such field"),
         (f'{MODEL}weight = "heavy"\n', "deployment 1, weight: .*valid number"),

@@ -20,6 +20,7 @@ _REJOIN_S: Final = 60.0
 async def _cut(scene: Scene) -> None:
     victim = last_of(scene.plan)
     before = scene.plan
+    await scene.crowded()
     scene.strike(f"{victim}'s cable is pulled")
     scene.bed.cut(victim)
     try:

@@ -14,9 +14,9 @@ _LEFT: Final = "bee"
 _NAMES_MEMORY: Final = re.compile(r"does not fit: it needs [\d.]+ MB in one piece; .*[\d.]+ MB missing")
 
 
-def _lose_two(scene: Scene) -> list[str]:
+async def _lose_two(scene: Scene) -> list[str]:
     lost = [device.name for device in scene.bed.devices if device.name != _LEFT]
-    scene.figure("in_flight", scene.record.in_flight)
+    await scene.crowded()
     scene.strike(f"SIGKILL the workers of {' and '.join(lost)}")
     for name in lost:
         scene.bed.device(name).kill("worker")
@@ -32,7 +32,7 @@ async def _start_again(scene: Scene, lost: list[str]) -> None:
 
 async def _fits(scene: Scene) -> None:
     before = scene.plan
-    lost = _lose_two(scene)
+    lost = await _lose_two(scene)
 
     def alone() -> bool:
         return scene.plan.devices == (_LEFT,)
@@ -45,7 +45,7 @@ async def _fits(scene: Scene) -> None:
 
 async def _does_not_fit(scene: Scene) -> None:
     record = scene.record
-    lost = _lose_two(scene)
+    lost = await _lose_two(scene)
     struck_s = scene.now_s
 
     def refused() -> bool:

@@ -18,6 +18,7 @@ _WAIT_S: Final = 30.0
 QUOTA: Final = 0.25
 WHOLE: Final = 1.0
 """Cores of every device before: moving must be worth it, or the right plan is the one there is."""
+_LATE_S: Final = 5.0
 _SETTLED: Final = 40
 """Answers with the whole core before most of it is taken away."""
 
@@ -30,8 +31,8 @@ def last_of(plan: Plan) -> str:
 async def _killed(scene: Scene) -> None:
     victim = last_of(scene.plan)
     before = scene.plan
+    await scene.crowded()
     await scene.busy(victim)
-    scene.figure("in_flight", scene.record.in_flight)
     scene.strike(f"SIGKILL {victim}'s worker")
     scene.bed.device(victim).kill("worker")
     plan = await scene.replanned(within_s=_WAIT_S)
@@ -47,8 +48,8 @@ async def _hangs(scene: Scene) -> None:
     victim = last_of(scene.plan)
     before = scene.plan
     worker = scene.bed.device(victim).pid("worker")
+    await scene.crowded()
     await scene.busy(victim)
-    scene.figure("in_flight", scene.record.in_flight)
     scene.strike(f"SIGSTOP {victim}'s worker")
     os.kill(worker, signal.SIGSTOP)
     try:
@@ -65,6 +66,10 @@ async def _hangs(scene: Scene) -> None:
         return audit.late_dropped + audit.duplicates_dropped + scene.client.rejected.total()
 
     await scene.heard(victim, since_s=continued_s, within_s=_WAIT_S)
+    scene.demand(
+        await scene.whatever_comes(scene.until(lambda: late() > 0, "late", within_s=_LATE_S), within_s=_LATE_S),
+        f"{victim} had frames, and no late answer of it was seen to be dropped",
+    )
     scene.figure("late_answers_dropped", late())
 
 

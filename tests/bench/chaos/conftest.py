@@ -40,11 +40,11 @@ def _played(folder: Path, names: tuple[str, ...]) -> Rows:
     document = folder / "chaos.json"
     only = [word for name in names for word in ("--only", name)]
     places = ["--library", str(folder / "library"), "--pictures-out", str(folder / "pictures")]
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.chaos", "--quick", *only, "--json", str(document), *places],
-        cwd=ROOT, env=os.environ, capture_output=True, text=True, check=False, timeout=TIMEOUT_S,
-    )  # fmt: skip
-    assert document.exists(), f"{done.stdout}\n{done.stderr}"
+    command = [sys.executable, "-m", "bench.chaos", "--quick", *only, "--json", str(document), *places]
+    log = folder / "log"
+    with log.open("wb") as out:
+        ended = subprocess.run(command, cwd=ROOT, stdout=out, stderr=out, check=False, timeout=TIMEOUT_S).returncode
+    assert document.exists(), f"ended with {ended}:\n{log.read_text(errors='replace')}"
     return {row["scenario"]: row for row in json.loads(document.read_text())["scenarios"]}
 
 

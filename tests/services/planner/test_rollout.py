@@ -200,6 +200,50 @@ def test_a_new_wish_keeps_the_old_plan_serving_until_the_new_one_is_ready() -> N
     assert one(story.tell(holding("c", made)), PublishCurrent).plan.generation == 2
 
 
+OTHER = WISH.model_copy(update={"requested": 2.0, "exclude": ("a",)})
+
+
+def refused_change() -> Story:
+    story = served("a[0:4)")
+    story.tell(Wanted(OTHER), Refused(2, decision("failed", requested=2.0, error="no plan")))
+    assert story.rollout.phase == "failed"
+    return story
+
+
+def test_a_change_that_was_refused_and_is_taken_back_leaves_the_plan_that_serves_as_it_is() -> None:
+    story = refused_change()
+    serving_now = serving(story)
+    said = story.tell(Wanted(WISH))
+    assert kinds(said) == [Forget, PublishDecision]
+    told = one(said, PublishDecision).decision
+    assert (told.state, told.requested, told.generation) == ("serving", WISH.requested, serving_now.generation)
+    assert (story.rollout.phase, story.rollout.stands, serving(story)) == ("serving", True, serving_now)
+    story.now_s += 100.0
+    assert story.tell(Tick()) == []
+    assert kinds(story.tell(Lost("a"))) == [Decide]
+
+
+def test_a_change_that_is_taken_back_while_it_is_prepared_is_dropped() -> None:
+    story = served("a[0:4)")
+    story.tell(Wanted(OTHER))
+    story.planned("b[0:4)")
+    assert kinds(story.tell(Wanted(WISH))) == [Forget, ClearNext, PublishDecision]
+    assert story.rollout.next is None
+
+
+@pytest.mark.parametrize("trouble", [Lost("a"), Held(StagesHeld(device="a", boot_id="b2", online=True))])
+def test_a_change_that_is_taken_back_after_something_happened_to_the_plan_is_decided_anew(trouble: Event) -> None:
+    story = refused_change()
+    story.tell(trouble)
+    assert kinds(story.tell(Wanted(WISH))) == [Decide]
+
+
+def test_a_plan_that_was_found_wanting_is_not_gone_back_to() -> None:
+    story = served("a[0:4)")
+    story.tell(Unfit(1, "a", "it hands nothing on"), Wanted(OTHER))
+    assert kinds(story.tell(Wanted(WISH))) == [Decide]
+
+
 def test_a_device_lost_while_it_gets_ready_is_planned_around_at_once() -> None:
     story = Story()
     story.tell(Wanted(WISH))

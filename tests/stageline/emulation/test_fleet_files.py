@@ -34,7 +34,7 @@ def test_a_device_gets_its_stated_cores_times_the_scale(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ('name = "x"\n', "device: is missing; add it"),
-        ('name = "x"\ndevice = []\n', "device: .*at least 1"),
+        ('name = "x"\ndevice = []\n', "device: name at least one$"),
         (f'{DEVICE}[[device]]\nname = "x"\ncores = "two"\n', "name: is missing.*device 2, cores: .*valid number"),
         (f'name = "x"\n{DEVICE}{DEVICE}', "two devices are named 'pi'"),
         (f'name = "x"\n{DEVICE}memory = 3\n', "device 1, memory: there is no such field"),

@@ -60,6 +60,9 @@ def test_a_request_with_a_name_is_handed_over_once(tmp_path: Path, arrays: Path)
     first = run("submit", "--journal", tmp_path, "d", arrays / "01.npy", "--id", "door-1")["requests"]
     again = run("submit", "--journal", tmp_path, "d", arrays / "01.npy", "--id", "door-1")["requests"]
     assert [one["new"] for one in (*first, *again)] == [True, False]
+    said = runner.invoke(app, ["submit", "--journal", str(tmp_path), "d", str(arrays / "01.npy"), "--id", "door-1"])
+    assert "0 handed over" in said.stdout
+    assert "1 there already, 0 refused" in said.stdout
     refused = runner.invoke(app, ["submit", "--journal", str(tmp_path), "d", str(arrays / "02.npy"), "--id", "door-1"])
     assert refused.exit_code == 2
     assert "door-1" in refused.stderr
@@ -144,6 +147,8 @@ async def test_a_gateway_delivers_what_there_is_and_ends(line, broker, root, tmp
         out, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 1, err.decode()
     assert {key: json.loads(out)[key] for key in ("answered", "failed")} == {"answered": 12, "failed": 1}
+    [told] = [line for line in err.decode().splitlines() if "failed" in line]
+    assert "(wrong.npy) failed: bad-input: " in told
     shown = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "answers").glob("*.json")}
     assert shown.keys() == taken.keys()
     for request, said in shown.items():
