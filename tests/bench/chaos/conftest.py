@@ -24,7 +24,8 @@ def play(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """Rows of scenarios, by name. All that any test will ask for (a module's `NAMES`) are played at once: starting
     devices and having them measure a model takes as long as several scenarios do.
     """
-    wanted = dict.fromkeys(name for item in request.session.items for name in getattr(item.module, "NAMES", ()))
+    ours = [item.module for item in request.session.items if item.path.parent == Path(__file__).parent]
+    wanted = dict.fromkeys(name for module in ours for name in getattr(module, "NAMES", ()))
     known: Rows = {}
 
     def rows(*names: str) -> Rows:
