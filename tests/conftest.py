@@ -17,6 +17,16 @@ settings.register_profile("stageline", deadline=None, suppress_health_check=[Hea
 settings.load_profile("stageline")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the files (`make test`): much of what is tested is waiting. Each file stays in one of them,
+    and so do all scenarios, which are played on devices that they share.
+    """
+    together = Path(__file__).parent / "bench" / "chaos"
+    for item in items:
+        group = together if item.path.is_relative_to(together) else item.path
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 def broker() -> Iterator[EmbeddedBroker]:
     """One mosquitto for the whole session; tests keep apart by `root`."""
