@@ -59,14 +59,23 @@ async def reporting(*devices: FakeDevice, frames: int = 0, period_s: float = 0.5
         await asyncio.wait((task,))
 
 
+@contextlib.asynccontextmanager
+async def two_served(
+    house: House, *, slow_ms: float = 5.0, adapt: bool = True, period_s: float = 0.5
+) -> AsyncIterator[tuple[FakeDevice, FakeDevice]]:
+    """A fast device that serves the model, and a slow one that could."""
+    house.import_model()
+    fast, slow = await house.device("fast"), await house.device("slow", block_ms=slow_ms)
+    async with house.planner(adapt=adapt), reporting(fast, slow, period_s=period_s):
+        await house.want()
+        assert (await house.serving()).devices == ("fast",)
+        yield fast, slow
+
+
 async def test_a_worker_that_hangs_is_planned_around_within_three_seconds_and_is_used_again_when_it_is_back(
     house: House,
 ) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
-    async with house.planner(), reporting(fast, slow):
-        await house.want()
-        assert (await house.serving()).devices == ("fast",)
+    async with two_served(house) as (fast, _slow):
         began_s = time.monotonic()
         await fast.hang()
         assert (await house.serving(generation=2)).devices == ("slow",)
@@ -77,22 +86,14 @@ async def test_a_worker_that_hangs_is_planned_around_within_three_seconds_and_is
 
 
 async def test_a_worker_whose_compute_thread_is_stuck_is_planned_around_though_it_speaks(house: House) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
-    async with house.planner(), reporting(fast, slow, period_s=0.2):
-        await house.want()
-        await house.serving()
+    async with two_served(house, period_s=0.2) as (fast, _slow):
         fast.stuck_s = 4.0
         assert (await house.serving(generation=2)).devices == ("slow",)
         assert "stuck: 4.0 s at one step" in (await house.decision("serving")).cause
 
 
 async def test_a_worker_that_no_longer_holds_what_it_serves_is_planned_around(house: House) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
-    async with house.planner(), reporting(fast, slow):
-        await house.want()
-        assert (await house.serving()).devices == ("fast",)
+    async with two_served(house) as (fast, _slow):
         await fast.drop_stages()
         assert (await house.serving(generation=2)).devices == ("slow",)
         assert "fast has not held what it should serve" in (await house.decision("serving")).cause
@@ -136,11 +137,7 @@ async def test_a_silent_worker_that_answers_when_asked_loses_nothing(house: Hous
 
 
 async def test_a_quota_that_shrinks_moves_the_plan_at_once_and_nobody_measures_again(house: House) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=3.0)
-    async with house.planner(), reporting(fast, slow):
-        await house.want()
-        assert (await house.serving()).devices == ("fast",)
+    async with two_served(house, slow_ms=3.0) as (fast, slow):
         began_s = time.monotonic()
         fast.cores = 0.1
         assert (await house.serving(generation=2)).devices == ("slow",)
@@ -173,11 +170,7 @@ async def test_a_device_that_joins_measures_and_is_used_where_it_helps(house: Ho
 
 
 async def test_a_planner_that_is_not_to_adapt_leaves_plans_as_they_are(house: House) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=3.0)
-    async with house.planner(adapt=False), reporting(fast, slow):
-        await house.want()
-        await house.serving()
+    async with two_served(house, slow_ms=3.0, adapt=False) as (fast, _slow):
         fast.cores = 0.1
         await house.device("faster", block_ms=0.1)
         await asyncio.sleep(4.0)
@@ -187,11 +180,7 @@ async def test_a_planner_that_is_not_to_adapt_leaves_plans_as_they_are(house: Ho
 async def test_a_device_that_is_drained_is_replaced_while_it_serves_and_comes_back_when_that_is_undone(
     house: House,
 ) -> None:
-    house.import_model()
-    fast, slow = await house.device("fast"), await house.device("slow", block_ms=5.0)
-    async with house.planner(), reporting(fast, slow):
-        await house.want()
-        await house.serving()
+    async with two_served(house) as (_fast, slow):
         slow.state = "loading"
         await house.bus.publish(DEVICE_DUTY, Duty(device="fast", duty="drain"), device="fast", remember=False)
         upcoming = await house.until(PLAN_NEXT, "cats", lambda plan: plan.generation == 2)
