@@ -161,15 +161,16 @@ def decode_tensor(header: TensorHeader, data: memoryview) -> Array:
         return np.frombuffer(data, dtype=header.dtype).reshape(header.shape)
     if header.encoding == "fp16":
         return np.frombuffer(data, dtype=np.float16).reshape(header.shape).astype(header.dtype)
-    codes = np.frombuffer(data, dtype=np.uint8).reshape(header.shape)
-    scale = _per_channel(header.scale, len(header.shape))
-    offset = _per_channel(header.offset, len(header.shape))
-    out = codes.astype(np.float32)
+    # As one dimension where there is none: numpy gives a scalar, not an array, back for a calculation with one.
+    rank = max(len(header.shape), 1)
+    out = np.frombuffer(data, dtype=np.uint8).reshape(header.shape or (1,)).astype(np.float32)
+    scale = _per_channel(header.scale, rank)
+    offset = _per_channel(header.offset, rank)
     # The largest floats overflow here, silently: raw bytes may hold infinities just as well.
     with np.errstate(over="ignore"):
         out *= scale
         out += offset
-    return out.astype(header.dtype, copy=False)
+    return out.astype(header.dtype, copy=False).reshape(header.shape)
 
 
 def _to_half(array: Array) -> Array | None:

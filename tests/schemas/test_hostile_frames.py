@@ -57,6 +57,13 @@ def test_any_array_comes_back_in_its_own_type_and_shape_with_every_codec(array: 
         assert back.tobytes() == array.tobytes()
 
 
+@pytest.mark.parametrize("codec", ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_single_number_without_dimensions_comes_back_as_one(codec: CodecName, dtype: str) -> None:
+    back = open_frame(encode_frame(HEADER, {"x": np.array(2.5, dtype)}, codec)).arrays()["x"]
+    assert (back.dtype, back.shape, float(back)) == (np.dtype(dtype), (), 2.5)
+
+
 @settings(max_examples=15)
 @given(payload=frames())
 def test_a_frame_that_ends_anywhere_is_refused(payload: bytes) -> None:
