@@ -41,6 +41,14 @@ class Deployment(Message):
     codec: CodecName = "fp32"
     """For activations between stages; input and answers always go as they are."""
     policy: Name = "exact"
+    thresholds: dict[Name, Fraction] = Field(default_factory=dict)
+    """By exit: instead of the calibrated one."""
+    closed_exits: Many[Name] = ()
+    """Exits of the model that must not be used."""
+    accuracy_min: Fraction | None = None
+    """Thresholds are chosen so that validation data says at least this; not together with `thresholds`."""
+    side_by_side: bool = True
+    """Whether several devices may share the rows of the first blocks."""
     weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     """Its share of the devices' time and memory, relative to other deployments that use them."""
     requested: NonNegative = 0.0

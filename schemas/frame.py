@@ -69,6 +69,11 @@ class FrameHeader(Message):
     trace: Annotated[Many[StageTrace], Field(max_length=ROUTE_STAGES)] = ()
     tensors: Annotated[Many[TensorHeader], Field(max_length=64)] = ()
     fault: FrameFault | None = None
+    exit: Annotated[str, Field(max_length=64)] = ""
+    """Of an answer: the exit that it left by; empty where it went all the way."""
+    band: Annotated[int, Field(ge=0, le=31)] = 0
+    bands: Annotated[int, Field(ge=0, le=32)] = 0
+    """This is band `band` of so many whose rows are joined by the next stage; 0: a frame of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Bytes, Count, Many, Message, Name, Sha256, Text
+from schemas.base import Bytes, Count, Fraction, Many, Message, Name, Sha256, Text
 from schemas.tensors import ITEM_BYTES, Dtype
 
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
@@ -74,6 +74,31 @@ class Preprocess(Message):
     crop: Annotated[int, Field(ge=1, le=8192)]
 
 
+class Exit(Message):
+    """A place where a request may be answered early: a head whose output stands in for the model's (BranchyNet).
+
+    The head's nodes are the last ones of `block`; what crosses the cut after that block is the backbone's alone.
+    """
+
+    name: Name
+    block: Count
+    """Once this block is done, the exit is evaluated. Never the last one."""
+    output: TensorSpec
+    """The head's logits, of the same type and shape as the model's first output."""
+    threshold: Fraction
+    """As calibrated: a request whose largest softmax probability is at least this leaves here."""
+
+
+class OperatingPoint(Message):
+    """What thresholds lead to, as measured on validation data: one number per exit of the card, in its order."""
+
+    thresholds: Many[Fraction]
+    shares: Many[Fraction]
+    """Of all requests, those that leave at each exit; the rest reach the end."""
+    accuracy: Fraction
+    """Of all answers together, wherever they left."""
+
+
 class ModelCard(Message):
     """What is published about a model. `cuts[p]` is the boundary before block p; there are blocks+1 of them."""
 
@@ -90,6 +115,10 @@ class ModelCard(Message):
     preprocess: Preprocess | None = None
     labels: Many[Annotated[str, Field(max_length=256)]] = ()
     notes: Many[Text] = ()
+    exits: Annotated[Many[Exit], Field(max_length=64)] = ()
+    """In the order in which a request meets them."""
+    operating_points: Annotated[Many[OperatingPoint], Field(max_length=256)] = ()
+    """From the least accurate, which leaves earliest, to the most accurate."""
 
     @model_validator(mode="after")
     def _agrees(self) -> Self:
@@ -102,6 +131,28 @@ class ModelCard(Message):
             end = block.last_node
             if any(index >= len(self.blobs) for index in block.blobs):
                 raise ValueError(f"block {block.label!r} names a blob that the card does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _exits_agree(self) -> Self:
+        before = -1
+        for one in self.exits:
+            if not before < one.block < len(self.blocks) - 1:
+                raise ValueError(f"exit {one.name} after block {one.block}: exits follow one another before the last")
+            before = one.block
+            if (one.output.dtype, one.output.shape) != (self.outputs[0].dtype, self.outputs[0].shape):
+                raise ValueError(f"exit {one.name} gives {one.output}, the model {self.outputs[0]}")
+        if len({one.name for one in self.exits}) < len(self.exits):
+            raise ValueError("two exits have the same name")
+        if self.exits and len(self.outputs) != 1:
+            raise ValueError("a model with exits has one output, which any of them may give")
+        for point in self.operating_points:
+            if not len(point.thresholds) == len(point.shares) == len(self.exits):
+                raise ValueError(
+                    f"an operating point has one threshold and one share for each of {len(self.exits)} exits"
+                )
+            if sum(point.shares) > 1 + 1e-6:
+                raise ValueError(f"shares {point.shares} add up to more than all requests")
         return self
 
     @property

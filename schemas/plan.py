@@ -69,9 +69,59 @@ class StagePrediction(Message):
     """Sending its output."""
 
 
+RowRange = tuple[Count, Count]
+"""Rows `[first, last)` of a picture or feature map."""
+
+
+class Band(Message):
+    """A share of the rows on one device: it is given `takes`, halo included, and gives `gives`."""
+
+    device: Name
+    takes: RowRange
+    """Of the model's input."""
+    gives: RowRange
+    """Of the tensor that crosses the cut after the bands."""
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Self:
+        for first, last in (self.takes, self.gives):
+            if first >= last:
+                raise ValueError(f"the band on {self.device} has no rows [{first}:{last})")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.device} rows {self.gives[0]}:{self.gives[1]}"
+
+
+class SideBySide(Message):
+    """Blocks `[0, last)` computed by several devices at once, a band of rows each (DeepThings' fused tiles).
+
+    The submitter sends each band its rows of the input; the stage behind joins what they give, top to bottom.
+    """
+
+    last: Annotated[int, Field(ge=1)]
+    bands: Annotated[Many[Band], Field(min_length=2, max_length=32)]
+    codec: CodecName = "fp32"
+    """For what the bands send on."""
+
+    @model_validator(mode="after")
+    def _contiguous(self) -> Self:
+        end = 0
+        for band in self.bands:
+            if band.gives[0] != end:
+                raise ValueError(f"the band on {band.device} starts at row {band.gives[0]}, not {end}")
+            end = band.gives[1]
+        return self
+
+    def __str__(self) -> str:
+        return f"({' + '.join(map(str, self.bands))})[0:{self.last})"
+
+
 class Route(Message):
     """A sequence of stages that takes a request from input to answer."""
 
+    side_by_side: SideBySide | None = None
+    """What is computed before the first stage, by several devices at once."""
     stages: Annotated[Many[Stage], Field(min_length=1, max_length=ROUTE_STAGES)]
     weight: Fraction = 1.0
     """Share of the requests that this route should get."""
@@ -84,8 +134,9 @@ class Route(Message):
 
     @model_validator(mode="after")
     def _contiguous(self) -> Self:
-        if self.stages[0].first != 0:
-            raise ValueError(f"the first stage starts at block {self.stages[0].first}, not 0")
+        start = self.side_by_side.last if self.side_by_side else 0
+        if self.stages[0].first != start:
+            raise ValueError(f"the first stage starts at block {self.stages[0].first}, not {start}")
         for before, after in pairwise(self.stages):
             if before.last != after.first:
                 raise ValueError(f"{after} does not start where {before} ends")
@@ -107,6 +158,17 @@ class Route(Message):
         return text
 
 
+class ExitRule(Message):
+    """An exit that is open: after `block`, what is confident enough is answered and goes no further."""
+
+    name: Name
+    block: Count
+    threshold: Fraction
+    """A request whose largest softmax probability is at least this leaves here."""
+    share: Fraction = 0.0
+    """Of all requests, those that are expected to."""
+
+
 class Plan(Message):
     """All routes of one deployment in one generation. Immutable: a change is a new generation."""
 
@@ -124,6 +186,14 @@ class Plan(Message):
     """Requests keep to the routes' weights, even if that means waiting; otherwise one with room is taken."""
     routes: Annotated[Many[Route], Field(min_length=1, max_length=PLAN_ROUTES)]
     predicted: Prediction | None = None
+    exits: Annotated[Many[ExitRule], Field(max_length=64)] = ()
+    """In the order in which a request meets them. Exits of the model that are not named are not computed."""
+
+    @model_validator(mode="after")
+    def _exits_in_order(self) -> Self:
+        if any(one.block >= after.block for one, after in pairwise(self.exits)):
+            raise ValueError("exits are named in the order in which a request meets them")
+        return self
 
     @property
     def devices(self) -> tuple[str, ...]:

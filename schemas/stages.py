@@ -8,8 +8,8 @@ from pydantic import Field
 
 from schemas.base import BootId, Count, Many, Message, Name, NonNegative, Sha256, Text
 
-StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}s[0-9]{1,4}$")]
-"""Route and place in it: `r0s2` is the third stage of the first route."""
+StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}[sb][0-9]{1,4}$")]
+"""Route and place in it: `r0s2` is the third stage of the first route, `r0b1` the second of its bands."""
 
 DEVICE_STAGES_MOST: Final = 256
 """Of all deployments and generations, on one device."""
@@ -49,6 +49,14 @@ class StagesHeld(Message):
     reason: Text = ""
 
 
+class ExitSeen(Message):
+    """One exit over the last reporting period: requests that met it, and those of them that left."""
+
+    name: Name
+    met: Count
+    left: Count
+
+
 class StageTiming(Message):
     """One stage over the last reporting period; times are medians, ms."""
 
@@ -61,6 +69,7 @@ class StageTiming(Message):
     codec_ms: NonNegative
     bytes_in: Count
     bytes_out: Count
+    exits: Annotated[Many[ExitSeen], Field(max_length=64)] = ()
 
 
 class Timing(Message):
