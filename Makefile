@@ -7,7 +7,7 @@ JSON_FOLDER = $(if $(JSON),mkdir -p '$(dir $(JSON))' && )
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-dev demo test check format bench bench-adaptive chaos fuzz clean
+.PHONY: help setup setup-bench setup-learn setup-dev demo test check format bench bench-adaptive study chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -18,8 +18,11 @@ setup: ## .venv with pinned dependencies; mosquitto when missing
 setup-bench:
 	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench
 
+setup-learn:
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench,learn
+
 setup-dev:
-	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench,dev
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh deploy/setup.sh demo,bench,learn,dev
 
 demo: setup ## a real picture classified by three unequal devices (JSON=build/demo.json to keep what it saw)
 	@$(JSON_FOLDER)$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)
@@ -50,6 +53,9 @@ fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by cov
 
 bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
 	@$(JSON_FOLDER)$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan, ~15 min; QUICK=1: 1
+	@$(JSON_FOLDER)$(BIN)/python -m bench.study $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,7 +2,7 @@
 # Makes ready what `make demo` or `make test` needs, and nothing twice:
 #   sh deploy/setup.sh demo             .venv with pinned packages, mosquitto and its clients
 #   sh deploy/setup.sh demo,bench       the same with what bench/ needs
-#   sh deploy/setup.sh demo,bench,dev   the same with the test and check tools
+#   sh deploy/setup.sh demo,bench,learn,dev   the same with what policies are trained with, and the test and check tools
 set -eu
 cd "$(dirname "$0")/.."
 extras=${1:-demo}
