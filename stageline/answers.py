@@ -18,7 +18,7 @@ from schemas.frame import Frame, FrameError, FrameHeader
 from schemas.model import ModelCard
 from schemas.topics import ANSWER
 from stageline.inputs import LARGE_BYTES
-from stageline.requests_in_flight import Send
+from stageline.sending import Send
 
 _DECODES_ASIDE: Final = 2
 """Large answers decoded at a time; what comes meanwhile waits, in the end with the broker."""

@@ -33,12 +33,15 @@ from schemas.topics import ANSWER, ROOT
 from stageline.alarm import Alarm
 from stageline.answer_cache import AnswerCache, digest_aside, own_copy, repeated
 from stageline.answers import Answers, Attempt, AttemptKey, Listener
+from stageline.audit import Audit
 from stageline.inputs import Inputs, WrongInputError, check_tensors, must_be_read, to_tensors
 from stageline.many import bounded
+from stageline.patience import Patience
 from stageline.plan_watch import PlanWatch
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
-from stageline.requests_in_flight import Audit, GiveUp, Patience, RequestsInFlight, Send
+from stageline.requests_in_flight import RequestsInFlight
 from stageline.seen import Teller
+from stageline.sending import GiveUp, Send
 from stageline.wire import send_request
 
 __all__ = ["Answer", "Client", "RequestFailedError", "Result"]

@@ -17,7 +17,8 @@ from broker.bus import Bus
 from broker.connection import BusError
 from schemas.accuracy import RouteSeen, Seen
 from schemas.topics import SEEN
-from stageline.requests_in_flight import RequestsInFlight, Waits
+from stageline.requests_in_flight import RequestsInFlight
+from stageline.under_way import Waits
 
 _LOG = logging.getLogger(__name__)
 _PERIOD_S: Final = 1.0

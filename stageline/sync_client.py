@@ -12,10 +12,11 @@ from broker.address import BrokerAddress
 from schemas.model import ModelCard
 from schemas.topics import ROOT
 from stageline.answer_cache import AnswerCache
+from stageline.audit import Audit
 from stageline.client import Client
 from stageline.inputs import Inputs
+from stageline.patience import Patience
 from stageline.receipts import Answer, Result
-from stageline.requests_in_flight import Audit, Patience
 
 R = TypeVar("R")
 

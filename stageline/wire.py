@@ -13,7 +13,7 @@ from schemas.frame import FrameHeader, encode_frame
 from schemas.plan import stage_id
 from schemas.topics import ANSWER, STAGE
 from stageline.inputs import LARGE_BYTES
-from stageline.requests_in_flight import Send
+from stageline.sending import Send
 
 
 async def send_request(

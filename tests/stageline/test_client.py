@@ -22,8 +22,8 @@ from schemas.model import Preprocess
 from schemas.topics import ANSWER, PLAN_DECISION
 from stageline.client import Client
 from stageline.inputs import WrongInputError
+from stageline.patience import Patience
 from stageline.receipts import RequestFailedError
-from stageline.requests_in_flight import Patience
 from stageline.sync_client import SyncClient
 
 X = np.arange(4, dtype=np.float32).reshape(1, 4)

@@ -19,7 +19,8 @@ from schemas.plan import Plan, Route, Stage
 from schemas.topics import ANSWER
 from stageline.answers import Answers, Attempt, AttemptKey, Listener
 from stageline.client import Client
-from stageline.requests_in_flight import Patience, Send
+from stageline.patience import Patience
+from stageline.sending import Send
 
 X = np.arange(4, dtype=np.float32).reshape(1, 4)
 WRONG = np.full((1, 4), 9, np.float32)

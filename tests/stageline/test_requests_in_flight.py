@@ -12,7 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from schemas.frame import ErrorCode, FrameFault
 from schemas.plan import Plan, Prediction, Route, Stage, stage_id
 from schemas.stages import HeldStage, StagesHeld
-from stageline.requests_in_flight import GiveUp, Patience, RequestsInFlight, Send
+from stageline.patience import Patience
+from stageline.requests_in_flight import RequestsInFlight
+from stageline.sending import GiveUp, Send
 
 SHA = "0" * 64
 DEVICES = ("a", "b", "c")
@@ -343,7 +345,7 @@ def test_what_is_passed_over_all_the_time_leaves_nothing_behind() -> None:
     for number in range(500):
         flight.accept(f"late {number}", now=number, deadline=number + 1.5)
         assert len(act(flight, number)) <= 1
-    assert len(flight._too_late) < 10
+    assert len(flight._line._too_late) < 10
     assert flight.audit.open <= 3
 
 

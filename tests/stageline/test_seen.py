@@ -15,8 +15,10 @@ from schemas.accuracy import Seen
 from schemas.topics import SEEN
 from stageline import seen
 from stageline.client import Client
-from stageline.requests_in_flight import RequestsInFlight, Send, Waits
+from stageline.requests_in_flight import RequestsInFlight
 from stageline.seen import Sightings
+from stageline.sending import Send
+from stageline.under_way import Waits
 
 X = np.arange(4, dtype=np.float32).reshape(1, 4)
 
