@@ -33,7 +33,8 @@ class Deployment(Message):
     latency_weight: Fraction = 0.5
     """The w of `cost(w) = w * latency_s + (1 - w) * energy_j`; only for objective `cost`."""
     latency_bound_ms: Annotated[float, Field(gt=0)] | None = None
-    """With objective `throughput`: no route may be predicted slower than this."""
+    """With objective `throughput`: no route may be predicted slower than this. With `latency` and a model with operating
+    points: the most accurate of them whose best plan keeps it."""
     pins: Many[Pin] = ()
     exclude: Many[Name] = ()
     memory_limit_bytes: dict[Name, Count] = Field(default_factory=dict)
@@ -53,6 +54,15 @@ class Deployment(Message):
     """Its share of the devices' time and memory, relative to other deployments that use them."""
     requested: NonNegative = 0.0
     """Unix time of the request: asking again with the same wish still makes a new plan."""
+
+    @model_validator(mode="after")
+    def _one_way_to_thresholds(self) -> Self:
+        if self.accuracy_min is not None and self.thresholds:
+            raise ValueError("thresholds are given or chosen for an accuracy: leave out thresholds or accuracy_min")
+        both = sorted(self.thresholds.keys() & set(self.closed_exits))
+        if both:
+            raise ValueError(f"exit {both[0]} has a threshold and is closed: leave one of them out")
+        return self
 
 
 Term = Literal["compute", "link", "memory", "pins", "none"]

@@ -87,6 +87,8 @@ class Exit(Message):
     """The head's logits, of the same type and shape as the model's first output."""
     threshold: Fraction
     """As calibrated: a request whose largest softmax probability is at least this leaves here."""
+    macs: Count = 0
+    """Of its head alone; they are among the block's, though nobody computes them while the exit is closed."""
 
 
 class OperatingPoint(Message):
