@@ -1,13 +1,19 @@
 """Plans: which blocks of a model run where, printed the way people write them.
 
-A route prints as `r0: pi4[0:12) -u8-> nano[12:19)` and parses back (`parse_route`).
+A route prints as `r0: pi4[0:12) -u8-> nano[12:19)` and parses back (`parse_route`). Where several devices share the
+rows of the first blocks it prints as
+
+    r0: (pi4 rows 0:9 from 0:23 + nano rows 9:14 from 13:32)[0:12) -> nano[12:19)
+
+so pi4 gives rows 0 to 8 of what crosses the cut before block 12, and is sent rows 0 to 22 of the input for that.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -90,7 +96,7 @@ class Band(Message):
         return self
 
     def __str__(self) -> str:
-        return f"{self.device} rows {self.gives[0]}:{self.gives[1]}"
+        return f"{self.device} rows {self.gives[0]}:{self.gives[1]} from {self.takes[0]}:{self.takes[1]}"
 
 
 class SideBySide(Message):
@@ -103,9 +109,13 @@ class SideBySide(Message):
     bands: Annotated[Many[Band], Field(min_length=2, max_length=32)]
     codec: CodecName = "fp32"
     """For what the bands send on."""
+    predictions: Many[StagePrediction] = ()
+    """One per band; they run at the same time, so the slowest counts."""
 
     @model_validator(mode="after")
     def _contiguous(self) -> Self:
+        if self.predictions and len(self.predictions) != len(self.bands):
+            raise ValueError("one prediction per band, or none")
         end = 0
         for band in self.bands:
             if band.gives[0] != end:
@@ -144,15 +154,22 @@ class Route(Message):
             raise ValueError(f"{self.stages[-1]} sends the answer, which goes as it is: codec fp32")
         if self.stage_predictions and len(self.stage_predictions) != len(self.stages):
             raise ValueError("one stage prediction per stage, or none")
+        if self.side_by_side and len(self.side_by_side.bands) + len(self.stages) > ROUTE_STAGES:
+            raise ValueError(f"bands and stages together are more than {ROUTE_STAGES}")
         return self
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Devices in the order a request visits them."""
-        return tuple(stage.device for stage in self.stages)
+        """Devices in the order a request visits them; one with a band and a stage is named once."""
+        stages = tuple(stage.device for stage in self.stages)
+        if self.side_by_side is None:
+            return stages
+        return tuple(dict.fromkeys((*(band.device for band in self.side_by_side.bands), *stages)))
 
     def __str__(self) -> str:
         text = str(self.stages[0])
+        if self.side_by_side is not None:
+            text = f"{self.side_by_side} {arrow(self.side_by_side.codec)} {text}"
         for before, after in pairwise(self.stages):
             text += f" {arrow(before.codec)} {after}"
         return text
@@ -197,16 +214,46 @@ class Plan(Message):
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """Every device with a stage, each once, in order of first appearance."""
-        return tuple(dict.fromkeys(stage.device for route in self.routes for stage in route.stages))
+        """Every device with a stage or band, each once, in order of first appearance."""
+        return tuple(dict.fromkeys(device for route in self.routes for device in route.devices))
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All that devices hold for it, route by route."""
+        return tuple(part for number, route in enumerate(self.routes) for part in parts_of(route, number))
 
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))
 
 
+class Part(NamedTuple):
+    """What a plan has one device hold: a stage, or a band of rows."""
+
+    route: int
+    stage: str
+    """Its topic level: `r0s2`, `r0b1`."""
+    device: str
+    first: int
+    last: int
+
+
+def parts_of(route: Route, number: int) -> tuple[Part, ...]:
+    """The bands of a route, if it has any, then its stages; `number` is the route's in its plan."""
+    parts = [Part(number, stage_id(number, i), one.device, one.first, one.last) for i, one in enumerate(route.stages)]
+    if route.side_by_side is not None:
+        last, bands = route.side_by_side.last, route.side_by_side.bands
+        parts = [*(Part(number, band_id(number, i), one.device, 0, last) for i, one in enumerate(bands)), *parts]
+    return tuple(parts)
+
+
 def stage_id(route: int, index: int) -> str:
     """Topic level of one stage: `r0s2`."""
     return f"r{route}s{index}"
+
+
+def band_id(route: int, index: int) -> str:
+    """Topic level of one band: `r0b1`."""
+    return f"r{route}b{index}"
 
 
 def stage_places(text: str) -> tuple[int, int]:
@@ -226,8 +273,11 @@ def arrow(codec: CodecName) -> str:
     return "->" if codec == "fp32" else f"-{codec}->"
 
 
-_STAGE: Final = re.compile(r"(?P<device>[A-Za-z0-9][A-Za-z0-9_-]{0,63})\[(?P<first>\d+):(?P<last>\d+)\)")
+_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+_STAGE: Final = re.compile(rf"(?P<device>{_NAME})\[(?P<first>\d+):(?P<last>\d+)\)")
 _ARROW: Final = re.compile(r"\s*-(?:(?P<codec>[a-z0-9+]+)-)?>\s*")
+_BAND: Final = re.compile(rf"\s*(?P<device>{_NAME}) rows (\d+):(\d+) from (\d+):(\d+)\s*(?P<then>[+)])")
+_SHARED: Final = re.compile(r"\[0:(?P<last>\d+)\)")
 
 
 def parse_route(text: str) -> Route:
@@ -238,22 +288,47 @@ def parse_route(text: str) -> Route:
         pydantic.ValidationError: the stages do not follow one another.
     """
     rest = re.sub(r"^\s*r\d+:\s*", "", text).rstrip()
-    offset = len(text.rstrip()) - len(rest)
+    reading = _Reading(text, rest, len(text.rstrip()) - len(rest))
+    shared = _side_by_side(reading) if rest.startswith("(") else None
     stages: list[Stage] = []
-    position = 0
     while True:
-        match = _STAGE.match(rest, position)
-        if match is None:
-            raise PlanTextError(f"expected 'device[first:last)' at character {offset + position} of {text!r}")
-        position = match.end()
-        more = _ARROW.match(rest, position)
-        codec = _codec(more["codec"] or "fp32") if more else "fp32"
+        match = reading.expect(_STAGE, "device[first:last)")
+        done = reading.position == len(rest)
+        codec = "fp32" if done else _codec(reading.expect(_ARROW, "->")["codec"] or "fp32")
         stages.append(Stage(device=match["device"], first=int(match["first"]), last=int(match["last"]), codec=codec))
-        if position == len(rest):
-            return Route(stages=tuple(stages))
-        if more is None:
-            raise PlanTextError(f"expected '->' at character {offset + position} of {text!r}")
-        position = more.end()
+        if done:
+            return Route(side_by_side=shared, stages=tuple(stages))
+
+
+@dataclass
+class _Reading:
+    """A text being read from left to right."""
+
+    text: str
+    rest: str
+    offset: int
+    position: int = 0
+
+    def expect(self, pattern: re.Pattern[str], what: str) -> re.Match[str]:
+        match = pattern.match(self.rest, self.position)
+        if match is None:
+            raise PlanTextError(f"expected {what!r} at character {self.offset + self.position} of {self.text!r}")
+        self.position = match.end()
+        return match
+
+
+def _side_by_side(reading: _Reading) -> SideBySide:
+    reading.position += 1
+    bands: list[Band] = []
+    then = "+"
+    while then == "+":
+        match = reading.expect(_BAND, "device rows first:last from first:last")
+        rows = [int(number) for number in match.groups()[1:5]]
+        bands.append(Band(device=match["device"], gives=(rows[0], rows[1]), takes=(rows[2], rows[3])))
+        then = match["then"]
+    last = int(reading.expect(_SHARED, "[0:last)")["last"])
+    codec = _codec(reading.expect(_ARROW, "->")["codec"] or "fp32")
+    return SideBySide(last=last, bands=tuple(bands), codec=codec)
 
 
 def _codec(text: str) -> CodecName:
