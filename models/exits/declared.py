@@ -1,0 +1,106 @@
+"""What a model says of its own exits, and how an `.onnx` file says it: JSON in the file's metadata, nothing else.
+
+`stageline.exits` holds `[{"name": "early", "output": "logits_early", "threshold": 0.8}, ...]`, in the order in which a
+request meets them; `output` is an output of the graph, the one that is not named here is the model's own.
+`stageline.operating_points` holds `[{"thresholds": [0.8], "shares": [0.6], "accuracy": 0.91}, ...]`, one threshold and
+one share for each exit. Files come from anybody: whatever is not exactly this is refused before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final, Self
+
+import onnx
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from schemas.base import Fraction, Many, Message, Name, brief, first_mistake
+from schemas.model import OperatingPoint, TensorName
+
+EXITS_KEY: Final = "stageline.exits"
+POINTS_KEY: Final = "stageline.operating_points"
+
+MOST_BYTES: Final = 4 << 20
+"""Of either text; 256 operating points of 64 exits each stay well below it."""
+
+
+class ExitError(ValueError):
+    """Exits that this model cannot have, or that are badly declared; says which and what to do."""
+
+
+class DeclaredExit(Message):
+    """One exit: which output of the graph its head gives, and how sure that must be."""
+
+    name: Name
+    output: TensorName
+    threshold: Fraction
+
+
+class Declared(Message):
+    """All exits of a model in the order in which a request meets them, and what thresholds lead to."""
+
+    exits: Annotated[Many[DeclaredExit], Field(max_length=64)] = ()
+    points: Annotated[Many[OperatingPoint], Field(max_length=256)] = ()
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        for what, values in (
+            ("name", [one.name for one in self.exits]),
+            ("output", [one.output for one in self.exits]),
+        ):
+            if len(set(values)) < len(values):
+                raise ValueError(f"two exits have the same {what}")
+        for point in self.points:
+            if not len(point.thresholds) == len(point.shares) == len(self.exits):
+                raise ValueError(f"an operating point needs {len(self.exits)} thresholds and shares, one for each exit")
+        return self
+
+
+_EXITS: Final = TypeAdapter(Annotated[Many[DeclaredExit], Field(max_length=64)])
+_POINTS: Final = TypeAdapter(Annotated[Many[OperatingPoint], Field(max_length=256)])
+
+
+def read_declared(model: onnx.ModelProto) -> Declared:
+    """The exits that a model's metadata declares; none where it says nothing of them. Pure.
+
+    Raises:
+        ExitError: the metadata is malformed, too long, or contradicts itself.
+    """
+    texts = _texts(model)
+    try:
+        return Declared(
+            exits=_EXITS.validate_json(texts.get(EXITS_KEY, "[]")),
+            points=_POINTS.validate_json(texts.get(POINTS_KEY, "[]")),
+        )
+    except ValidationError as error:
+        raise ExitError(
+            f"the exits that the model's metadata declares cannot be read ({first_mistake(error)}); "
+            f"write {EXITS_KEY} as models/exits/declared.py says, or leave it out"
+        ) from error
+
+
+def write_declared(model: onnx.ModelProto, declared: Declared) -> None:
+    """Put the declaration into a model's metadata, in the place of any other; in place."""
+    kept = [entry for entry in model.metadata_props if entry.key not in (EXITS_KEY, POINTS_KEY)]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    if not declared.exits:
+        return
+    model.metadata_props.add(key=EXITS_KEY, value=_EXITS.dump_json(declared.exits).decode())
+    if declared.points:
+        model.metadata_props.add(key=POINTS_KEY, value=_POINTS.dump_json(declared.points).decode())
+
+
+def _texts(model: onnx.ModelProto) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    try:
+        for entry in model.metadata_props:
+            if entry.key in (EXITS_KEY, POINTS_KEY):
+                if entry.key in texts:
+                    raise ExitError(f"the model's metadata has {entry.key} twice; keep one")
+                texts[entry.key] = entry.value
+    except UnicodeDecodeError as error:
+        raise ExitError("the model's metadata is not text; export the model again") from error
+    for key, text in texts.items():
+        if len(text) > MOST_BYTES:
+            raise ExitError(brief(f"{key} in the model's metadata has {len(text)} characters, more than {MOST_BYTES}"))
+    return texts
