@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from broker.bus import Bus
 from broker.delivery import Change, Delivery
@@ -16,6 +16,10 @@ from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, PLAN_DECISION
+from stageline.sending import GiveUp
+
+_UNANSWERED: Final = frozenset({"deadline", "no-answer"})
+"""Reasons behind which there may be another: no plan to replace the one that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,14 @@ class PlanWatch:
         if self._plan is not None:
             return f"the card of model {self._plan.model!r} has not come (is the planner running? `stageline doctor`)"
         return f"{name!r} is not served yet: the planner is {decision.state}"
+
+    def why_failed(self, gone: GiveUp) -> str:
+        """What became of a request, and the planner's word where it found no plan: that is what somebody must mend."""
+        if gone.reason == "no-plan":
+            return f"{self.why_no_plan()}: {gone.detail}"
+        if gone.reason in _UNANSWERED and self.decision is not None and self.decision.state == "failed":
+            return f"{gone.detail}; {self.why_no_plan()}"
+        return gone.detail
 
     async def _follow_devices(self, devices: AsyncIterator[Change[StagesHeld]]) -> None:
         async for change in devices:
