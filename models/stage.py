@@ -5,6 +5,7 @@ Pure: reads a graph blob that nobody vouches for, opens no file and executes not
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from onnx import TensorProto, helper
 from models.blobs import BlobStore
 from models.proto import NotAGraphError, parse, reads, tensors
 from models.weights import PlaceholderError, Weight, placeholder
-from schemas.model import ModelCard, TensorSpec
+from schemas.model import Exit, ModelCard, TensorSpec
 
 
 class BadGraphError(ValueError):
@@ -30,7 +31,8 @@ class StageSlice:
 
     `model` holds placeholders for the weights that are blobs (`weights`); all its nodes are the stage's own. It takes
     `feeds` and gives `fetches`; the stage takes `inputs` and gives `outputs`. A tensor that is alive on both sides
-    without being made here is passed through, and one that no node here reads is not fed.
+    without being made here is passed through, and one that no node here reads is not fed. With an exit at its end the
+    head's output is fetched, too, though it is no output of the stage.
     """
 
     model: onnx.ModelProto
@@ -41,21 +43,25 @@ class StageSlice:
     weights: tuple[Weight, ...]
 
 
-def stage_model(card: ModelCard, store: BlobStore, first: int, last: int) -> StageSlice:
+def stage_model(card: ModelCard, store: BlobStore, first: int, last: int, *, at_end: Exit | None = None) -> StageSlice:
     """The slice for blocks `[first, last)`; the graph blob is checked against its hash.
+
+    Heads of exits are left out, but that of `at_end`: an exit of the card whose block is the last of these.
 
     Raises:
         ValueError: no such blocks.
         models.blobs.MissingBlobError, models.blobs.WrongHashError: the graph blob is not here or damaged.
         BadGraphError: the graph does not fit the card.
     """
-    return cut_stage(card, store.read(card.graph.sha256), first, last)
+    return cut_stage(card, store.read(card.graph.sha256), first, last, at_end=at_end)
 
 
-def cut_stage(card: ModelCard, graph_blob: bytes, first: int, last: int) -> StageSlice:
+def cut_stage(card: ModelCard, graph_blob: bytes, first: int, last: int, *, at_end: Exit | None = None) -> StageSlice:
     """As `stage_model`, from the bytes of the graph blob."""
     if not 0 <= first < last <= len(card.blocks):
         raise ValueError(f"{card.name} has blocks 0 to {len(card.blocks)}; there is no stage [{first}:{last})")
+    if at_end is not None and at_end.block != last - 1:
+        raise ValueError(f"exit {at_end.name} comes after block {at_end.block}, not at the end of [{first}:{last})")
     try:
         whole = parse(graph_blob)
     except NotAGraphError as error:
@@ -65,6 +71,11 @@ def cut_stage(card: ModelCard, graph_blob: bytes, first: int, last: int) -> Stag
         raise BadGraphError(card, f"it has {len(graph.node)} nodes, the card says {card.blocks[-1].last_node}")
     nodes = list(graph.node)[card.blocks[first].first_node : card.blocks[last - 1].last_node]
     inputs, outputs = card.cuts[first].tensors, card.cuts[last].tensors
+    wanted = (*outputs, at_end.output) if at_end else outputs
+    if any(first <= one.block < last for one in card.exits):
+        nodes = _needed(nodes, wanted)
+        if not nodes:
+            raise BadGraphError(card, f"blocks [{first}:{last}) make nothing that the cut after them needs")
     needed = dict.fromkeys(name for node in nodes for name in reads(node))
     made = {name for node in nodes for name in node.output if name}
     given = {spec.name for spec in inputs}
@@ -76,23 +87,36 @@ def cut_stage(card: ModelCard, graph_blob: bytes, first: int, last: int) -> Stag
             raise BadGraphError(
                 card, f"blocks [{first}:{last}) read {name!r}, which does not cross the cut before them"
             )
-    for spec in outputs:
+    for spec in wanted:
         if spec.name not in made and spec.name not in given:
             raise BadGraphError(
                 card, f"blocks [{first}:{last}) do not make {spec.name!r}, which the cut after them needs"
             )
+    if at_end and (at_end.output.name not in made or at_end.output.name in {spec.name for spec in outputs}):
+        raise BadGraphError(card, f"exit {at_end.name} gives {at_end.output.name!r}, which is no head's of its own")
     feeds = tuple(spec.name for spec in inputs if spec.name in needed)
-    fetches = tuple(spec.name for spec in outputs if spec.name in made)
+    fetches = tuple(spec.name for spec in wanted if spec.name in made)
     piece = onnx.GraphProto(
         name=f"{card.name}[{first}:{last})",
         node=nodes,
         initializer=constants,
         sparse_initializer=sparse,
         input=[_value_info(spec) for spec in inputs if spec.name in needed],
-        output=[_value_info(spec) for spec in outputs if spec.name in made],
+        output=[_value_info(spec) for spec in wanted if spec.name in made],
     )
     model = onnx.ModelProto(ir_version=whole.ir_version, opset_import=whole.opset_import, graph=piece)
     return StageSlice(model, inputs, outputs, feeds, fetches, _weights(card, piece, first, last))
+
+
+def _needed(nodes: Sequence[onnx.NodeProto], wanted: Sequence[TensorSpec]) -> list[onnx.NodeProto]:
+    """Nodes without those that nobody wants: heads of exits that are closed."""
+    needed = {spec.name for spec in wanted}
+    kept: list[onnx.NodeProto] = []
+    for node in reversed(nodes):
+        if needed.intersection(node.output):
+            needed.update(reads(node))
+            kept.append(node)
+    return kept[::-1]
 
 
 def _weights(card: ModelCard, piece: onnx.GraphProto, first: int, last: int) -> tuple[Weight, ...]:
@@ -111,5 +135,4 @@ def _weights(card: ModelCard, piece: onnx.GraphProto, first: int, last: int) -> 
 
 
 def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
-
     return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)

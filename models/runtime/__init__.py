@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Literal, Protocol
+from collections.abc import Collection
+from contextlib import ExitStack
+from typing import Literal
 
 from models.blobs import BlobStore
+from models.exits.opened import exits_within, segments
 from models.runtime.checks import Accelerator, BackendError
 from models.runtime.need import stage_memory_bytes
-from models.stage import stage_model
-from schemas.codec import Array
-from schemas.model import ModelCard, TensorSpec
+from models.runtime.passed import Passed
+from models.runtime.segmented import Part, SegmentedRunner
+from models.runtime.stage_runner import StageRunner
+from models.stage import StageSlice, stage_model
+from schemas.model import ModelCard
 
-__all__ = ["Backend", "StageRunner", "load_stage", "stage_memory_bytes"]
+__all__ = ["Backend", "Passed", "StageRunner", "load_stage", "stage_memory_bytes"]
 
 Backend = Literal["onnxruntime", "torch"]
-
-
-class StageRunner(Protocol):
-    """A loaded stage. `run` is a pure function of its tensors; one call at a time."""
-
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]:
-        """All tensors of the cut before the stage."""
-
-    @property
-    def outputs(self) -> tuple[TensorSpec, ...]:
-        """All tensors of the cut after it."""
-
-    @property
-    def memory_bytes(self) -> int:
-        """What the stage takes in this process (an estimate, see `stage_memory_bytes`)."""
-
-    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """The tensors of the cut after the stage, from those of the cut before it.
-
-        Raises:
-            models.runtime.checks.WrongInputError: a tensor is missing, unknown, or of another type or shape.
-        """
-
-    def close(self) -> None:
-        """Give the memory back; `run` must not be called again."""
 
 
 def load_stage(
@@ -49,19 +27,54 @@ def load_stage(
     first: int,
     last: int,
     *,
+    exits: Collection[str] = (),
     backend: Backend = "onnxruntime",
     threads: int = 1,
     accelerator: Accelerator = "auto",
 ) -> StageRunner:
     """Build blocks `[first, last)` from blobs that are all in `store`; not for an event loop: takes up to a second.
 
+    Args:
+        card: the model.
+        store: holds its graph and the blobs of these blocks.
+        first: block.
+        last: block.
+        exits: those that are open, anywhere in the model. Heads of all others are not even loaded.
+        backend: what computes.
+        threads: for each operator.
+        accelerator: where there is one.
+
     Raises:
         models.blobs.MissingBlobError, models.blobs.WrongHashError: a blob is not here, or damaged.
         models.stage.BadGraphError: the graph does not fit the card.
+        models.exits.declared.ExitError: the model has no such exit.
         models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
     """
-    piece = stage_model(card, store, first, last)
-    memory = stage_memory_bytes(card, first, last)
+    opened = exits_within(card, first, last, exits)
+    memory = stage_memory_bytes(card, first, last, exits)
+    if not opened:
+        piece = stage_model(card, store, first, last)
+        return _load(piece, store, backend, threads=threads, memory_bytes=memory, accelerator=accelerator)
+    parts: list[Part] = []
+    with ExitStack() as made_so_far:
+        for one in segments(first, last, opened):
+            piece = stage_model(card, store, one.first, one.last, at_end=one.exit)
+            runner = _load(piece, store, backend, threads=threads, memory_bytes=0, accelerator=accelerator)
+            made_so_far.callback(runner.close)
+            parts.append(Part(runner, one.exit))
+        made_so_far.pop_all()
+    return SegmentedRunner(parts, card.outputs[0].name, memory_bytes=memory)
+
+
+def _load(
+    piece: StageSlice,
+    store: BlobStore,
+    backend: Backend,
+    *,
+    threads: int,
+    memory_bytes: int,
+    accelerator: Accelerator,
+) -> StageRunner:
     shas = [weight.sha256 for weight in piece.weights]
     store.pin(shas)
     try:
@@ -70,10 +83,10 @@ def load_stage(
         if backend == "torch":
             from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
 
-            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
+            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory_bytes, accelerator=accelerator)
         from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
 
-        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
+        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory_bytes, accelerator=accelerator)
     except ImportError as error:
         raise BackendError(
             f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "

@@ -8,8 +8,10 @@ up to its convolutions' weights once more.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
+from models.exits.opened import exits_within, segments
 from schemas.model import ModelCard
 
 SESSION_BYTES: Final = 10_000_000
@@ -21,14 +23,34 @@ ACTIVATION_FACTOR: Final = 1.6
 """Activations come and go in an arena that cannot be packed perfectly."""
 
 
-def stage_memory_bytes(card: ModelCard, first: int, last: int) -> int:
-    """Need of blocks `[first, last)` once loaded, bytes: session, graph, weights and peak activations.
+SEGMENT_BYTES: Final = 1_000_000
+"""Of every further session in a stage: what it does not share with the first."""
+
+
+def stage_memory_bytes(card: ModelCard, first: int, last: int, exits: Collection[str] = ()) -> int:
+    """Need of blocks `[first, last)` once loaded, bytes: sessions, graph, weights and peak activations.
+
+    Args:
+        card: the model.
+        first: block.
+        last: block.
+        exits: those that are open, anywhere in the model: each in the stage divides it into two sessions. The heads of
+            closed ones are counted, though not loaded: they are small, and any of them may be opened.
 
     Raises:
         ValueError: no such blocks.
+        models.exits.declared.ExitError: the model has no such exit.
     """
     if not 0 <= first < last <= len(card.blocks):
         raise ValueError(f"{card.name} has blocks 0 to {len(card.blocks)}; there is no stage [{first}:{last})")
+    if not exits:
+        return SESSION_BYTES + _beyond_session(card, first, last)
+    parts = segments(first, last, exits_within(card, first, last, exits))
+    needs = sum(_beyond_session(card, one.first, one.last) for one in parts)
+    return SESSION_BYTES + SEGMENT_BYTES * (len(parts) - 1) + needs
+
+
+def _beyond_session(card: ModelCard, first: int, last: int) -> int:
     blocks = card.blocks[first:last]
     nodes = blocks[-1].last_node - blocks[0].first_node
     weights = sum(block.weight_bytes for block in blocks)
@@ -36,4 +58,4 @@ def stage_memory_bytes(card: ModelCard, first: int, last: int) -> int:
     # A card may say anything of its blocks, but what a stage takes and gives is here at once, arena or not.
     ends = card.cuts[first].nbytes + card.cuts[last].nbytes
     activations = max(round(ACTIVATION_FACTOR * peak), ends)
-    return SESSION_BYTES + NODE_BYTES * nodes + round(WEIGHT_FACTOR * weights) + activations
+    return NODE_BYTES * nodes + round(WEIGHT_FACTOR * weights) + activations

@@ -10,6 +10,7 @@ import onnxruntime
 
 from models.runtime.checks import Accelerator, BackendError, check_inputs
 from models.runtime.heap import return_freed_memory
+from models.runtime.passed import Passed
 from models.stage import StageSlice
 from schemas.codec import Array
 from schemas.model import TensorSpec
@@ -54,6 +55,10 @@ class OnnxRunner:
         answers = dict(zip(self._fetches, made, strict=True))
         answers.update((name, tensors[name]) for name in self._passed)
         return answers
+
+    def run_until(self, tensors: Mapping[str, Array], thresholds: Mapping[str, float]) -> Passed:  # noqa: ARG002
+        """As `StageRunner.run_until`: nobody leaves where no exit is open."""
+        return Passed(self.run(tensors))
 
     def close(self) -> None:
         """Free the session."""

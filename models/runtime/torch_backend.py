@@ -14,6 +14,7 @@ from torch import Tensor, fx
 
 from models.runtime.checks import Accelerator, BackendError, check_inputs
 from models.runtime.heap import keep_activations
+from models.runtime.passed import Passed
 from models.runtime.torch_module import build_module
 from models.stage import StageSlice
 from models.weights import Weight
@@ -62,6 +63,10 @@ class TorchRunner:
             }
         answers.update((name, tensors[name]) for name in self._passed)
         return answers
+
+    def run_until(self, tensors: Mapping[str, Array], thresholds: Mapping[str, float]) -> Passed:  # noqa: ARG002
+        """As `StageRunner.run_until`: nobody leaves where no exit is open."""
+        return Passed(self.run(tensors))
 
     @property
     def code(self) -> str:
