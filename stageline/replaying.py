@@ -17,7 +17,9 @@ from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan, Prediction
 from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, SEEN
-from services.planner.adaptation import Adaptation, alike, careful, consider
+from services.planner.adaptation import Adaptation
+from services.planner.alike import alike
+from services.planner.careful import careful
 from services.planner.complete import plan_of
 from services.planner.cost import NoDeviceError, problem_from
 from services.planner.drift import Rules
@@ -26,6 +28,7 @@ from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Fleet
 from services.planner.ground import facts_of
 from services.planner.held import planned_blocks
+from services.planner.question import consider
 from services.planner.review import best_plan, still
 from stageline.recording import Heard
 from stageline.replay_outcome import Outcome, Row, Tally

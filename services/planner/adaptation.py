@@ -30,42 +30,22 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from schemas.deployment import Deployment
-from schemas.device import Telemetry
 from schemas.model import ModelCard
 from schemas.plan import Plan
-from schemas.stages import Timing
 from schemas.topics import DEVICE_PROFILE, DEVICE_STATUS, DEVICE_TELEMETRY, DEVICE_TIMING, Topic
-from services.planner.certainty import Cautious
+from services.planner.alike import alike, near
 from services.planner.condition import Conditions
 from services.planner.corrections import Corrections
-from services.planner.cost import problem_from
 from services.planner.drift import Drift, Rules, judge
-from services.planner.expected import expected_of
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Fleet
-from services.planner.held import Held, held_blocks
-from services.planner.policies import OWN_POLICIES, find_policy
-from services.planner.policy import Policy
-from services.planner.review import Review, review
+from services.planner.held import held_blocks
+from services.planner.listening import after_telemetry, after_timing
+from services.planner.question import Question, consider
+from services.planner.review import Review
 
 ADAPTED_TOPICS: Final[tuple[Topic[Any], ...]] = (DEVICE_TELEMETRY, DEVICE_TIMING, DEVICE_PROFILE, DEVICE_STATUS)
 """What `Adaptation.heard` listens to."""
-WORTH_A_LOOK: Final = 0.03
-"""Facts that all differ by less than this share since the last review need no other."""
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Everything a review needs."""
-
-    wish: Deployment
-    card: ModelCard
-    facts: tuple[DeviceFacts, ...]
-    hub: HubFacts
-    serving: Plan
-    held: Held
-    exact: frozenset[str]
-    """Devices whose quota has changed since a review last found that nothing speaks for moving."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +95,13 @@ class Adaptation:
                 self, conditions=self.conditions.without(device), corrections=self.corrections.forget(device)
             )
         if topic is DEVICE_TELEMETRY and message is not None:
-            return self._with_telemetry(device, message, now_s)
+            return self._knowing(*after_telemetry(self.conditions, self.corrections, device, message, now_s=now_s))
         if topic is DEVICE_TIMING and message is not None:
-            return self._with_timing(device, message, now_s, fleet, serving)
+            return self._knowing(
+                *after_timing(
+                    self.conditions, self.corrections, device, message, now_s=now_s, fleet=fleet, serving=serving
+                )
+            )
         if topic is DEVICE_STATUS and message is None:
             return replace(
                 self, conditions=self.conditions.without(device), corrections=self.corrections.forget(device)
@@ -163,7 +147,7 @@ class Adaptation:
             if drift.agreed == 0 and alike(watched.facts, facts):
                 return None
             exact = frozenset(
-                one.name for one in facts if not _near(watched.capacities.get(one.name), one.info.capacity_cores)
+                one.name for one in facts if not near(watched.capacities.get(one.name), one.info.capacity_cores)
             )
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
         held = held_blocks(card, serving.card_sha, workers)
@@ -205,6 +189,9 @@ class Adaptation:
             watched={name: seen for name, seen in self.watched.items() if name != deployment},
         )
 
+    def _knowing(self, conditions: Conditions, corrections: Corrections) -> Adaptation:
+        return replace(self, conditions=conditions, corrections=corrections)
+
     def _adjusted(self, facts: DeviceFacts, card_sha: str, now_s: float) -> DeviceFacts:
         name = facts.name
         cores = self.conditions.capacity_cores(name)
@@ -217,59 +204,6 @@ class Adaptation:
             correction=self.corrections.factor(name, facts.profile.model, card_sha, now_s=now_s),
         )
 
-    def _with_telemetry(self, name: str, telemetry: Telemetry, now_s: float) -> Adaptation:
-        conditions, corrections = self.conditions.with_telemetry(name, telemetry, now_s), self.corrections
-        if conditions.stepped_s(name) > self.conditions.stepped_s(name):
-            corrections = corrections.undone(name, since_s=now_s - conditions.settle_s(name))
-        return replace(self, conditions=conditions, corrections=corrections)
-
-    def _with_timing(
-        self, name: str, timing: Timing, now_s: float, fleet: Fleet, serving: Mapping[str, Plan]
-    ) -> Adaptation:
-        conditions = self.conditions.with_timing(name, timing, now_s)
-        corrections = self.corrections
-        if now_s - conditions.stepped_s(name) <= conditions.settle_s(name):
-            return replace(self, conditions=conditions)
-        for stage in {(one.deployment, one.generation, one.stage): one for one in timing.stages}.values():
-            plan = serving.get(stage.deployment)
-            if plan is None or plan.generation != stage.generation or stage.frames == 0:
-                continue
-            expected = expected_of(plan, stage, name, fleet, conditions, now_s=now_s)
-            if expected is not None:
-                corrections = corrections.observe(
-                    name,
-                    plan.model,
-                    plan.card_sha,
-                    ratio=expected.ratio(stage.compute_ms + stage.codec_ms),
-                    frames=stage.frames,
-                    now_s=now_s,
-                )
-        return replace(self, conditions=conditions, corrections=corrections)
-
-
-def consider(question: Question) -> Review:
-    """Compare the served plan with the best. Pure; computes for a while, so it belongs in a thread.
-
-    Raises:
-        services.planner.errors.PlanningError: the policy has no plan on these facts.
-    """
-    cuts = [
-        border for route in question.serving.routes for stage in route.stages for border in (stage.first, stage.last)
-    ]
-    problem = problem_from(question.card, question.wish, question.facts, question.hub, keep=cuts)
-    policy = careful(question.wish.policy)
-    return review(problem, policy, question.serving, question.held, exact=question.exact)
-
-
-def careful(name: str) -> Policy:
-    """The policy of that name; ours with what experience adds (`services.planner.certainty`).
-
-    Raises:
-        services.planner.policies.UnknownPolicyError: there is none.
-    """
-    policy = find_policy(name)
-    return Cautious(policy) if policy.name in OWN_POLICIES else policy
-
 
 def due(
     adaptation: Adaptation, question: Question | None, *, now_s: float, rules: Rules
@@ -280,25 +214,3 @@ def due(
     found = consider(question)
     adaptation, move = adaptation.judged(question, found, now_s=now_s, rules=rules)
     return adaptation, found, move
-
-
-def alike(before: Sequence[DeviceFacts], after: Sequence[DeviceFacts]) -> bool:
-    """Whether nothing has changed that would be worth another review."""
-    return len(before) == len(after) and all(map(_alike, before, after))
-
-
-def _alike(before: DeviceFacts, after: DeviceFacts) -> bool:
-    return (before.name, before.profile, before.max_packet_bytes) == (
-        after.name, after.profile, after.max_packet_bytes,
-    ) and all(_near(*pair, WORTH_A_LOOK) for pair in zip(_numbers(before), _numbers(after), strict=True))  # fmt: skip
-
-
-def _numbers(facts: DeviceFacts) -> tuple[float, ...]:
-    link = facts.link
-    return (
-        facts.slowdown, facts.frame_slowdown, facts.memory_budget_bytes, link.up_mbps, link.down_mbps, 1 + link.rtt_ms,
-    )  # fmt: skip
-
-
-def _near(before: float | None, after: float, tolerance: float = 0.05) -> bool:
-    return before is not None and abs(after - before) <= tolerance * max(abs(before), abs(after))

@@ -17,7 +17,7 @@ from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan, Route
 from schemas.topics import DEVICE_TELEMETRY, Topic
-from services.planner.adaptation import Question, careful, consider
+from services.planner.careful import careful
 from services.planner.complete import plan_of
 from services.planner.condition import CAPACITY_STEP
 from services.planner.cost import problem_from
@@ -30,6 +30,7 @@ from services.planner.fleet import Fleet
 from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import borders, decision_of
+from services.planner.question import Question, consider
 from services.planner.review import Review
 from services.planner.rollout_state import Rollout
 from services.planner.watch import FleetWatch

@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.deployment import Decision
 from schemas.plan import Plan
-from services.planner.adaptation import careful
+from services.planner.careful import careful
 from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError

@@ -25,7 +25,8 @@ from schemas.topics import (
     PLAN_CURRENT,
     Topic,
 )
-from services.planner.adaptation import Adaptation, careful, due
+from services.planner.adaptation import Adaptation, due
+from services.planner.careful import careful
 from services.planner.complete import plan_of
 from services.planner.cost import problem_from
 from services.planner.drift import Rules

@@ -12,12 +12,12 @@ from schemas.deployment import Deployment
 from schemas.plan import Plan
 from schemas.stages import StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
-from services.planner.adaptation import Question
 from services.planner.adapting import Adapting
 from services.planner.drift import Drift, Rules
 from services.planner.experience import Experience
 from services.planner.facts import HubFacts
 from services.planner.policy import Choice
+from services.planner.question import Question
 from services.planner.review import Review
 
 WISH = Deployment(deployment="cats", model="net")

@@ -1,0 +1,57 @@
+"""What messages teach of a device: how it does, and how far its stages are from what it measured at rest. Pure.
+
+Each takes what was known before and gives what is known after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from schemas.device import Telemetry
+from schemas.plan import Plan
+from schemas.stages import Timing
+from services.planner.condition import Conditions
+from services.planner.corrections import Corrections
+from services.planner.expected import expected_of
+from services.planner.fleet import Fleet
+
+
+def after_telemetry(
+    conditions: Conditions, corrections: Corrections, name: str, telemetry: Telemetry, *, now_s: float
+) -> tuple[Conditions, Corrections]:
+    """With a device's telemetry. What its stages taught while its capacity was changing is undone."""
+    after = conditions.with_telemetry(name, telemetry, now_s)
+    if after.stepped_s(name) > conditions.stepped_s(name):
+        corrections = corrections.undone(name, since_s=now_s - after.settle_s(name))
+    return after, corrections
+
+
+def after_timing(
+    conditions: Conditions,
+    corrections: Corrections,
+    name: str,
+    timing: Timing,
+    *,
+    now_s: float,
+    fleet: Fleet,
+    serving: Mapping[str, Plan],
+) -> tuple[Conditions, Corrections]:
+    """With the stage times that a device measured, compared with what the plans that are served promise of them."""
+    conditions = conditions.with_timing(name, timing, now_s)
+    if now_s - conditions.stepped_s(name) <= conditions.settle_s(name):
+        return conditions, corrections
+    for stage in {(one.deployment, one.generation, one.stage): one for one in timing.stages}.values():
+        plan = serving.get(stage.deployment)
+        if plan is None or plan.generation != stage.generation or stage.frames == 0:
+            continue
+        expected = expected_of(plan, stage, name, fleet, conditions, now_s=now_s)
+        if expected is not None:
+            corrections = corrections.observe(
+                name,
+                plan.model,
+                plan.card_sha,
+                ratio=expected.ratio(stage.compute_ms + stage.codec_ms),
+                frames=stage.frames,
+                now_s=now_s,
+            )
+    return conditions, corrections

@@ -1,0 +1,42 @@
+"""What is asked of a served plan, and its answer: the review of it on the facts of this moment. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from schemas.deployment import Deployment
+from schemas.model import ModelCard
+from schemas.plan import Plan
+from services.planner.careful import careful
+from services.planner.cost import problem_from
+from services.planner.facts import DeviceFacts, HubFacts
+from services.planner.held import Held
+from services.planner.review import Review, review
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything a review needs."""
+
+    wish: Deployment
+    card: ModelCard
+    facts: tuple[DeviceFacts, ...]
+    hub: HubFacts
+    serving: Plan
+    held: Held
+    exact: frozenset[str]
+    """Devices whose quota has changed since a review last found that nothing speaks for moving."""
+
+
+def consider(question: Question) -> Review:
+    """Compare the served plan with the best. Pure; computes for a while, so it belongs in a thread.
+
+    Raises:
+        services.planner.errors.PlanningError: the policy has no plan on these facts.
+    """
+    cuts = [
+        border for route in question.serving.routes for stage in route.stages for border in (stage.first, stage.last)
+    ]
+    problem = problem_from(question.card, question.wish, question.facts, question.hub, keep=cuts)
+    policy = careful(question.wish.policy)
+    return review(problem, policy, question.serving, question.held, exact=question.exact)
