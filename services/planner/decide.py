@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from models.library import NotInLibraryError
 from schemas.model import ModelCard
 from services.planner.cost import NoDeviceError
-from services.planner.deployments import Tell
 from services.planner.errors import PlanningError
-from services.planner.events import Decide, Planned, Profiling, Refused
+from services.planner.events import Decide, Planned, Profiling, Refused, Tell
 from services.planner.experience import Experience
 from services.planner.facts import HubFacts
 from services.planner.ground import Ground

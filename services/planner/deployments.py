@@ -9,22 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
-from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
+from schemas.topics import DEPLOYMENT, PLAN_DECISION
 from services.planner.events import (
     Action,
-    ClearCurrent,
-    ClearNext,
     Decide,
     Drifted,
     Event,
@@ -32,11 +29,9 @@ from services.planner.events import (
     Held,
     Improved,
     Lost,
-    PublishCurrent,
-    PublishDecision,
-    PublishNext,
     Squeeze,
     Squeezed,
+    Tell,
     Tick,
     Unfit,
     Wanted,
@@ -45,6 +40,7 @@ from services.planner.fleet import Fleet
 from services.planner.happenings import Happenings
 from services.planner.kept import read, read_kept
 from services.planner.patience import Patience
+from services.planner.plan_topics import say
 from services.planner.resuming import highest_generation, resume
 from services.planner.rollout import advance
 from services.planner.rollout_state import Rollout, longest_step_ms, uses_of
@@ -58,8 +54,6 @@ MOST_DEPLOYMENTS: Final = 64
 
 MOST_REMEMBERED: Final = 4096
 """Deployments that are gone, of which it is remembered how far their generations went."""
-
-Tell = Callable[[Event], None]
 
 
 class Decider(Protocol):
@@ -218,22 +212,11 @@ class Deployments:
                     self._deciding[name] = tasks.create_task(work, name=f"decide {name}")
                 case Forget():
                     self._forget(name)
-                case PublishNext(plan):
-                    logger.info("next: %s", plan, extra={"deployment": name, "generation": plan.generation})
-                    await self._insist(partial(self._bus.publish, PLAN_NEXT, plan, deployment=name))
-                case PublishCurrent(plan):
-                    logger.info("current: %s", plan, extra={"deployment": name, "generation": plan.generation})
-                    await self._insist(partial(self._bus.publish, PLAN_CURRENT, plan, deployment=name))
-                case PublishDecision(decision):
-                    _log(decision)
-                    await self._insist(partial(self._bus.publish, PLAN_DECISION, decision, deployment=name))
-                case Squeeze(deployments):
-                    for other in deployments:
+                case Squeeze():
+                    for other in action.deployments:
                         self._answered(other, Squeezed(name))
-                case ClearNext():
-                    await self._insist(partial(self._bus.clear, PLAN_NEXT, deployment=name))
-                case ClearCurrent():
-                    await self._insist(partial(self._bus.clear, PLAN_CURRENT, deployment=name))
+                case _:
+                    await say(self._bus, name, action)
 
     def _answered(self, name: str, answer: Event) -> None:
         self._happened.put(name, answer)
@@ -241,20 +224,3 @@ class Deployments:
     def _forget(self, name: str) -> None:
         if name in self._deciding:
             self._deciding.pop(name).cancel()
-
-    async def _insist(self, send: Callable[[], Awaitable[object]]) -> None:
-        """Send until the broker has it: what a rollout decided must be said, however long the broker is away."""
-        while True:
-            try:
-                await send()
-            except BrokerUnreachableError as error:
-                logger.warning("%s; trying again", error)
-            else:
-                return
-
-
-def _log(decision: Decision) -> None:
-    level = logging.ERROR if decision.error else logging.INFO
-    text = decision.error or decision.explanation
-    fields = {"deployment": decision.deployment, "generation": decision.generation, "cause": decision.cause}
-    logger.log(level, "%s: %s", decision.state, text, extra=fields)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from schemas.deployment import Decision, Deployment
@@ -100,6 +100,8 @@ class Tick:
 
 
 Event = Wanted | Profiling | Planned | Refused | Held | Lost | Unfit | Drifted | Squeezed | Improved | Tick
+Tell = Callable[[Event], None]
+"""Where somebody says what happened."""
 
 
 # --- actions ---------------------------------------------------------------------------------------------------------
