@@ -1,34 +1,28 @@
 """A graph as blocks: which tensors live across each position, which positions are worth cutting at, what a block costs.
 
-A position p lies before node p of the graph's topological order. Everything produced before p and needed at p or
-later is alive there and would have to be sent. A cut point is a position where that is at most four tensors of
-static shape. Between two nodes that multiply, only the cheapest position is kept: cutting between a convolution and
-its activation, or before the pooling that shrinks its output, never pays.
+A cut point is a position crossed by at most four tensors of static shape. Between two nodes that multiply, only the
+cheapest position is kept: cutting between a convolution and its activation, or before the pooling that shrinks its
+output, never pays. Heads of exits change none of this: a model has the cuts that it would have without them, and one
+right behind each head.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
 import onnx
-from onnx import TensorProto
 
-from models.layer_cost import node_layer_cost, parameters
-from models.macs import CONTROL_FLOW, Shape, node_macs
+from models.exits.placing import PlacedHead
+from models.layer_cost import node_layer_cost
+from models.liveness import MAX_CUT_TENSORS, GraphError, Tensors, alive_at
+from models.macs import CONTROL_FLOW, node_macs
 from models.normalise import PREFIX
-from models.proto import numpy_name, reads
-from schemas.model import Block, Cut, TensorSpec
-from schemas.tensors import ITEM_BYTES, as_dtype
+from models.proto import reads
+from schemas.model import Block, Cut, Exit, TensorSpec
 
-MAX_CUT_TENSORS: Final = 4
-
-
-class GraphError(ValueError):
-    """A graph that cannot be served: an input or output that frames cannot carry. Says which and what to do."""
+__all__ = ["MAX_CUT_TENSORS", "Analysis", "GraphError", "analyse"]
 
 
 @dataclass(frozen=True)
@@ -40,20 +34,25 @@ class Analysis:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     notes: tuple[str, ...]
+    exits: tuple[Exit, ...] = ()
 
 
-def analyse(model: onnx.ModelProto) -> Analysis:
+def analyse(model: onnx.ModelProto, heads: Sequence[PlacedHead] = ()) -> Analysis:
     """Blocks and cut points of a graph in topological order whose shapes are inferred. Pure.
+
+    Args:
+        model: the graph; no head's output is among its outputs.
+        heads: where `models.exits.placing.place_heads` put them.
 
     Raises:
         GraphError: an input or output without a static shape, or of an element type that frames do not carry.
     """
     graph = model.graph
-    tensors = _Tensors(graph)
+    tensors = Tensors(graph)
     inputs = tuple(tensors.describe(value.name, "input") for value in graph.input)
     outputs = tuple(tensors.describe(value.name, "output") for value in graph.output)
-    swept = _sweep(graph, tensors)
-    positions = list(_cut_positions(swept))
+    swept = _sweep(graph, tensors, heads)
+    positions = sorted({*_cut_positions(swept), *(head.last_node for head in heads)})
     edges = [0, *positions, len(graph.node)]
     middle = (Cut(tensors=tuple(tensors.spec[name] for name in swept.alive[p])) for p in positions)
     return Analysis(
@@ -62,43 +61,8 @@ def analyse(model: onnx.ModelProto) -> Analysis:
         inputs=inputs,
         outputs=outputs,
         notes=tuple(_notes(swept, positions)),
+        exits=tuple(_exit(swept, head, positions.index(head.last_node)) for head in heads),
     )
-
-
-class _Tensors:
-    """What is known of every tensor of a graph: shapes, wire specs, and the bytes of those that are constants."""
-
-    def __init__(self, graph: onnx.GraphProto) -> None:
-        constants = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
-        self.constants = {tensor.name: _constant_bytes(tensor) for tensor in constants}
-        self.weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        self.parameters = parameters(graph)
-        self.shapes = dict(self.weights)
-        self.spec: dict[str, TensorSpec] = {}
-        for value in (*graph.value_info, *graph.output, *graph.input):
-            tensor = value.type.tensor_type
-            dims = list(tensor.shape.dim)
-            if not tensor.HasField("shape") or any(not dim.HasField("dim_value") for dim in dims):
-                continue
-            self.shapes[value.name] = shape = tuple(dim.dim_value for dim in dims)
-            dtype = as_dtype(numpy_name(tensor.elem_type))
-            if dtype is not None and len(shape) <= 8 and 0 < len(value.name) <= 512:
-                self.spec[value.name] = TensorSpec(name=value.name, dtype=dtype, shape=shape)
-
-    def describe(self, name: str, role: str) -> TensorSpec:
-        if name in self.spec:
-            return self.spec[name]
-        if name in self.shapes:
-            raise GraphError(
-                f"{role} {name[:80]!r} cannot cross the wire: frames carry named tensors of up to 8 dimensions "
-                f"of {', '.join(ITEM_BYTES)}; convert it inside the model"
-            )
-        raise GraphError(
-            f"{role} {name[:80]!r} has no static shape; give --input-shape, or export the model with fixed shapes"
-        )
-
-    def nbytes(self, name: str) -> int:
-        return self.spec[name].nbytes if name in self.spec else 0
 
 
 @dataclass(frozen=True)
@@ -106,35 +70,25 @@ class _Swept:
     """A graph with what lives at each position, and what each node multiplies."""
 
     graph: onnx.GraphProto
-    tensors: _Tensors
+    tensors: Tensors
     alive: list[tuple[str, ...]]
     macs: list[int]
     heavy: list[bool]
+    in_heads: frozenset[int]
 
     def legal(self, position: int) -> bool:
-        names = self.alive[position]
-        return 1 <= len(names) <= MAX_CUT_TENSORS and all(name in self.tensors.spec for name in names)
+        # Before and inside a head is no place to cut: behind it the same tensors cross, or fewer.
+        return position not in self.in_heads and self.tensors.crosses(self.alive[position])
 
     def nbytes(self, position: int) -> int:
         return sum(map(self.tensors.nbytes, self.alive[position]))
 
 
-def _sweep(graph: onnx.GraphProto, tensors: _Tensors) -> _Swept:
+def _sweep(graph: onnx.GraphProto, tensors: Tensors, heads: Sequence[PlacedHead]) -> _Swept:
+    in_heads = frozenset(i for head in heads for i in range(head.first_node, head.last_node))
     macs = [node_macs(node, tensors.shapes) for node in graph.node]
-    heavy = [bool(count) or node.op_type in CONTROL_FLOW for count, node in zip(macs, graph.node, strict=True)]
-    return _Swept(graph, tensors, list(_alive(graph)), macs, heavy)
-
-
-def _alive(graph: onnx.GraphProto) -> Iterator[tuple[str, ...]]:
-    """Names alive at each position, 0 to the number of nodes, in order of birth. Constants are never born."""
-    last_use = {name: i for i, node in enumerate(graph.node) for name in reads(node)}
-    last_use |= {value.name: len(graph.node) for value in graph.output}
-    alive = [value.name for value in graph.input if value.name in last_use]
-    yield tuple(alive)
-    for i, node in enumerate(graph.node):
-        alive += [name for name in node.output if name]
-        alive = [name for name in alive if last_use.get(name, -1) > i]
-        yield tuple(alive)
+    heavy = [i not in in_heads and (bool(macs[i]) or node.op_type in CONTROL_FLOW) for i, node in enumerate(graph.node)]
+    return _Swept(graph, tensors, list(alive_at(graph)), macs, heavy, in_heads)
 
 
 def _cut_positions(swept: _Swept) -> Iterator[int]:
@@ -173,6 +127,16 @@ def _block(swept: _Swept, first: int, last: int) -> Block:
     )
 
 
+def _exit(swept: _Swept, head: PlacedHead, block: int) -> Exit:
+    return Exit(
+        name=head.name,
+        block=block,
+        output=swept.tensors.describe(head.output, f"exit {head.name}:"),
+        threshold=head.threshold,
+        macs=sum(swept.macs[head.first_node : head.last_node]),
+    )
+
+
 def _layer_cost(swept: _Swept, nodes: Iterable[onnx.NodeProto]) -> int:
     shapes, floats = swept.tensors.weights, swept.tensors.parameters
     return sum(node_layer_cost(node, shapes, floats) for node in nodes if not node.name.startswith(PREFIX))
@@ -182,7 +146,8 @@ def _label(swept: _Swept, first: int, last: int) -> str:
     """The block's main operator and the weight it multiplies with, as in `Conv features.3.conv.1`."""
     if swept.graph.node[first].name.startswith(PREFIX) and not any(swept.macs[first:last]):
         return "normalise"
-    main = swept.graph.node[max(range(first, last), key=lambda i: swept.macs[i])]
+    backbone = (i for i in range(first, last) if i not in swept.in_heads)
+    main = swept.graph.node[max(backbone, key=lambda i: swept.macs[i])]
     weight = next((name for name in main.input[1:] if name in swept.tensors.constants), "")
     return f"{main.op_type} {weight.removesuffix('.weight') or main.name}".strip()[:120]
 
@@ -203,8 +168,3 @@ def _notes(swept: _Swept, positions: list[int]) -> Iterator[str]:
     else:
         why = f"no position between two operators that multiply is crossed by 1 to {MAX_CUT_TENSORS} tensors"
     yield f"no legal cut point, the model runs as one block: {why}"
-
-
-def _constant_bytes(tensor: TensorProto) -> int:
-    dtype = as_dtype(numpy_name(tensor.data_type))
-    return math.prod(tensor.dims) * ITEM_BYTES[dtype] if dtype else int(tensor.ByteSize())

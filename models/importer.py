@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
 from onnx import shape_inference
 
 from models.catalog import Source, SourceError, Weights, resolve
+from models.exits.declared import UNCALIBRATED, Declared, declare, read_declared
+from models.exits.placing import place_heads
 from models.graph import analyse
 from models.library import Library
 from models.normalise import PictureInput, take_pictures
@@ -37,6 +39,9 @@ def import_model(
 
     Picture models take uint8 pictures [1,H,W,3]; their normalisation is the first block. The batch is always 1.
 
+    A model may have exits. An `.onnx` file declares them in its metadata, as `models.exits.declared` says; a factory's
+    module by an attribute `stageline_exits` (see `models.torch_source.build`).
+
     Args:
         source: see `models.catalog.resolve`.
         library: where blobs and card go.
@@ -49,6 +54,7 @@ def import_model(
     Raises:
         models.catalog.UnknownModelError, models.catalog.SourceError: no such model, or it cannot be had.
         models.onnx_file.NotOnnxError, models.onnx_file.DynamicShapeError, models.tidy.UnrunnableError: a bad file.
+        models.exits.declared.ExitError: exits that are badly declared, or that the model cannot have.
         models.graph.GraphError: inputs or outputs that frames cannot carry.
         models.durable.StoreFullError: no room.
         schemas.base.InvalidNameError: `name` cannot be a topic level.
@@ -66,7 +72,8 @@ def import_model(
     say("looking for cut points", 0.9)
     # The large weights are gone by now, so this is quick whatever the model.
     del model.graph.value_info[:]
-    found = analyse(shape_inference.infer_shapes(model, data_prop=True))
+    heads = place_heads(model, loaded.declared.exits)
+    found = analyse(shape_inference.infer_shapes(model, data_prop=True), heads)
     unique = tuple({blob.sha256: blob for blob in blobs.values()}.values())
     card = ModelCard(
         name=name,
@@ -79,7 +86,9 @@ def import_model(
         outputs=found.outputs,
         preprocess=_preprocess(loaded.picture),
         labels=loaded.labels if found.outputs[0].shape[-1:] == (len(loaded.labels),) else (),
-        notes=found.notes,
+        notes=(*found.notes, *_notes(loaded.declared)),
+        exits=found.exits,
+        operating_points=loaded.declared.points,
     )
     library.save(card)
     say("done", 1.0)
@@ -91,13 +100,15 @@ class _Loaded:
     model: onnx.ModelProto
     picture: PictureInput | None = None
     labels: tuple[str, ...] = ()
+    declared: Declared = field(default_factory=Declared)
 
 
 def _load(origin: Source, weights: Weights, seed: int, input_shape: tuple[int, ...] | None, say: Progress) -> _Loaded:
     if origin.kind == "onnx":
         model = read_onnx(Path(origin.text), input_shape)
+        declared = read_declared(model)
         say("folding constants", 0.3)
-        return _Loaded(fold(model))
+        return _Loaded(fold(model), declared=declared)
     try:
         from models.torch_source import build, export  # noqa: PLC0415 - an .onnx file needs no PyTorch
     except ImportError as error:
@@ -107,7 +118,17 @@ def _load(origin: Source, weights: Weights, seed: int, input_shape: tuple[int, .
         ) from error
     made = build(origin, weights=weights, seed=seed, input_shape=input_shape)
     say("exporting it to ONNX", 0.2)
-    return _Loaded(export(made), made.picture, made.labels)
+    model = export(made)
+    declared = declare(made.exits, [value.name for value in model.graph.output]) if made.exits else Declared()
+    return _Loaded(model, made.picture, made.labels, declared)
+
+
+def _notes(declared: Declared) -> Iterator[str]:
+    if declared.exits and not declared.points and all(one.threshold == UNCALIBRATED for one in declared.exits):
+        yield (
+            "its exits are not calibrated: next to nothing leaves at them until 'stageline exits calibrate' or "
+            "thresholds of yours say how sure is enough"
+        )
 
 
 def _preprocess(picture: PictureInput | None) -> Preprocess | None:

@@ -9,8 +9,8 @@ import logging
 import pickle
 import sys
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import onnx
 import torch
 
 from models.catalog import LITE, Source, SourceError, Weights
+from models.exits.declared import UNCALIBRATED
 from models.normalise import PictureInput
 from models.random_weights import spread_activations
 from models.torchvision_import import torchvision
@@ -31,6 +32,8 @@ class TorchModel:
     example: tuple[torch.Tensor, ...]
     picture: PictureInput | None = None
     labels: tuple[str, ...] = ()
+    exits: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds by exit; the module's outputs after the first are theirs, in this order."""
 
 
 def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int, ...] | None) -> TorchModel:
@@ -38,7 +41,9 @@ def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int
 
     A factory's module says what it takes by `input_shape`, by an attribute `input_shape` (one float32 tensor, batch
     first) or `example_inputs` (a tuple of tensors). With attributes `picture` (a `PictureInput`) and `labels` it is
-    served pictures, as the named models are.
+    served pictures, as the named models are. With an attribute `stageline_exits` it has exits: `forward` returns the
+    model's own logits, then those of each exit that is named, either in a tuple or as thresholds by name, in the order
+    in which a request meets them.
 
     Raises:
         SourceError: weights that cannot be had, a factory that fails or needs `input_shape`.
@@ -139,7 +144,19 @@ def _from_factory(text: str, input_shape: tuple[int, ...] | None) -> TorchModel:
         raise SourceError(f"{text} returned {type(made).__name__}; it must return a torch.nn.Module")
     picture: PictureInput | None = getattr(made, "picture", None)
     labels = tuple(getattr(made, "labels", ()))
-    return TorchModel(made.eval(), _example(made, text, input_shape), picture, labels)
+    return TorchModel(made.eval(), _example(made, text, input_shape), picture, labels, _exits(made, text))
+
+
+def _exits(made: torch.nn.Module, text: str) -> dict[str, float]:
+    given: Any = getattr(made, "stageline_exits", ())
+    if isinstance(given, Mapping):
+        return dict(given)
+    if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) for name in given):
+        raise SourceError(
+            f"{text}: `stageline_exits` is {type(given).__name__}; it must be the exits' names in a tuple, or their "
+            'thresholds by name, as in {"early": 0.8}'
+        )
+    return dict.fromkeys(given, UNCALIBRATED)
 
 
 def _example(made: torch.nn.Module, text: str, input_shape: tuple[int, ...] | None) -> tuple[torch.Tensor, ...]:

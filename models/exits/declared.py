@@ -8,6 +8,7 @@ one share for each exit. Files come from anybody: whatever is not exactly this i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Final, Self
 
 import onnx
@@ -21,6 +22,10 @@ POINTS_KEY: Final = "stageline.operating_points"
 
 MOST_BYTES: Final = 4 << 20
 """Of either text; 256 operating points of 64 exits each stay well below it."""
+
+
+UNCALIBRATED: Final = 1.0
+"""The threshold of an exit of which nobody has said how sure its head must be: next to nothing leaves there."""
 
 
 class ExitError(ValueError):
@@ -52,11 +57,39 @@ class Declared(Message):
         for point in self.points:
             if not len(point.thresholds) == len(point.shares) == len(self.exits):
                 raise ValueError(f"an operating point needs {len(self.exits)} thresholds and shares, one for each exit")
+            if sum(point.shares) > 1 + 1e-6:
+                raise ValueError(f"shares {point.shares[:8]} of an operating point add up to more than all requests")
         return self
 
 
 _EXITS: Final = TypeAdapter(Annotated[Many[DeclaredExit], Field(max_length=64)])
 _POINTS: Final = TypeAdapter(Annotated[Many[OperatingPoint], Field(max_length=256)])
+
+
+def declare(thresholds: Mapping[str, float], outputs: Sequence[str]) -> Declared:
+    """The declaration of a model whose first output is its own answer and whose others are its exits'.
+
+    Args:
+        thresholds: by exit, in the order of the outputs after the first.
+        outputs: names of all outputs of the graph.
+
+    Raises:
+        ExitError: not one exit for each output after the first, a bad name, or a threshold outside 0 to 1.
+    """
+    if len(outputs) != 1 + len(thresholds):
+        raise ExitError(
+            f"the model names {len(thresholds)} exits and gives {len(outputs)} outputs: it must give its own answer "
+            "first, then one output for each exit"
+        )
+    try:
+        return Declared(
+            exits=tuple(
+                DeclaredExit(name=name, output=output, threshold=threshold)
+                for (name, threshold), output in zip(thresholds.items(), outputs[1:], strict=True)
+            )
+        )
+    except ValidationError as error:
+        raise ExitError(f"exits {', '.join(map(str, thresholds))}: {first_mistake(error)}"[:500]) from error
 
 
 def read_declared(model: onnx.ModelProto) -> Declared:
