@@ -52,6 +52,23 @@ def judge(
     return Verdict(name, wanted, measured, verdict, sentences(remark, misses, _not_measured(missing)))
 
 
+def judge_one(
+    name: str,
+    wanted: str,
+    found: Sequence[Case],
+    reached: Callable[[float], bool],
+    *,
+    form: str,
+    less: bool = False,
+    remark: str = "",
+) -> Verdict:
+    """The verdict over what one experiment gives; `less` is better, where that is said."""
+    missing = [] if found else ["its experiment"]
+    return judge(
+        name, wanted, found, reached=reached, more_is_better=not less, missing=missing, form=form, remark=remark
+    )
+
+
 def sentences(*parts: str) -> str:
     """Remarks in one cell; empty ones are left out."""
     return "; ".join(part for part in parts if part)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from bench.context import Context
 from bench.side_by_side import Amount, LineTurn, PeerTurn, Seen, Turn, loaded_peer, take_turns
 from bench.statistics import median, paired_ratio, spread
-from bench.targets import AMP4EC_LATENCY_PCT, AMP4EC_THROUGHPUT_PCT
+from bench.targets.paper import AMP4EC_LATENCY_PCT, AMP4EC_THROUGHPUT_PCT
 from bench.testbed import testbed
 from models.runtime import load_stage
 from schemas.deployment import Deployment

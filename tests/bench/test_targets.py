@@ -1,13 +1,8 @@
 import pytest
 
-from bench.targets import (
-    faster_than_frameworks,
-    faster_than_policy,
-    latency_near_best,
-    near_the_bound,
-    paper_latency,
-    verdicts,
-)
+from bench.targets import verdicts
+from bench.targets.paper import paper_latency
+from bench.targets.speed import faster_than_frameworks, faster_than_policy, latency_near_best, near_the_bound
 
 
 def test_every_target_is_reached_when_every_figure_is_good(results):
