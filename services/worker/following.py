@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
-from schemas.plan import CodecName, Plan, stage_id
+from schemas.plan import CodecName, Plan, Route, RowRange, band_id, stage_id
 from schemas.stages import DEVICE_STAGES_MOST, StageState
 
 MOST_STAGES: Final = 64
@@ -33,6 +33,13 @@ class StageKey:
         return {"deployment": self.deployment, "generation": self.generation, "stage": self.stage}
 
 
+class Rows(NamedTuple):
+    """Of a band: rows of the model's input that it takes, and of the tensor behind its blocks that it gives."""
+
+    takes: RowRange
+    gives: RowRange
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Slice:
     """What is computed, whoever asks for it: stages of the same slice share one runner."""
@@ -40,6 +47,8 @@ class Slice:
     card_sha: str
     first: int
     last: int
+    rows: Rows | tuple[()] = ()
+    """Nothing of a stage: it computes all rows there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,11 @@ class Assignment:
     next_stage: str | None
     together: int = 1
     """How many frames may be taken up and handed on at once."""
+    band: int = 0
+    bands: int = 0
+    """Of a band: it is number `band` of so many; 0: it is a stage."""
+    joins: tuple[RowRange, ...] = ()
+    """Of the stage behind bands: the rows that each of them gives."""
     weight: float = 1.0
     """Its deployment's share of the compute thread, relative to other deployments'."""
     refused: str = ""
@@ -105,9 +119,10 @@ Action = Revive | Drop | Load | Drain
 
 
 def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
-    """The stages that `plan` places on `device`, in route order."""
+    """The bands and stages that `plan` places on `device`, in route order."""
     found: list[Assignment] = []
     for number, route in enumerate(plan.routes):
+        found.extend(_bands(plan, number, route, device))
         for index, stage in enumerate(route.stages):
             if stage.device != device:
                 continue
@@ -123,9 +138,38 @@ def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
                     next_stage=stage_id(number, index + 1) if after else None,
                     together=route.together,
                     weight=plan.weight,
+                    joins=_joins(route) if index == 0 else (),
                 )
             )
     return tuple(found)
+
+
+def _joins(route: Route) -> tuple[RowRange, ...]:
+    return tuple(band.gives for band in route.side_by_side.bands) if route.side_by_side else ()
+
+
+def _bands(plan: Plan, number: int, route: Route, device: str) -> tuple[Assignment, ...]:
+    """Bands go straight to the first stage of their route."""
+    shared = route.side_by_side
+    if shared is None:
+        return ()
+    return tuple(
+        Assignment(
+            key=StageKey(plan.deployment, plan.generation, band_id(number, index)),
+            model=plan.model,
+            slice=Slice(plan.card_sha, 0, shared.last, Rows(band.takes, band.gives)),
+            route=number,
+            codec=shared.codec,
+            next_device=route.stages[0].device,
+            next_stage=stage_id(number, 0),
+            together=route.together,
+            weight=plan.weight,
+            band=index,
+            bands=len(shared.bands),
+        )
+        for index, band in enumerate(shared.bands)
+        if band.device == device
+    )
 
 
 def decide(

@@ -13,6 +13,8 @@ from functools import partial
 from typing import Final
 
 from broker.bus import BrokerUnreachableError
+from models.rows.chain import RowsError
+from models.rows.specs import band_input, band_output
 from models.runtime import stage_memory_bytes
 from schemas.model import ModelCard
 from schemas.stages import HeldStage, StageState
@@ -34,7 +36,7 @@ _MOST_TOLD_BYTES: Final = 2**53
 
 
 class PlanMismatchError(Exception):
-    """A plan that names blocks which its card does not have, or more stages than this device takes."""
+    """A plan that names blocks or rows which its card does not have, or more stages than this device takes."""
 
 
 FAILURES: Final = (FetchError, BuildError, MemoryRefusedError, PlanMismatchError, OSError)
@@ -162,6 +164,7 @@ class Holder:
             raise PlanMismatchError(
                 f"the plan names blocks [{wanted.first}:{wanted.last}) of {card.name}, which has {len(card.blocks)}"
             )
+        _check_rows(entry.assignment, card)
         entry.memory_bytes = stage_memory_bytes(card, wanted.first, wanted.last)
         shared = any(
             other.assignment.slice == wanted and other.state in ("ready", "draining")
@@ -238,6 +241,19 @@ class Holder:
             memory_bytes=min(entry.memory_bytes, _MOST_TOLD_BYTES),
             error=entry.error[:4096],
         )
+
+
+def _check_rows(one: Assignment, card: ModelCard) -> None:
+    """Whether the rows that a plan divides are there, and the bands that are joined are all of them."""
+    try:
+        if one.slice.rows:
+            band_input(card, one.slice.rows.takes)
+            band_output(card, one.slice.last, one.slice.rows.gives)
+        whole = band_output(card, one.slice.first, (0, one.joins[-1][1])) if one.joins else None
+    except RowsError as error:
+        raise PlanMismatchError(f"the plan divides rows of {card.name} that it does not have: {error}") from error
+    if whole is not None and whole not in card.cuts[one.slice.first].tensors:
+        raise PlanMismatchError(f"the plan's bands give {whole}; {card.cuts[one.slice.first].tensors[0]} is needed")
 
 
 def _fields(entry: _Entry) -> dict[str, object]:

@@ -17,16 +17,18 @@ from typing import Final, Self
 
 from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
 from broker.rejections import Rejections
-from schemas.frame import FrameHeader
+from schemas.frame import Frame, FrameHeader, remaining_budget_ms
 from schemas.topics import ANSWER, STAGE
 from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
+from services.worker.joining import Joined, Joiner
 from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
 from services.worker.timing import Timings
 
 logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.02
+_LOOK_AT_BANDS_S: Final = 1.0
 
 
 class Traffic:
@@ -101,14 +103,18 @@ class Line:
             "device": self._device,
             "stage": key.stage,
         }
+        joiner = Joiner(self._timings.rejected) if lane.parts else None
         async with self._bus.frames(STAGE, **where) as deliveries, asyncio.TaskGroup() as frames:
             self._stages += 1
             subscribed()
+            tidying = frames.create_task(_keep_expiring(joiner)) if joiner else None
             try:
                 async for delivery in deliveries:
-                    frames.create_task(self._through(lane, traffic, delivery))
+                    frames.create_task(self._through(lane, traffic, delivery, joiner))
             finally:
                 self._stages -= 1
+                if tidying is not None:
+                    tidying.cancel()
 
     async def settled(self, quiet_s: float, within_s: float) -> None:
         """Wait until no frame has come or been under way for `quiet_s`, at most `within_s`; not at all without stages.
@@ -126,7 +132,7 @@ class Line:
         """Wait until nothing computes that began before; what was cancelled and had not begun never will."""
         await self._compute.run(_nothing())
 
-    async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery) -> None:
+    async def _through(self, lane: Lane, traffic: Traffic, delivery: FrameDelivery, joiner: Joiner | None) -> None:
         for counts in (traffic, self._total):
             counts.frames += 1
             counts.in_flight += 1
@@ -135,7 +141,10 @@ class Line:
         try:
             check(lane, header)
             here = lane.assignment
-            work = self._work_on(lane, delivery)
+            frame = delivery.frame if joiner is None else _taken(joiner, delivery)
+            if frame is None:
+                return  # it waits for the other bands
+            work = self._work_on(lane, frame, delivery)
             done = await self._compute.run(work, owner=here.key.deployment, weight=here.weight, together=here.together)
             self._timings.record(here.key, done.trace)
             await self._hand_on(lane, done)
@@ -152,9 +161,9 @@ class Line:
                 counts.in_flight -= 1
             delivery.ack()
 
-    def _work_on(self, lane: Lane, delivery: FrameDelivery) -> Generator[None, None, Done]:
+    def _work_on(self, lane: Lane, frame: Frame | Joined, delivery: FrameDelivery) -> Generator[None, None, Done]:
         waited_ms = (time.monotonic() - delivery.received_at) * 1000.0
-        return (yield from process(lane, delivery.frame, waited_ms, delivery.expiry_s, self._watts))
+        return (yield from process(lane, frame, waited_ms, delivery.expiry_s, self._watts))
 
     async def _hand_on(self, lane: Lane, done: Done) -> None:
         here = lane.assignment
@@ -224,6 +233,19 @@ def _fields(lane: Lane, header: FrameHeader) -> dict[str, object]:
         "attempt": header.attempt,
         **lane.assignment.key.fields,
     }
+
+
+def _taken(joiner: Joiner, delivery: FrameDelivery) -> Joined | None:
+    """All bands of a request, where this was the last of them."""
+    budget_ms = remaining_budget_ms(delivery.frame.header, 0.0, delivery.expiry_s)
+    return joiner.take(delivery.frame, now_s=delivery.received_at, budget_ms=budget_ms)
+
+
+async def _keep_expiring(joiner: Joiner) -> None:
+    """What waits for bands that never come is let go, also where nothing comes any more."""
+    while True:
+        await asyncio.sleep(_LOOK_AT_BANDS_S)
+        joiner.expire(time.monotonic())
 
 
 def _nothing() -> Generator[None, None, None]:

@@ -21,6 +21,7 @@ from typing import Final, Self, TypeVar
 import numpy as np
 
 from models.library import BlobStore, MissingBlobError, WrongHashError
+from models.rows.band import load_band
 from models.runtime import Backend, StageRunner, load_stage
 from models.runtime.heap import return_freed_memory
 from schemas.model import ModelCard
@@ -172,8 +173,12 @@ class Runners:
 def _build(card: ModelCard, store: BlobStore, slice_: Slice, backend: Backend, threads: int) -> StageRunner:
     """Make a runner and run it on zeros, so that the first real frame finds everything allocated and chosen."""
     try:
-        runner = load_stage(card, store, slice_.first, slice_.last, backend=backend, threads=threads)
-        zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in card.cuts[slice_.first].tensors}
+        if slice_.rows:
+            takes, gives = slice_.rows
+            runner = load_band(card, store, slice_.last, takes, gives, backend=backend, threads=threads)
+        else:
+            runner = load_stage(card, store, slice_.first, slice_.last, backend=backend, threads=threads)
+        zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in runner.inputs}
         for _ in range(WARM_RUNS):
             runner.run(zeros)
     except (WrongHashError, MissingBlobError):

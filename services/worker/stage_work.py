@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from broker.rejections import clipped
+from models.rows.specs import band_input, band_output
 from schemas.codec import Array, TensorHeader, encode_tensor
 from schemas.frame import (
     ErrorCode,
@@ -25,6 +26,7 @@ from schemas.model import ModelCard, TensorSpec
 from schemas.plan import ROUTE_STAGES
 from services.worker.energy import UNKNOWN, Watts
 from services.worker.following import Assignment
+from services.worker.joining import Joined
 
 _MOST_TOLD: Final = 1000
 """Characters of a reason that a submitter is sent."""
@@ -46,13 +48,24 @@ class Lane:
     takes: tuple[TensorSpec, ...]
     gives: tuple[TensorSpec, ...]
     runner: Runs
+    parts: tuple[TensorSpec, ...] = ()
+    """What each of the bands before it gives, where there are any; joined they are what it takes."""
 
     @classmethod
     def of(cls, device: str, assignment: Assignment, card: ModelCard, runner: Runs) -> Lane:
-        """The lane of one assignment, with the tensors that the card's cuts say."""
-        first, last = assignment.slice.first, assignment.slice.last
-        gives = card.cuts[last].tensors if last < len(card.blocks) else card.outputs
-        return cls(device, assignment, card.cuts[first].tensors if first else card.inputs, gives, runner)
+        """The lane of one assignment, with the tensors that the card's cuts say.
+
+        Raises:
+            models.rows.chain.RowsError: the model has no such rows there.
+        """
+        first, last, rows = assignment.slice.first, assignment.slice.last, assignment.slice.rows
+        if rows:
+            takes, gives = band_input(card, rows.takes), band_output(card, last, rows.gives)
+            return cls(device, assignment, (takes,), (gives,), runner)
+        gives_all = card.cuts[last].tensors if last < len(card.blocks) else card.outputs
+        takes_all = card.cuts[first].tensors if first else card.inputs
+        parts = tuple(band_output(card, first, given) for given in assignment.joins)
+        return cls(device, assignment, takes_all, gives_all, runner, parts)
 
 
 class RefusedError(Exception):
@@ -91,17 +104,38 @@ def check(lane: Lane, header: FrameHeader) -> None:
         raise RefusedError("bad-frame", f"frame of route {header.route} came to stage {here.key}")
     if len(header.trace) >= ROUTE_STAGES:
         raise RefusedError("bad-frame", f"the frame's trace has {len(header.trace)} stages: no room for {here.key}")
+    takes = _takes(lane, header)
     given = {tensor.name: (tensor.dtype, tensor.shape) for tensor in header.tensors}
-    if given != {spec.name: (spec.dtype, spec.shape) for spec in lane.takes}:
-        expected = ", ".join(map(str, lane.takes))
+    if given != {spec.name: (spec.dtype, spec.shape) for spec in takes}:
+        expected = ", ".join(map(str, takes))
         came = ", ".join(map(_describe, header.tensors)) or "no tensor"
         raise RefusedError(
             "bad-frame" if here.slice.first else "bad-input", f"stage {here.key} takes {expected}; given: {came}"
         )
 
 
+def _takes(lane: Lane, header: FrameHeader) -> tuple[TensorSpec, ...]:
+    """What this frame must hold: where bands are joined, that depends on which of them it is.
+
+    Raises:
+        RefusedError: it is another band than comes here, or none where one is awaited.
+    """
+    here = lane.assignment
+    band = f"a frame that says it is band {header.band} of {header.bands}" if header.bands else "a whole frame"
+    if not lane.parts:
+        if (header.band, header.bands) != (here.band, here.bands):
+            awaits = f"takes band {here.band} of {here.bands}" if here.bands else "takes whole frames"
+            raise RefusedError("bad-frame", f"{band} came to {here.key}, which {awaits}")
+        return lane.takes
+    if header.bands != len(lane.parts) or header.band >= header.bands:
+        raise RefusedError("bad-frame", f"{band} came to {here.key}, which joins {len(lane.parts)} bands")
+    if len(header.trace) > 1:
+        raise RefusedError("bad-frame", f"{band} came to {here.key} after {len(header.trace)} stages, not one band")
+    return (lane.parts[header.band],)
+
+
 def process(
-    lane: Lane, frame: Frame, waited_ms: float, expiry_s: int | None, watts: Watts
+    lane: Lane, frame: Frame | Joined, waited_ms: float, expiry_s: int | None, watts: Watts
 ) -> Generator[None, None, Done]:
     """Decode, run, encode, with a pause after the first two; belongs in the compute thread.
 
