@@ -11,10 +11,13 @@ from contextlib import ExitStack
 from typing import Any, Final
 
 from bench.context import Context
-from bench.side_by_side import Amount, LineTurn, PeerTurn, Seen, Turn, loaded_peer, take_turns
 from bench.statistics import median, paired_ratio, spread
 from bench.targets.paper import AMP4EC_LATENCY_PCT, AMP4EC_THROUGHPUT_PCT
 from bench.testbed import testbed
+from bench.turns.line import LineTurn
+from bench.turns.peer import PeerTurn, loaded_peer
+from bench.turns.seen import Amount, Seen
+from bench.turns.taking import Turn, take_turns
 from models.runtime import load_stage
 from schemas.deployment import Deployment
 

@@ -15,9 +15,12 @@ from typing import Any, Final
 
 from bench.context import Context
 from bench.peers import PEERS
-from bench.side_by_side import Amount, LineTurn, Seen, Turn, loaded_peer, take_turns
 from bench.statistics import median, spread
 from bench.testbed import Testbed, testbed
+from bench.turns.line import LineTurn
+from bench.turns.peer import loaded_peer
+from bench.turns.seen import Amount, Seen
+from bench.turns.taking import Turn, take_turns
 from models.runtime import StageRunner, load_stage
 from schemas.deployment import Deployment
 from schemas.model import ModelCard

@@ -9,8 +9,11 @@ from typing import Any, Final
 from bench.context import Context
 from bench.line import BED_FAILURES
 from bench.reasons import reason
-from bench.side_by_side import Amount, LineTurn, Seen, Turn, loaded_peer, take_turns
 from bench.testbed import Testbed, testbed
+from bench.turns.line import LineTurn
+from bench.turns.peer import loaded_peer
+from bench.turns.seen import Amount, Seen
+from bench.turns.taking import Turn, take_turns
 from models.catalog import TORCHVISION
 from models.runtime import load_stage
 from schemas.deployment import Deployment

@@ -1,7 +1,7 @@
 import pytest
 
 from bench.experiments.headline import change
-from bench.side_by_side import Seen
+from bench.turns.seen import Seen
 
 
 def seen(name, latency_ms, rps):

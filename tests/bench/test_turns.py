@@ -2,7 +2,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.side_by_side import Amount, PeerTurn, Seen
+from bench.turns.peer import PeerTurn
+from bench.turns.seen import Amount, Seen
 from stageline.emulation.fleet_file import FleetFile
 
 
