@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from schemas.accuracy import Seen
@@ -24,6 +25,8 @@ from services.planner.complete import plan_of
 from services.planner.cost import NoDeviceError, problem_from
 from services.planner.drift import Rules
 from services.planner.errors import PlanningError
+from services.planner.exit_choice import best_point
+from services.planner.exit_rules import allowed_rules
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Fleet
 from services.planner.ground import facts_of
@@ -233,7 +236,11 @@ class _Player:
             raise NoDeviceError(f"no device could serve it then: {'; '.join(reasons) or 'none had measured it'}")
         facts = self._adaptation.adjusted(rest, card.sha256, now_s=self._now_s)
         held = planned_blocks(before) if before is not None else {}
-        best = best_plan(problem_from(card, wish, facts, self._hub), careful(wish.policy), held)
+        make = partial(problem_from, card, wish, facts, self._hub)
+        _, best = best_point(
+            (make(exits=rules) for rules in allowed_rules(card, wish, self._adaptation.exits)),
+            partial(best_plan, policy=careful(wish.policy), held=held),
+        )
         plan = plan_of(card, wish, best, generation=before.generation + 1 if before else 1, policy=wish.policy)
         self._serve(plan, Row(self._now_s, name, "replayed", str(plan), why, plan.predicted), again=before is not None)
 
@@ -277,8 +284,9 @@ class _Player:
         known = self._predicted.get(name)
         if known is None or known.plans != plans or not alike(known.facts, facts):
             cuts = [cut for plan in plans if plan for cut in _cuts(plan)]
-            problem = problem_from(card, wish, facts, self._hub, keep=cuts)
-            now = [still(problem, plan) if plan is not None else None for plan in plans]
+            make = partial(problem_from, card, wish, facts, self._hub, keep=cuts)
+            shares = self._adaptation.exits
+            now = [still(make(exits=shares.now(card, plan)), plan) if plan is not None else None for plan in plans]
             known = self._predicted[name] = _Predicted(plans, facts, [one.predicted if one else None for one in now])
         tally = self._tallies[name]
         for found, into in zip(known.predictions, (tally.replayed, tally.served), strict=True):

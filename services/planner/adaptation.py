@@ -31,16 +31,17 @@ from typing import Any, Final
 
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
-from schemas.plan import Plan
+from schemas.plan import ExitRule, Plan
 from schemas.topics import DEVICE_PROFILE, DEVICE_STATUS, DEVICE_TELEMETRY, DEVICE_TIMING, Topic
-from services.planner.alike import alike, near
+from services.planner.alike import alike, near, same_mix
 from services.planner.condition import Conditions
 from services.planner.corrections import Corrections
 from services.planner.drift import Drift, Rules, judge
+from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.fleet import Fleet
 from services.planner.held import held_blocks
-from services.planner.listening import after_telemetry, after_timing
+from services.planner.listening import after_leaving, after_telemetry, after_timing
 from services.planner.question import Question, consider
 from services.planner.review import Review
 
@@ -56,7 +57,9 @@ class Watched:
     capacities: Mapping[str, float]
     """Cores of the devices when a review last found that nothing speaks for moving."""
     facts: tuple[DeviceFacts, ...]
-    """At the last review."""
+    """At the last review,"""
+    exits: tuple[ExitRule, ...] = ()
+    """and the served plan's exits with the shares that left there then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class Adaptation:
 
     conditions: Conditions = field(default_factory=Conditions)
     corrections: Corrections = field(default_factory=Corrections)
+    exits: ExitShares = NO_SHARES
+    """How many requests leave where, of every model."""
     drifts: Mapping[str, Drift] = field(default_factory=dict)
     watched: Mapping[str, Watched] = field(default_factory=dict)
 
@@ -97,11 +102,12 @@ class Adaptation:
         if topic is DEVICE_TELEMETRY and message is not None:
             return self._knowing(*after_telemetry(self.conditions, self.corrections, device, message, now_s=now_s))
         if topic is DEVICE_TIMING and message is not None:
-            return self._knowing(
+            knowing = self._knowing(
                 *after_timing(
                     self.conditions, self.corrections, device, message, now_s=now_s, fleet=fleet, serving=serving
                 )
             )
+            return replace(knowing, exits=after_leaving(self.exits, message, serving))
         if topic is DEVICE_STATUS and message is None:
             return replace(
                 self, conditions=self.conditions.without(device), corrections=self.corrections.forget(device)
@@ -144,14 +150,15 @@ class Adaptation:
         if watched is None or watched.generation != serving.generation:
             exact = frozenset[str]()
         else:
-            if drift.agreed == 0 and alike(watched.facts, facts):
+            same = alike(watched.facts, facts) and same_mix(watched.exits, self.exits.now(card, serving))
+            if drift.agreed == 0 and same:
                 return None
             exact = frozenset(
                 one.name for one in facts if not near(watched.capacities.get(one.name), one.info.capacity_cores)
             )
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
         held = held_blocks(card, serving.card_sha, workers)
-        return Question(wish, card, facts, hub, serving, held, exact)
+        return Question(wish, card, facts, hub, serving, held, exact, self.exits)
 
     def judged(self, question: Question, found: Review, *, now_s: float, rules: Rules) -> tuple[Adaptation, bool]:
         """Take a review in; True when the deployment is to move to its best plan now."""
@@ -178,7 +185,8 @@ class Adaptation:
             if before is not None and before.generation == generation and drift.agreed > 0
             else {facts.name: facts.info.capacity_cores for facts in question.facts}
         )
-        watched = Watched(generation, capacities, question.facts)
+        exits = question.shares.now(question.card, question.serving)
+        watched = Watched(generation, capacities, question.facts, exits)
         return replace(self, drifts={**self.drifts, name: drift}, watched={**self.watched, name: watched})
 
     def without(self, deployment: str) -> Adaptation:

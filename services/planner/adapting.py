@@ -190,7 +190,9 @@ def moving(
     began_s = time.perf_counter()
     wish = question.wish
     plan = plan_of(question.card, wish, found.best, generation=1, policy=wish.policy)
-    problem = problem_from(question.card, wish, question.facts, question.hub, keep=borders(question.serving))
+    problem = problem_from(
+        question.card, wish, question.facts, question.hub, keep=borders(question.serving), exits=found.best.exits
+    )
     cause = "; ".join([*(f"{name} joined" for name in joined), found.cause])
     decision = decision_of(problem, found.best, careful(wish.policy), plan, cause=cause, left_out=left_out)
     return plan, decision.model_copy(update={"planning_ms": (time.perf_counter() - began_s) * 1e3})

@@ -5,10 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from schemas.plan import ExitRule
 from services.planner.facts import DeviceFacts
 
 WORTH_A_LOOK: Final = 0.03
 """Facts that all differ by less than this share since the last review need no other."""
+
+
+def same_mix(before: Sequence[ExitRule], after: Sequence[ExitRule]) -> bool:
+    """Whether about as many requests leave at each exit as did."""
+    return len(before) == len(after) and all(
+        abs(one.share - other.share) <= WORTH_A_LOOK for one, other in zip(before, after, strict=True)
+    )
 
 
 def alike(before: Sequence[DeviceFacts], after: Sequence[DeviceFacts]) -> bool:

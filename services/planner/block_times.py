@@ -5,6 +5,9 @@
 Under a CPU quota a device at rest is quicker over its first milliseconds, which does not add up: as if every block were
 the first. There, blocks and frames take their share of the whole model's time, and the sum is exact for the whole model
 only. Without quotas it is exact for every stage.
+
+Where some requests leave early, all are expected values over all of them, but the answers of those who leave, which no
+block or cut sends by itself, are left out.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ class BlockTimes:
     depart_ms: Floats
     """(n, P) from the end of the last block until the cut is at the broker."""
     arrive_fixed_ms: Floats
-    """(n,) the part of an arrival that bytes do not change."""
+    """(n,) the part of an arrival that bytes do not change, of a request that does arrive."""
     depart_fixed_ms: Floats
     """(n,) the same of a departure."""
     handling_ms_per_mb: Floats
@@ -44,14 +47,15 @@ def block_times(problem: Problem) -> BlockTimes:
     frame = np.array([device.profile.frame_ms * device.frame_slowdown for device in devices])
     per_mb = np.array([device.profile.frame_ms_per_mb * device.frame_slowdown for device in devices])
     # An empty stage [p, p) handles cut p twice: once on its way in, once out.
-    twice = (problem.frame_ms + problem.codec_ms).diagonal(axis1=1, axis2=2) - frame[:, None]
+    reach = problem.reach
+    twice = (problem.frame_ms + problem.codec_ms).diagonal(axis1=1, axis2=2) - frame[:, None] * reach
     handling = twice / 2 * at_rest[:, None]
     half_hop = problem.rtt_ms / 2
     arrive_fixed = half_hop + (frame + overhead) * at_rest
     return BlockTimes(
-        block_ms=(problem.compute_ms[:, inner, inner + 1] - overhead[:, None]) * at_rest[:, None],
-        arrive_ms=arrive_fixed[:, None] + problem.down_ms + handling,
-        depart_ms=half_hop[:, None] + problem.up_ms + handling,
+        block_ms=(problem.compute_ms[:, inner, inner + 1] - overhead[:, None] * reach[inner]) * at_rest[:, None],
+        arrive_ms=arrive_fixed[:, None] * reach + problem.down_ms + handling,
+        depart_ms=half_hop[:, None] * reach + problem.up_ms + handling,
         arrive_fixed_ms=arrive_fixed,
         depart_fixed_ms=half_hop,
         handling_ms_per_mb=per_mb * at_rest,

@@ -60,8 +60,9 @@ def choose(
     predicted = predict_at(problem, [costs[i] for i in used], [rates[i] for i in used])
     bound = compute_bound_rps(problem) if problem.deployment.objective == "throughput" else None
     return Choice(
-        routes=routes, predicted=predicted, label=label, notes=tuple(notes), bound_rps=bound, in_turn=shares is not None
-    )
+        routes=routes, predicted=predicted, label=label, notes=tuple(notes), bound_rps=bound,
+        in_turn=shares is not None, exits=problem.exits,
+    )  # fmt: skip
 
 
 def kind(lines: Sequence[Line]) -> str:
@@ -89,6 +90,7 @@ def plan_of(card: ModelCard, wish: Deployment, choice: Choice, *, generation: in
         in_turn=choice.in_turn,
         routes=choice.routes,
         predicted=choice.predicted,
+        exits=choice.exits,
     )
 
 
@@ -128,13 +130,17 @@ def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight:
         window=window(problem, cost),
         together=together(problem, cost),
         predicted=predict_at(problem, [cost], [rate]),
-        stage_predictions=tuple(
-            StagePrediction(
-                down_ms=float(problem.down_ms[stage.device, stage.first]),
-                compute_ms=float(problem.idle_compute_ms[stage]),
-                frame_ms=float(max(0.0, problem.idle_frame_ms[stage])),
-                up_ms=float(problem.up_ms[stage.device, stage.last]),
-            )
-            for stage in line
-        ),
+        stage_predictions=tuple(_stage_prediction(problem, stage) for stage in line),
+    )
+
+
+def _stage_prediction(problem: Problem, stage: Placement) -> StagePrediction:
+    """Of a request that comes to the stage; on average, where some leave in it."""
+    reach = float(problem.reach[stage.first])
+    up_ms = float(problem.up_ms[stage.device, stage.last]) + float(problem.exits_up_ms[stage])
+    return StagePrediction(
+        down_ms=float(problem.down_ms[stage.device, stage.first]) / reach,
+        compute_ms=float(problem.idle_compute_ms[stage]) / reach,
+        frame_ms=float(max(0.0, problem.idle_frame_ms[stage])) / reach,
+        up_ms=up_ms / reach,
     )

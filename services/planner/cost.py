@@ -8,6 +8,8 @@ so a route's latency is a sum over its stages and its pace is set by the slowest
 `max(service, down, up)`. Every term depends on (device, first, last) alone, which is what makes exact planning by
 subset dynamic programming possible (`services.planner.policies.exact`).
 
+Where some requests leave early, all are expected values over all requests (`services.planner.survival`).
+
 What goes into them is `services.planner.stage_times`; beyond times there is
 
     energy   busy_w while computing and handling frames, idle_w while bytes are on the wire. Devices that a plan
@@ -18,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Final, Literal
 
 import numpy as np
@@ -26,11 +29,14 @@ from numpy.typing import NDArray
 from models.runtime import stage_memory_bytes
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
+from schemas.plan import ExitRule
 from services.planner.cuts import thin, wire_bytes
 from services.planner.errors import PlanningError
+from services.planner.exit_rules import allowed_rules
 from services.planner.facts import UNLIMITED_BYTES, DeviceFacts, HubFacts
 from services.planner.pins import allowed, check_pins
 from services.planner.stage_times import StageTimes, per_device, stage_times, transfer_ms
+from services.planner.survival import survival
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -69,7 +75,13 @@ class Problem(StageTimes):
     hub: HubFacts
     positions: Indices
     wire_bytes: Floats
-    """(P,) bytes across each cut, after its codec."""
+    """(P,) bytes across each cut, after its codec, of a request that crosses it."""
+    exits: tuple[ExitRule, ...] = ()
+    """Open, with the share of all requests that is expected to leave at each."""
+    reach: Floats
+    """(P,) share of all requests that crosses each cut; of the last, that comes to the end."""
+    crossing_bytes: Floats
+    """(P,) bytes per request: at the last position, every answer, wherever it was made."""
     need_bytes: Floats
     """(P, P) memory that a stage needs."""
     feasible: Flags
@@ -100,6 +112,7 @@ class Problem(StageTimes):
             hub=hub,
             positions=self.positions,
             need_bytes=self.need_bytes,
+            exits=self.exits,
         )
 
     def only(self, devices: Sequence[int]) -> Problem:
@@ -131,8 +144,9 @@ def problem_from(
     devices: Sequence[DeviceFacts],
     hub: HubFacts,
     *,
-    need: Need = stage_memory_bytes,
+    need: Need | None = None,
     keep: Iterable[int] = (),
+    exits: Sequence[ExitRule] | None = None,
 ) -> Problem:
     """The planning problem from what is known now. Pure.
 
@@ -142,10 +156,12 @@ def problem_from(
         devices: every usable device, in an order that stays the same between calls (ties go to the first); those whose
             figures are `DeviceFacts.beyond` anything real are left out, too.
         hub: the submitter's and the hub's links.
-        need: memory that a stage takes; another rule than the runtime's own is for tests.
+        need: memory that a stage takes, if by another rule than the runtime's own (tests).
         keep: cut positions that are not thinned out: of a plan that is to be compared with the best.
+        exits: that are open; those that let most leave of what the wish allows, as calibrated, unless given.
 
     Raises:
+        services.planner.exit_rules.ExitWishError: what is wished of exits cannot be had of this model.
         NoDeviceError: no device is given, or all are excluded.
         services.planner.pins.PinError: a pin on a device that is not there, beyond the model, or against another.
         NoLinkError: the submitter's link carries nothing.
@@ -174,6 +190,8 @@ def problem_from(
                 f"which has {len(card.blocks)}: let it profile again"
             )
     check_pins(deployment.pins, len(card.blocks), [device.name for device in usable])
+    rules = tuple(exits) if exits is not None else allowed_rules(card, deployment)[-1]
+    usual = partial(stage_memory_bytes, exits=[one.name for one in rules])
     positions = thin(card, deployment, [device.profile.block_ms for device in usable], keep)
     return _assemble(
         card=card,
@@ -181,7 +199,8 @@ def problem_from(
         devices=usable,
         hub=hub,
         positions=positions,
-        need_bytes=_need_matrix(card, positions, need),
+        need_bytes=_need_matrix(card, positions, need or usual),
+        exits=rules,
     )
 
 
@@ -201,24 +220,27 @@ def _assemble(
     hub: HubFacts,
     positions: Indices,
     need_bytes: Floats,
+    exits: tuple[ExitRule, ...],
 ) -> Problem:
     cuts = [card.cuts[position] for position in positions.tolist()]
     codecs = ["fp32", *[deployment.codec] * (len(cuts) - 2), "fp32"]
     wire = np.array([wire_bytes(cut, codec) for cut, codec in zip(cuts, codecs, strict=True)], dtype=np.float64)
     coded = np.array([cut.nbytes if codec != "fp32" else 0 for cut, codec in zip(cuts, codecs, strict=True)])
-    times = stage_times(devices, positions, wire, coded)
+    surviving = survival(card, exits)
+    times = stage_times(devices, positions, wire, coded, surviving)
+    reach = surviving.crossing[positions]
 
     budget = per_device([device.budget_bytes(deployment) for device in devices])
     packet = per_device([device.max_packet_bytes or UNLIMITED_BYTES for device in devices])[:, 0]
     passes = wire + FRAME_HEADER_BYTES <= packet
-    down, up = times.down_ms[:, :, None], times.up_ms[:, None, :]
+    down, up = times.down_ms[:, :, None], times.up_ms[:, None, :] + times.exits_up_ms
     moving = down + up
     feasible = np.triu(np.ones((len(cuts), len(cuts)), dtype=np.bool_), 1) & (need_bytes <= budget)
     feasible &= allowed(deployment.pins, [device.name for device in devices], positions)
     feasible &= passes[:, :, None] & passes[:, None, :]
     feasible &= np.isfinite(moving)
 
-    latency = times.rtt_ms[:, None, None] + moving + times.idle_compute_ms + times.idle_frame_ms
+    latency = times.rtt_ms[:, None, None] * reach[:, None] + moving + times.idle_compute_ms + times.idle_frame_ms
     bottleneck = np.maximum(times.service_ms, np.maximum(down, up))
     busy_ms = times.compute_ms + times.codec_ms + times.frame_ms
     busy_w = per_device([device.info.power.busy_w for device in devices])
@@ -234,6 +256,9 @@ def _assemble(
         hub=hub,
         positions=positions,
         wire_bytes=wire,
+        exits=exits,
+        reach=reach,
+        crossing_bytes=np.append(reach[:-1] * wire[:-1], wire[-1]),
         need_bytes=need_bytes,
         feasible=feasible,
         latency_ms=np.where(feasible, latency, np.inf),

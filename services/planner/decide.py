@@ -133,7 +133,8 @@ class Decider:
         facts = self._experience.facts(wish, card.sha256, devices, uses, contested=contested)
         left_out |= {one.name: one.beyond for one in facts if one.beyond}
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
-        return Ground(card, facts, dict(left_out), held_blocks(card, card.sha256, workers))
+        held = held_blocks(card, card.sha256, workers)
+        return Ground(card, facts, dict(left_out), held, self._experience.adaptation.exits)
 
     async def _card(self, model: str) -> ModelCard:
         await self._library.scan()

@@ -7,13 +7,14 @@ for long ones next to nothing; only what is beyond is worth learning from.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from schemas.model import ModelCard
-from schemas.plan import CodecName, Plan, PlanTextError, stage_places
+from schemas.plan import CodecName, ExitRule, Plan, PlanTextError, Stage, stage_places
 from schemas.stages import StageTiming
 from services.planner.condition import Conditions
 from services.planner.cuts import wire_bytes
@@ -22,6 +23,7 @@ from services.planner.fleet import Fleet
 from services.planner.ground import facts_of
 from services.planner.quota import TICK_MS
 from services.planner.stage_times import stage_times
+from services.planner.survival import survival
 
 SLICE_MS: Final = 10.0
 """Who has slept runs before those who compute all the time, for about so long."""
@@ -83,11 +85,31 @@ def expected_of(
         (stage.first, stage.last),
         codecs=(codec_in, stage.codec),
         busy=conditions.own_share(device, now_s),
+        exits=_left_here(plan, stage, timing),
     )
 
 
+def _left_here(plan: Plan, stage: Stage, timing: StageTiming) -> tuple[ExitRule, ...]:
+    """The stage's open exits, with the shares of its frames that left there in the period of the report."""
+    said = {one.name: one for one in timing.exits if one.met > 0 and one.left <= one.met}
+    rules: list[ExitRule] = []
+    here = 1.0
+    for rule in plan.exits:
+        if stage.first <= rule.block < stage.last:
+            share = here * said[rule.name].left / said[rule.name].met if rule.name in said else 0.0
+            rules.append(rule.model_copy(update={"share": share}))
+            here -= share
+    return tuple(rules)
+
+
 def expected(
-    facts: DeviceFacts, card: ModelCard, blocks: tuple[int, int], *, codecs: tuple[CodecName, CodecName], busy: float
+    facts: DeviceFacts,
+    card: ModelCard,
+    blocks: tuple[int, int],
+    *,
+    codecs: tuple[CodecName, CodecName],
+    busy: float,
+    exits: Sequence[ExitRule] = (),
 ) -> Expected:
     """What a frame takes a stage of these blocks, codecs included.
 
@@ -97,11 +119,12 @@ def expected(
         blocks: `[first, last)`.
         codecs: of what comes in and of what goes out.
         busy: share of the device's time that our work takes: at 0 a frame finds a device at rest, at 1 never.
+        exits: open ones in these blocks, with the shares of the stage's own frames that left there.
     """
     cuts = [card.cuts[position] for position in blocks]
     wire = np.array([wire_bytes(cut, codec) for cut, codec in zip(cuts, codecs, strict=True)], dtype=np.float64)
     coded = np.array([cut.nbytes if codec != "fp32" else 0.0 for cut, codec in zip(cuts, codecs, strict=True)])
-    times = stage_times([facts], np.array(blocks, dtype=np.intp), wire, coded)
+    times = stage_times([facts], np.array(blocks, dtype=np.intp), wire, coded, survival(card, exits))
     sustained = float(times.compute_ms[0, 0, 1] + times.codec_ms[0, 0, 1])
     rested = 1 + (facts.profile.rest_ratio - 1) * (1 - min(1.0, max(0.0, busy)))
     middle = sustained * rested

@@ -103,12 +103,12 @@ def _least_sent_bytes(problem: Problem) -> float:
     """No route's devices send less than this per request."""
     if len(problem.devices) > EXACT_DEVICES:
         return float(problem.wire_bytes[-1])
-    sent = np.where(problem.feasible, problem.wire_bytes, np.inf)
+    sent = np.where(problem.feasible, problem.crossing_bytes, np.inf)
     return float(fill(sent, np.add)[:, -1].min())
 
 
 def _with_smaller_cuts(problem: Problem, find: Find) -> Iterator[Sequence[Line]]:
-    inner = problem.wire_bytes[1:-1]
+    inner = problem.crossing_bytes[1:-1]
     for share in np.linspace(1, 0, _CUT_LADDER + 1)[1:]:
         if not len(inner):
             return

@@ -9,6 +9,7 @@ from schemas.device import Profile
 from schemas.model import ModelCard
 from services.planner.cost import NoDeviceError
 from services.planner.device import Device
+from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts
 from services.planner.held import Held
 from services.planner.sharing import held_bytes
@@ -23,6 +24,8 @@ class Ground:
     left_out: Mapping[str, str]
     held: Held = field(default_factory=dict)
     """Blocks that devices have already."""
+    shares: ExitShares = NO_SHARES
+    """How many requests were seen to leave at exits."""
 
 
 def facts_of(

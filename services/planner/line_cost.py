@@ -53,7 +53,7 @@ def line_cost(problem: Problem, line: Line) -> LineCost:
         latency_ms=problem.submit_ms + sum(float(problem.latency_ms[stage]) for stage in line),
         bottleneck_ms=max(float(problem.bottleneck_ms[stage]) for stage in line),
         energy_j=sum(float(problem.energy_j[stage]) for stage in line),
-        moved_bytes=float(problem.wire_bytes[0]) + sum(float(problem.wire_bytes[stage.last]) for stage in line),
+        moved_bytes=float(problem.wire_bytes[0]) + sum(float(problem.crossing_bytes[stage.last]) for stage in line),
         largest_bytes=max(float(problem.wire_bytes[position]) for position in (0, *(stage.last for stage in line))),
         stages=len(line),
         measured=all(problem.devices[stage.device].info.power.method == "measured" for stage in line),

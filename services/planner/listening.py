@@ -12,6 +12,7 @@ from schemas.plan import Plan
 from schemas.stages import Timing
 from services.planner.condition import Conditions
 from services.planner.corrections import Corrections
+from services.planner.exit_shares import ExitShares
 from services.planner.expected import expected_of
 from services.planner.fleet import Fleet
 
@@ -55,3 +56,15 @@ def after_timing(
                 now_s=now_s,
             )
     return conditions, corrections
+
+
+def after_leaving(shares: ExitShares, timing: Timing, serving: Mapping[str, Plan]) -> ExitShares:
+    """With the requests that left at the exits of a device's stages, as far as the plans that are served say what for.
+
+    A device in trouble is no reason to disbelieve it here: what it computes does not depend on how fast it is.
+    """
+    for stage in {(one.deployment, one.generation, one.stage): one for one in timing.stages if one.exits}.values():
+        plan = serving.get(stage.deployment)
+        if plan is not None and plan.generation == stage.generation:
+            shares = shares.observe(plan, stage.exits)
+    return shares

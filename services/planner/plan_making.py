@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from schemas.deployment import Decision
@@ -14,6 +15,8 @@ from services.planner.complete import choose, lines_of, to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
 from services.planner.events import Decide
+from services.planner.exit_choice import best_point
+from services.planner.exit_rules import allowed_rules
 from services.planner.explain import explain
 from services.planner.facts import HubFacts
 from services.planner.flow import objective
@@ -36,9 +39,13 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
     """
     started = time.perf_counter()
     wish = question.wish
-    problem = problem_from(ground.card, wish, ground.facts, hub, keep=borders(question.serving))
+    make = partial(problem_from, ground.card, wish, ground.facts, hub, keep=borders(question.serving))
     policy = careful(wish.policy)
-    choice = keep_survivors(problem, best_plan(problem, policy, ground.held), question.serving)
+    problem, best = best_point(
+        (make(exits=rules) for rules in allowed_rules(ground.card, wish, ground.shares)),
+        partial(best_plan, policy=policy, held=ground.held),
+    )
+    choice = keep_survivors(problem, best, question.serving)
     planning_ms = (time.perf_counter() - started) * 1e3
     plan = to_plan(problem, choice, generation=1, policy=wish.policy)
     decision = decision_of(problem, choice, policy, plan, cause=question.cause, left_out=ground.left_out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from schemas.plan import Prediction, Route
+from schemas.plan import ExitRule, Prediction, Route
 from services.planner.cost import Problem
 
 
@@ -24,6 +24,8 @@ class Choice:
 
     in_turn: bool = False
     """The routes' weights are the policy's own, to be kept to (`schemas.plan.Plan.in_turn`)."""
+    exits: tuple[ExitRule, ...] = ()
+    """That are open, as the problem had them."""
 
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))

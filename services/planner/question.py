@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from services.planner.careful import careful
 from services.planner.cost import problem_from
+from services.planner.exit_rules import allowed_rules
+from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.held import Held
 from services.planner.review import Review, review
@@ -26,6 +29,8 @@ class Question:
     held: Held
     exact: frozenset[str]
     """Devices whose quota has changed since a review last found that nothing speaks for moving."""
+    shares: ExitShares = NO_SHARES
+    """How many requests were seen to leave at exits."""
 
 
 def consider(question: Question) -> Review:
@@ -37,6 +42,9 @@ def consider(question: Question) -> Review:
     cuts = [
         border for route in question.serving.routes for stage in route.stages for border in (stage.first, stage.last)
     ]
-    problem = problem_from(question.card, question.wish, question.facts, question.hub, keep=cuts)
+    make = partial(problem_from, question.card, question.wish, question.facts, question.hub, keep=cuts)
+    served = make(exits=question.shares.now(question.card, question.serving))
+    open_to_choice = allowed_rules(question.card, question.wish, question.shares)
+    choices = [served if rules == served.exits else make(exits=rules) for rules in open_to_choice]
     policy = careful(question.wish.policy)
-    return review(problem, policy, question.serving, question.held, exact=question.exact)
+    return review(served, policy, question.serving, question.held, exact=question.exact, choices=choices)

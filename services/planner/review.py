@@ -9,16 +9,20 @@ most NEAR worse than the best; what is said of it are its true predictions.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from typing import Final, Literal
 
 import numpy as np
 
-from schemas.plan import Plan, Prediction, Route
+from schemas.plan import ExitRule, Plan, Prediction, Route
 from services.planner.complete import choose, lines_of
 from services.planner.cost import Floats, Problem
 from services.planner.errors import InfeasibleError
+from services.planner.exit_choice import best_point, keeps_bound
+from services.planner.exit_rules import accuracy_of, bound_decides
 from services.planner.flow import objective
 from services.planner.held import Held, missing_bytes, switch_s
 from services.planner.policy import Choice, Policy
@@ -31,6 +35,9 @@ CHANGED: Final = 0.1
 """A time that differs by less than this share from what it was when planned is no cause,"""
 MATTERS: Final = 0.02
 """and nor is one that differs by less than this share of a request's latency."""
+
+MIX_CHANGED: Final = 0.1
+"""So much of all requests must leave elsewhere than expected to be a cause."""
 
 _Term = Literal["down", "compute", "frame", "up"]
 
@@ -56,27 +63,37 @@ class Review:
     """What has changed most since the served plan was made, for people."""
 
 
-def review(problem: Problem, policy: Policy, serving: Plan, held: Held, *, exact: Collection[str] = ()) -> Review:
+def review(
+    problem: Problem,
+    policy: Policy,
+    serving: Plan,
+    held: Held,
+    *,
+    exact: Collection[str] = (),
+    choices: Sequence[Problem] = (),
+) -> Review:
     """Compare. Pure; computes for a while, so it belongs in a thread.
 
     Args:
-        problem: on the facts as they are now, with the served plan's cuts kept (`problem_from(keep=...)`).
+        problem: on the facts as they are now, with the served plan's cuts kept (`problem_from(keep=...)`) and exits.
         policy: that the deployment wants.
         serving: the plan that is served.
         held: which blocks the devices have.
         exact: devices of which a change is known exactly since the plan was made: their CPU quota.
+        choices: the same problem under each set of exits that the wish allows (`services.planner.exit_rules`), where
+            that is not just the served plan's.
 
     Raises:
         services.planner.errors.PlanningError: the policy has no plan.
     """
     present = still(problem, serving)
-    best = best_plan(problem, policy, held)
+    _, best = best_point(choices or (problem,), partial(best_plan, policy=policy, held=held))
     missing = missing_bytes(problem.card, best.routes, held)
     used = {stage.device for route in (*serving.routes, *best.routes) for stage in route.stages}
     return Review(
         present=present,
         best=best,
-        gain=1.0 if present is None else gain(problem, present.predicted, best.predicted),
+        gain=1.0 if present is None else _gain(problem, present, best),
         switch_s=switch_s(missing, problem.devices, hub_mbps=problem.hub.hub_mbps),
         moved_bytes=sum(missing.values()),
         sudden=present is None or not used.isdisjoint(exact),
@@ -144,9 +161,19 @@ def still(problem: Problem, serving: Plan) -> Choice | None:
     roomy = problem.without("memory")
     shares = [route.weight for route in serving.routes] if serving.in_turn else None
     try:
-        return choose(roomy, lines_of(roomy, serving.routes), "what is served", shares=shares)
+        present = choose(roomy, lines_of(roomy, serving.routes), "what is served", shares=shares)
     except InfeasibleError:
         return None
+    return present if not bound_decides(problem.card, deployment) or keeps_bound(problem, present) else None
+
+
+def _gain(problem: Problem, present: Choice, best: Choice) -> float:
+    """Share of the present objective that the best saves; of the wrong answers, where a latency bound is kept."""
+    if bound_decides(problem.card, problem.deployment):
+        now, then = accuracy_of(problem.card, present.exits), accuracy_of(problem.card, best.exits)
+        if now is not None and then is not None and then != now:
+            return (then - now) / max(1 - min(now, then), 1e-9)
+    return gain(problem, present.predicted, best.predicted)
 
 
 def gain(problem: Problem, present: Prediction, best: Prediction) -> float:
@@ -159,6 +186,8 @@ def gain(problem: Problem, present: Prediction, best: Prediction) -> float:
 
 def cause(problem: Problem, serving: Plan, present: Choice | None) -> str:
     """What has changed most since the served plan was made, in words."""
+    if (mix := _mix(serving, problem.exits)) is not None:
+        return mix
     if present is None:
         there = {facts.name for facts in problem.devices}
         gone = [device for device in serving.devices if device not in there]
@@ -170,6 +199,22 @@ def cause(problem: Problem, serving: Plan, present: Choice | None) -> str:
         text = f"{_TERMS[term]} {device} takes {after:.3g} ms, {before:.3g} ms when planned"
         return f"{text}{_why(problem, device) if term in ('compute', 'frame') else ''}"
     return "another plan has become better than the one that is served"
+
+
+def _mix(serving: Plan, now: Sequence[ExitRule]) -> str | None:
+    """Where another share of the requests leaves than was expected, in words: that of the exit where most has changed.
+
+    Shares are told of all requests, as far as they have left by the exit.
+    """
+    expected, seen = accumulate(rule.share for rule in serving.exits), accumulate(rule.share for rule in now)
+    changes = [
+        (abs(after - before), rule.name, before, after)
+        for rule, before, after in zip(serving.exits, expected, seen, strict=False)
+    ]
+    change, name, before, after = max(changes, default=(0.0, "", 0.0, 0.0))
+    if change < MIX_CHANGED:
+        return None
+    return f"{'more' if after > before else 'fewer'} requests leave at {name} ({after:.0%}, expected {before:.0%})"
 
 
 _TERMS: Final[dict[_Term, str]] = {

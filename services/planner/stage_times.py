@@ -9,6 +9,9 @@ Terms, and where they come from:
     service  how long a request keeps the device from the next one: compute and codec, and frames too where they
              share a core with them (less than two cores); from two cores on they overlap
     down/up  bytes over the device's measured way through the broker; rtt is the two half hops of one visit
+
+All are expected values over all requests where some leave early (`services.planner.survival`): a stage that every other
+request reaches costs half of what it takes.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from numpy.typing import NDArray
 
 from services.planner.facts import DeviceFacts
 from services.planner.quota import Floats, idle_wall_ms
+from services.planner.survival import Survival
 
 OVERLAP_CORES: Final = 2.0
 """From this many cores on, frames are handled beside the computation."""
@@ -44,11 +48,17 @@ class StageTimes:
     down_ms: Floats
     """(n, P) receiving what crosses a cut."""
     up_ms: Floats
-    """(n, P) sending it."""
+    """(n, P) sending it; what leaves at an exit in the stage is sent on top (`exits_up_ms`)."""
+    exits_up_ms: Floats
+    """(n, P, P) sending the answers of those who leave early in the stage."""
 
 
 def stage_times(
-    devices: Sequence[DeviceFacts], positions: NDArray[np.intp], wire_bytes: Floats, coded_bytes: Floats
+    devices: Sequence[DeviceFacts],
+    positions: NDArray[np.intp],
+    wire_bytes: Floats,
+    coded_bytes: Floats,
+    survival: Survival,
 ) -> StageTimes:
     """Work the terms out. Pure.
 
@@ -57,29 +67,39 @@ def stage_times(
         positions: (P,) the block that starts at each cut position.
         wire_bytes: (P,) bytes across each cut, after its codec.
         coded_bytes: (P,) raw bytes that a codec reads or writes at each cut; 0 where tensors go as they are.
+        survival: how much of the model runs for one request; answers are as large as what crosses the last position.
     """
-    wire_mb, coded_mb = wire_bytes / 1e6, coded_bytes / 1e6
-    work = np.array([[0.0, *np.cumsum(device.profile.block_ms)] for device in devices])[:, positions]
+    reach = survival.crossing[positions]
+    here = reach[:, None]
+    leaving = np.maximum(0.0, here - reach)
+    wire_mb, coded_mb = reach * wire_bytes / 1e6, reach * coded_bytes / 1e6
+    blocks_ms = [np.array(device.profile.block_ms) * survival.work for device in devices]
+    work = np.array([[0.0, *np.cumsum(times)] for times in blocks_ms])[:, positions]
     slowdown = per_device([device.slowdown for device in devices])
     frame_slowdown = per_device([device.frame_slowdown for device in devices])
     overhead = per_device([device.stage_overhead_ms for device in devices])
-    compute = (work[:, None, :] - work[:, :, None] + overhead) * slowdown
+    compute = (work[:, None, :] - work[:, :, None] + overhead * here) * slowdown
     per_mb = per_device([device.profile.frame_ms_per_mb for device in devices]) * frame_slowdown
     codec = per_mb * (coded_mb[:, None] + coded_mb)
     per_frame = per_device([device.profile.frame_ms for device in devices]) * frame_slowdown
-    frame = per_frame + per_mb * (wire_mb[:, None] + wire_mb)
+    frame = per_frame * here + per_mb * (wire_mb[:, None] + wire_mb + leaving * wire_bytes[-1] / 1e6)
     overlaps = per_device([device.info.capacity_cores for device in devices]) >= OVERLAP_CORES
-    idle_compute = _when_idle(devices, compute + codec)
+    # A quota is used up within one visit, whoever else leaves before.
+    idle_compute = _when_idle(devices, (compute + codec) / here) * here
+    up = transfer_ms(wire_bytes, per_device([device.link.up_mbps for device in devices])[:, 0])
+    some = leaving > 0  # nobody's answer takes no time, over a link that carries nothing, too
+    answers = np.where(some, np.where(some, leaving, 1.0) * up[:, -1:, None], 0.0)
     return StageTimes(
         compute_ms=compute,
         codec_ms=codec,
         frame_ms=frame,
         service_ms=np.where(overlaps, np.maximum(compute + codec, frame), compute + codec + frame),
         idle_compute_ms=idle_compute,
-        idle_frame_ms=_when_idle(devices, compute + codec + frame) - idle_compute,
+        idle_frame_ms=_when_idle(devices, (compute + codec + frame) / here) * here - idle_compute,
         rtt_ms=np.array([device.link.rtt_ms for device in devices]),
-        down_ms=transfer_ms(wire_bytes, per_device([device.link.down_mbps for device in devices])[:, 0]),
-        up_ms=transfer_ms(wire_bytes, per_device([device.link.up_mbps for device in devices])[:, 0]),
+        down_ms=reach * transfer_ms(wire_bytes, per_device([device.link.down_mbps for device in devices])[:, 0]),
+        up_ms=reach * up,
+        exits_up_ms=answers,
     )
 
 

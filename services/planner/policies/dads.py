@@ -11,7 +11,8 @@ blocks read a tensor is not on a card, but at which cuts it is alive is: it was 
 them and is last read by the block after the last, and for prefixes no reader in between matters.
 
 A min-cut adds up block times (`services.planner.block_times`). Without CPU quotas sums are exact, and the light-load
-plan is as quick as the one that Neurosurgeon makes.
+plan is as quick as the one that Neurosurgeon makes. A graph's capacities have no place for requests that leave early,
+which make the fixed cost of a hop depend on where it is: under exits each cut is looked at there, too [R].
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from services.planner.complete import choose, kind
 from services.planner.cost import Floats, Problem
 from services.planner.cuts import wire_bytes
 from services.planner.diagnosis import too_narrow
-from services.planner.line_cost import Line, Placement
+from services.planner.line_cost import Line, Placement, line_cost
 from services.planner.min_cut import LiveTensor, prefix_cut
 from services.planner.policy import Choice
 from services.planner.search import TIE, pick
@@ -60,7 +61,7 @@ class Dads:
                 raise too_narrow(problem, _SPACE)
             lines = pick(problem, [[line] for line in candidates])
             return choose(problem, lines, kind(lines), ["DADS under heavy load: the least bottleneck"])
-        line = least_delay(problem)
+        line = _least_of_all(problem) if problem.exits else least_delay(problem)
         if line is None:
             raise too_narrow(problem, _SPACE)
         notes = [] if objective == "latency" else [f"DADS minimises latency, whatever the {objective}"]
@@ -97,6 +98,12 @@ def least_delay(problem: Problem) -> Line | None:
             line = (Placement(device, 0, border), Placement(server, border, last))
             least = delay + float(fixed[device, server])
     return line
+
+
+def _least_of_all(problem: Problem) -> Line | None:
+    """The route of one or two stages with the least latency, each cut looked at."""
+    candidates = [*whole_copies(problem), *two_stage_lines(problem, problem.latency_ms, np.add)]
+    return min(candidates, key=lambda line: line_cost(problem, line).latency_ms, default=None)
 
 
 def live_tensors(problem: Problem, times: BlockTimes, device: int, server: int) -> Iterator[LiveTensor]:

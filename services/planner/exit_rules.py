@@ -1,0 +1,119 @@
+"""Which exits may be open, at which thresholds: what a wish says of them, and what a model has. Pure.
+
+A wish may give thresholds, or the least accuracy, or (objective `latency`) a bound on the latency. Where thresholds are
+to be chosen, they are those of the card's operating points, whose accuracy was measured; which of them, is chosen
+together with the split (`services.planner.exit_choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from schemas.deployment import Deployment
+from schemas.model import ModelCard, OperatingPoint
+from schemas.plan import ExitRule
+from services.planner.calibrated import point_at, thresholds_of
+from services.planner.errors import PlanningError
+from services.planner.exit_shares import NO_SHARES, ExitShares
+
+POINTS_MAX: Final = 12
+"""Operating points that plans are made for; of more, some spread evenly over the accuracies."""
+
+
+class ExitWishError(PlanningError):
+    """What is wished of exits cannot be had of this model, by any plan; the message says what there is."""
+
+
+def check_exits(card: ModelCard, wish: Deployment) -> None:
+    """Whether the model has what is wished of its exits.
+
+    Raises:
+        ExitWishError: no such exit, no exits at all, nothing measured, or an accuracy that nothing measured reaches.
+    """
+    if not card.exits:
+        asked = [
+            text
+            for text, given in (
+                ("thresholds", wish.thresholds),
+                ("exits to close", wish.closed_exits),
+                ("a least accuracy", wish.accuracy_min is not None),
+            )
+            if given
+        ]
+        if asked:
+            raise ExitWishError(
+                f"{card.name} has no exits, so {' and '.join(asked)} mean nothing: leave them out, or give it exits "
+                "(`stageline exits train`)"
+            )
+        return
+    names = [one.name for one in card.exits]
+    for name in (*wish.thresholds, *wish.closed_exits):
+        if name not in names:
+            raise ExitWishError(f"{card.name} has no exit {name!r}: it has {', '.join(names)}")
+    if wish.accuracy_min is None:
+        return
+    if not card.operating_points:
+        raise ExitWishError(
+            f"nobody has measured how accurate {card.name} is at which thresholds: give thresholds, or measure it "
+            "(`stageline exits calibrate`)"
+        )
+    best = max(point.accuracy for point in card.operating_points)
+    if best < wish.accuracy_min:
+        raise ExitWishError(
+            f"no thresholds of {card.name} reach an accuracy of {wish.accuracy_min:.1%}: the best that was measured is "
+            f"{best:.1%}"
+        )
+
+
+def bound_decides(card: ModelCard, wish: Deployment) -> bool:
+    """Whether the latency bound chooses among operating points."""
+    return (
+        wish.latency_bound_ms is not None
+        and wish.objective == "latency"
+        and not wish.thresholds
+        and bool(card.operating_points)
+    )
+
+
+def allowed_rules(
+    card: ModelCard, wish: Deployment, shares: ExitShares = NO_SHARES
+) -> tuple[tuple[ExitRule, ...], ...]:
+    """The sets of open exits that the wish leaves to choose from, at least one; the most accurate first. Pure.
+
+    Args:
+        card: the model.
+        wish: what is asked for.
+        shares: how many were seen to leave.
+
+    Raises:
+        ExitWishError: what is wished cannot be had of this model.
+    """
+    check_exits(card, wish)
+    open_ = [one for one in card.exits if one.name not in wish.closed_exits]
+    if not open_:
+        return ((),)
+    sha = card.sha256
+    if wish.accuracy_min is None and not bound_decides(card, wish):
+        return (shares.rules(card, {one.name: wish.thresholds.get(one.name, one.threshold) for one in open_}, sha),)
+    least = wish.accuracy_min or 0.0
+    points = _spread(sorted((p for p in card.operating_points if p.accuracy >= least), key=lambda p: -p.accuracy))
+    names = {one.name for one in open_}
+    sets = [
+        {name: threshold for name, threshold in thresholds_of(card, point).items() if name in names} for point in points
+    ]
+    return tuple(shares.rules(card, thresholds, sha) for thresholds in sets)
+
+
+def accuracy_of(card: ModelCard, rules: Iterable[ExitRule]) -> float | None:
+    """What validation data says of just these thresholds; None where it says nothing."""
+    point = point_at(card, {rule.name: rule.threshold for rule in rules})
+    return point.accuracy if point is not None else None
+
+
+def _spread(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:
+    """At most POINTS_MAX of them, the first and the last among them."""
+    if len(points) <= POINTS_MAX:
+        return list(points)
+    step = (len(points) - 1) / (POINTS_MAX - 1)
+    return [points[round(number * step)] for number in range(POINTS_MAX)]
