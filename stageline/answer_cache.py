@@ -125,6 +125,7 @@ def losses(plan: Plan) -> tuple[str, ...]:
     """
     crossings = {(plan.input_codec, 0)}
     crossings |= {(stage.codec, stage.last) for route in plan.routes for stage in route.stages}
+    crossings |= {(route.side_by_side.codec, route.side_by_side.last) for route in plan.routes if route.side_by_side}
     # zstd gives back every bit, so it is left aside.
     bases = {(codec.partition("+")[0], block) for codec, block in crossings}
     return tuple(sorted(f"{base}@{block}" for base, block in bases if base != "fp32"))

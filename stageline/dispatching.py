@@ -15,6 +15,7 @@ from broker.bus import Bus
 from broker.channel import PublishRefusedError
 from broker.connection import BusError, TooLargeError
 from broker.delivery import FrameDelivery
+from models.rows.chain import RowsError
 from schemas.codec import Array
 from schemas.frame import FrameHeader
 from schemas.model import ModelCard
@@ -34,6 +35,7 @@ from stageline.wire import send_request
 _LOG = logging.getLogger(__name__)
 _REFUSALS: Final[dict[type[Exception], str]] = {
     TooLargeError: "too-large", PublishRefusedError: "not-allowed", WrongInputError: "bad-input",
+    RowsError: "bad-input",
 }  # fmt: skip
 """Why a request cannot be sent at all, now or later."""
 
@@ -135,6 +137,7 @@ class Dispatcher:
                 self._bus,
                 send,
                 pending.tensors,
+                card=card,
                 submitter=self._submitter,
                 budget_ms=max(1.0, (pending.deadline - now()) * 1000),
                 traceparent=pending.traceparent,

@@ -44,6 +44,7 @@ class Pending:
     def answer(self, header: FrameHeader, outputs: dict[str, Array], attempt: Attempt, now: float) -> Answer:
         """The answer to `attempt`, which came `now` with this header, and its receipt."""
         send = attempt.send
+        shared = send.plan.routes[send.route].side_by_side
         receipt = Receipt(
             request=header.request,
             deployment=header.deployment,
@@ -53,5 +54,6 @@ class Pending:
             latency_ms=(now - self.accepted_at) * 1000,
             held_ms=(attempt.at - self.accepted_at) * 1000,
             stages=header.trace,
+            bands=min(len(shared.bands), len(header.trace)) if shared else 0,
         )
         return Answer(header.request, outputs, receipt, attempt.card.labels)

@@ -34,6 +34,8 @@ class Receipt(Message):
     held_ms: NonNegative
     """Part of it before the answered attempt was sent: waiting for room in a window, and attempts that were lost."""
     stages: tuple[StageTrace, ...]
+    bands: Count = 0
+    """So many of the stages are bands of rows that were computed side by side, before the others."""
     cached_from: Text = ""
     """The request whose answer this is, where nothing was sent or computed for this one: no attempts, no stages, all of
     the latency was spent here. Generation and route are then those that answered that request."""
@@ -58,8 +60,9 @@ class Receipt(Message):
     @property
     def travel_ms(self) -> float:
         """The way there and back: what holding, waiting at stages, computing and coding leave of the latency."""
-        inside = sum(stage.wait_ms + stage.compute_ms + stage.codec_ms for stage in self.stages)
-        return max(0.0, self.line_ms - inside)
+        inside = [stage.wait_ms + stage.compute_ms + stage.codec_ms for stage in self.stages]
+        side_by_side = max(inside[: self.bands], default=0.0)
+        return max(0.0, self.line_ms - side_by_side - sum(inside[self.bands :]))
 
     def as_dict(self) -> dict[str, object]:
         """For JSON: the fields and the sums."""
@@ -100,9 +103,10 @@ class Receipt(Message):
         sources = dict.fromkeys(stage.energy_source for stage in self.stages if stage.energy_source)
         table.caption = f"energy: {'; '.join(sources)}" if sources else None
         table.caption_justify = "left"
-        for stage in self.stages:
+        for number, stage in enumerate(self.stages):
+            band = f" band {number + 1} of {self.bands}" if number < self.bands else ""
             table.add_row(
-                f"{stage.device}[{stage.first}:{stage.last})",
+                f"{stage.device}[{stage.first}:{stage.last}){band}",
                 f"{stage.wait_ms:.1f}",
                 f"{stage.compute_ms:.1f}",
                 f"{stage.codec_ms:.1f}",

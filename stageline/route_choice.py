@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.plan import Plan, stage_id
+from schemas.plan import Plan, parts_of
 from schemas.stages import StagesHeld
 
 RouteState = Literal["up", "unready", "down"]
@@ -210,14 +210,14 @@ def _state(plan: Plan, index: int, held: Mapping[str, StagesHeld]) -> RouteState
     A device that nobody has heard of counts as up: the planner named it, and silence is caught by the resend timer.
     """
     state: RouteState = "up"
-    for place, stage in enumerate(plan.routes[index].stages):
-        worker = held.get(stage.device)
+    for part in parts_of(plan.routes[index], index):
+        worker = held.get(part.device)
         if worker is None:
             continue
         if not worker.online:
             return "down"
         if not any(
-            (one.deployment, one.generation, one.stage) == (plan.deployment, plan.generation, stage_id(index, place))
+            (one.deployment, one.generation, one.stage) == (plan.deployment, plan.generation, part.stage)
             and one.state in ("ready", "draining")
             for one in worker.stages
         ):
