@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
+import onnx
+from onnx import helper
+
 from models.blobs import BlobStore
+from models.proto import reads
+from models.rows.band_graph import BandGraph
 from models.rows.chain import Rows
+from models.rows.cost import band_memory_bytes
+from models.rows.legal import deepest
+from models.rows.specs import band_input, band_output
 from models.runtime import Backend, StageRunner
-from models.runtime.checks import Accelerator
-from models.stage import StageSlice
-from schemas.model import ModelCard
+from models.runtime.checks import Accelerator, BackendError
+from models.stage import StageSlice, cut_stage
+from schemas.model import ModelCard, TensorSpec
 
 
 def band_model(card: ModelCard, store: BlobStore, last: int, takes: Rows, gives: Rows) -> StageSlice:
@@ -21,7 +30,7 @@ def band_model(card: ModelCard, store: BlobStore, last: int, takes: Rows, gives:
         models.blobs.MissingBlobError, models.blobs.WrongHashError: the graph blob is not here or damaged.
         models.stage.BadGraphError: the graph does not fit the card.
     """
-    raise NotImplementedError
+    return _cut_band(card, store.read(card.graph.sha256), last, takes, gives)[0]
 
 
 def load_band(
@@ -45,4 +54,50 @@ def load_band(
         models.stage.BadGraphError: the graph does not fit the card.
         models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
     """
-    raise NotImplementedError
+    piece, memory = _cut_band(card, store.read(card.graph.sha256), last, takes, gives)
+    shas = [weight.sha256 for weight in piece.weights]
+    store.pin(shas)
+    try:
+        for sha in shas:
+            store.path(sha)
+        if backend == "torch":
+            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
+
+            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
+        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
+
+        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
+    except ImportError as error:
+        raise BackendError(
+            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
+            "or use the backend onnxruntime"
+        ) from error
+    finally:
+        store.unpin(shas)
+
+
+def _cut_band(card: ModelCard, graph_blob: bytes, last: int, takes: Rows, gives: Rows) -> tuple[StageSlice, int]:
+    """The band, and what it takes in memory (bytes)."""
+    taken, given = band_input(card, takes), band_output(card, last, gives)
+    chain = deepest(card, graph_blob).chain(last)
+    whole = cut_stage(card, graph_blob, 0, last)
+    graph = whole.model.graph
+    opset = max((entry.version for entry in whole.model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    band = BandGraph(chain, graph, opset, takes, gives)
+    used = {name for node in band.nodes for name in reads(node)}
+    piece = onnx.GraphProto(
+        name=f"{card.name}[0:{last}) rows {gives[0]}:{gives[1]}",
+        node=band.nodes,
+        initializer=[*(tensor for tensor in graph.initializer if tensor.name in used), *band.constants],
+        sparse_initializer=[tensor for tensor in graph.sparse_initializer if tensor.values.name in used],
+        input=[_value_info(taken)],
+        output=[_value_info(given)],
+    )
+    model = onnx.ModelProto(ir_version=whole.model.ir_version, opset_import=whole.model.opset_import, graph=piece)
+    weights = tuple(weight for weight in whole.weights if weight.spec.name in used)
+    stage = StageSlice(model, (taken,), (given,), (taken.name,), (given.name,), weights)
+    return stage, band_memory_bytes(card, chain, gives)
+
+
+def _value_info(spec: TensorSpec) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(spec.name, helper.np_dtype_to_tensor_dtype(np.dtype(spec.dtype)), spec.shape)

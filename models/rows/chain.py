@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 Rows = tuple[int, int]
 """Rows `[first, last)` of a picture or feature map."""
@@ -19,7 +20,7 @@ class Reach:
     """Which input rows one output row `o` is made of: `[o * stride - before, o * stride - before + span)`.
 
     A convolution or pooling with kernel k, dilation d and p rows of padding above has span `(k - 1) * d + 1` and
-    before = p. An element-wise operator has the default. Rows outside the input are padding.
+    before = p. An element-wise operator has `ONE_TO_ONE`. Rows outside the input are padding.
     """
 
     span: int = 1
@@ -30,6 +31,10 @@ class Reach:
         """Input rows for output rows `gives`, padding included: the first may be negative, the last beyond the end."""
         first, last = gives
         return first * self.stride - self.before, (last - 1) * self.stride - self.before + self.span
+
+
+ONE_TO_ONE: Final = Reach()
+"""Each row of the output from the same one of the input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,9 @@ class RowStep:
     """For all rows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowChain:
-    """Blocks `[0, last)` without what their one output does not need, in the graph's order."""
+    """Blocks `[0, last)` without what their one output does not need, in the graph's order. Equal only to itself."""
 
     last: int
     input: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from models.rows.chain import RowChain, Rows, RowStep
@@ -94,7 +94,7 @@ def _peak(chain: RowChain, gives: Rows) -> int:
     return peak
 
 
-def _share(chain: RowChain, step: RowStep, needed: dict[str, Rows]) -> float:
+def _share(chain: RowChain, step: RowStep, needed: Mapping[str, Rows]) -> float:
     made = next((name for name in step.makes if name in needed), None)
     if made is None:
         return 1.0

@@ -7,7 +7,15 @@ them needs to the last.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
 from models.rows.chain import Reach, RowChain, Rows, RowsError
+
+_REMEMBERED: Final = 4096
+"""Whoever looks for the best shares asks for the same bands again and again."""
 
 
 def rows_needed(chain: RowChain, gives: Rows) -> Rows:
@@ -19,7 +27,8 @@ def rows_needed(chain: RowChain, gives: Rows) -> Rows:
     return rows_by_tensor(chain, gives)[chain.input]
 
 
-def rows_by_tensor(chain: RowChain, gives: Rows) -> dict[str, Rows]:
+@lru_cache(maxsize=_REMEMBERED)
+def rows_by_tensor(chain: RowChain, gives: Rows) -> Mapping[str, Rows]:
     """Rows of every tensor that the band computes (of the input: takes). Tensors of one step have the same.
 
     Raises:
@@ -38,7 +47,7 @@ def rows_by_tensor(chain: RowChain, gives: Rows) -> dict[str, Rows]:
         for name, reach in step.reads:
             wanted = inside(reach, rows, chain.tensors[name].height)
             needed[name] = _hull([wanted, needed.get(name, wanted)])
-    return needed
+    return MappingProxyType(needed)
 
 
 def inside(reach: Reach, rows: Rows, height: int) -> Rows:

@@ -17,7 +17,7 @@ from models.rows.cost import band_macs
 Cost = Callable[[Rows], float]
 """What it costs a device to give these rows, in any unit. More rows never cost less than the rows among them."""
 
-_HALVINGS: Final = 40
+_PRECISION: Final = 1e-6
 
 
 def bands(height: int, weights: Sequence[float]) -> tuple[Rows | None, ...]:
@@ -33,8 +33,10 @@ def bands(height: int, weights: Sequence[float]) -> tuple[Rows | None, ...]:
     counts = [0] * len(weights)
     kept = [i for i, weight in enumerate(weights) if weight > 0]
     while True:
-        total = math.fsum(weights[i] for i in kept)
-        exact = {i: height * weights[i] / total for i in kept}
+        # Against the largest, so that huge weights do not overflow.
+        largest = max(weights[i] for i in kept)
+        total = math.fsum(weights[i] / largest for i in kept)
+        exact = {i: height * (weights[i] / largest) / total for i in kept}
         for i in kept:
             counts[i] = int(exact[i])
         spare = height - sum(counts)
@@ -85,15 +87,13 @@ def fastest(height: int, costs: Sequence[Cost]) -> tuple[Rows | None, ...]:
     if best is None or not math.isfinite(high):
         raise RowsError("no device can compute these rows; their costs are infinite")
     low = 0.0
-    for _ in range(_HALVINGS):
+    while high - low > _PRECISION * high:
         middle = (low + high) / 2
         found = _within(height, costs, middle)
         if found is None:
             low = middle
-            continue
-        best, high = found, _costliest(found, costs)
-        if high <= low:
-            break
+        else:
+            best, high = found, _costliest(found, costs)
     return best
 
 

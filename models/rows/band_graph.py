@@ -1,0 +1,119 @@
+"""Rewrites a graph for some rows: every node makes only the rows its readers need, and padding stays at the borders."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import TensorProto, helper
+
+from models.macs import Shape
+from models.rows.chain import Reach, RowChain, Rows, RowsError, RowStep
+from models.rows.facts import small_numbers
+from models.rows.given import Given, padding, window
+from models.rows.needed import inside, rows_by_tensor
+from models.rows.operators import WINDOWS
+
+
+class BandGraph:
+    """The nodes of one band, and the constants that they need besides the graph's own."""
+
+    def __init__(self, chain: RowChain, graph: onnx.GraphProto, opset: int, takes: Rows, gives: Rows) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[TensorProto] = []
+        self._chain = chain
+        self._opset = opset
+        self._weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+        self._numbers = small_numbers(graph)
+        self._needed = rows_by_tensor(chain, gives)
+        lacks = self._needed[chain.input]
+        if not takes[0] <= lacks[0] < lacks[1] <= takes[1]:
+            raise RowsError(
+                f"rows {gives[0]}:{gives[1]} of {chain.output} need rows {lacks[0]}:{lacks[1]} of {chain.input}; "
+                f"the band takes only {takes[0]}:{takes[1]}"
+            )
+        self._have = {chain.input: takes}
+        """Which rows each tensor of the band holds."""
+        self._cropped: set[str] = set()
+        makers = {name: node for node in graph.node for name in node.output if name}
+        for step in chain.steps:
+            node = onnx.NodeProto()
+            node.CopyFrom(makers[step.makes[0]])
+            self._add(step, node)
+        self._finish(gives)
+
+    def _add(self, step: RowStep, node: onnx.NodeProto) -> None:
+        if step.reads:
+            rows = self._needed[next(name for name in step.makes if name in self._needed)]
+            made = rows
+            if node.op_type in WINDOWS:
+                self._pad_window(node, step.reads[0][1], rows)
+            elif node.op_type == "Pad":
+                made = self._pad(node, step.reads[0][1], rows)
+            for name, reach in step.reads:
+                self._read(node, name, inside(reach, rows, self._chain.tensors[name].height))
+            self._have.update(dict.fromkeys(step.makes, made))
+        self.nodes.append(node)
+
+    def _read(self, node: onnx.NodeProto, name: str, rows: Rows) -> None:
+        """Let the node read just these rows of a tensor."""
+        if rows == self._have[name]:
+            return
+        part = f"{name}/rows{rows[0]}:{rows[1]}"
+        if part not in self._cropped:
+            self._cropped.add(part)
+            self._crop(name, part, rows, self._have[name])
+        node.input[:] = [part if read == name else read for read in node.input]
+
+    def _crop(self, name: str, part: str, rows: Rows, held: Rows) -> None:
+        axis = self._chain.tensors[name if name in self._chain.tensors else part].axis
+        bounds = {"starts": rows[0] - held[0], "ends": rows[1] - held[0], "axes": axis}
+        if self._opset < 10:
+            attributes = {key: [number] for key, number in bounds.items()}
+            self.nodes.append(helper.make_node("Slice", [name], [part], part, **attributes))
+            return
+        inputs = [self._constant(f"{part}/{key}", [number]) for key, number in bounds.items()]
+        self.nodes.append(helper.make_node("Slice", [name, *inputs], [part], part))
+
+    def _pad_window(self, node: onnx.NodeProto, reach: Reach, rows: Rows) -> None:
+        given = self._given(node)
+        whole = window(given)
+        first, last = reach.window(rows)
+        height = given.shape[given.rows[node.input[0]]]
+        # What a window reaches beyond the declared padding (`ceil_mode`) is no padding: it does not count in a mean.
+        pads = whole.pads(max(0, -first), min(max(0, last - height), whole.end[0]))
+        kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad")]
+        del node.attribute[:]
+        node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+
+    def _pad(self, node: onnx.NodeProto, reach: Reach, rows: Rows) -> Rows:
+        """Set the padding; returns the rows that come out: more than asked for where those hold nothing but padding."""
+        given = self._given(node)
+        pads, rank, axis = padding(given), len(given.shape), given.rows[node.input[0]]
+        (first, last), (low, high) = reach.window(rows), inside(reach, rows, given.shape[axis])
+        pads[axis], pads[rank + axis] = max(0, low - first), max(0, last - high)
+        if self._opset < 11:
+            kept = [attribute for attribute in node.attribute if attribute.name != "pads"]
+            del node.attribute[:]
+            node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+        else:
+            node.input[1] = self._constant(f"{node.output[0]}/pads", pads)
+            del node.input[3:]
+        return min(first, low) + reach.before, max(last, high) + reach.before
+
+    def _given(self, node: onnx.NodeProto) -> Given:
+        tensor = self._chain.tensors[node.input[0]]
+        shapes = {**self._weights, tensor.name: tensor.shape}
+        return Given(node, self._opset, shapes, {tensor.name: tensor.axis}, self._numbers)
+
+    def _finish(self, gives: Rows) -> None:
+        """Let the output hold just the rows that the band gives."""
+        output = self._chain.output
+        if self._have[output] == gives:
+            return
+        wider = f"{output}/wider"
+        for node in self.nodes:
+            node.output[:] = [wider if name == output else name for name in node.output]
+        self._crop(wider, output, gives, self._have[output])
+
+    def _constant(self, name: str, numbers: list[int]) -> str:
+        self.constants.append(helper.make_tensor(name, TensorProto.INT64, [len(numbers)], numbers))
+        return name
