@@ -58,7 +58,7 @@ class ExitSeen(Message):
 
 
 class StageTiming(Message):
-    """One stage over the last reporting period; times are medians, ms."""
+    """One stage over the last reporting period; times are medians, ms; of a stage with open exits, means."""
 
     deployment: Name
     generation: Count

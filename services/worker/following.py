@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from schemas.plan import CodecName, Plan, Route, RowRange, band_id, stage_id
+from schemas.plan import CodecName, ExitRule, Plan, Route, RowRange, band_id, stage_id
 from schemas.stages import DEVICE_STAGES_MOST, StageState
 
 MOST_STAGES: Final = 64
@@ -49,6 +49,8 @@ class Slice:
     last: int
     rows: Rows | tuple[()] = ()
     """Nothing of a stage: it computes all rows there are."""
+    exits: tuple[str, ...] = ()
+    """That are open in it: their heads are computed. At which thresholds is not the runner's affair."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Assignment:
     """Of a band: it is number `band` of so many; 0: it is a stage."""
     joins: tuple[RowRange, ...] = ()
     """Of the stage behind bands: the rows that each of them gives."""
+    exits: tuple[ExitRule, ...] = ()
+    """That requests may leave by in this stage: then it answers the submitter, and nobody is sent anything."""
     weight: float = 1.0
     """Its deployment's share of the compute thread, relative to other deployments'."""
     refused: str = ""
@@ -127,11 +131,12 @@ def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
             if stage.device != device:
                 continue
             after = route.stages[index + 1] if index + 1 < len(route.stages) else None
+            exits = tuple(rule for rule in plan.exits if stage.first <= rule.block < stage.last)
             found.append(
                 Assignment(
                     key=StageKey(plan.deployment, plan.generation, stage_id(number, index)),
                     model=plan.model,
-                    slice=Slice(plan.card_sha, stage.first, stage.last),
+                    slice=Slice(plan.card_sha, stage.first, stage.last, exits=tuple(rule.name for rule in exits)),
                     route=number,
                     codec=stage.codec if after else "fp32",
                     next_device=after.device if after else None,
@@ -139,6 +144,7 @@ def assignments(plan: Plan, device: str) -> tuple[Assignment, ...]:
                     together=route.together,
                     weight=plan.weight,
                     joins=_joins(route) if index == 0 else (),
+                    exits=exits,
                 )
             )
     return tuple(found)

@@ -165,7 +165,8 @@ class Holder:
                 f"the plan names blocks [{wanted.first}:{wanted.last}) of {card.name}, which has {len(card.blocks)}"
             )
         _check_rows(entry.assignment, card)
-        entry.memory_bytes = stage_memory_bytes(card, wanted.first, wanted.last)
+        _check_exits(entry.assignment, card)
+        entry.memory_bytes = stage_memory_bytes(card, wanted.first, wanted.last, wanted.exits)
         shared = any(
             other.assignment.slice == wanted and other.state in ("ready", "draining")
             for other in self._entries.values()
@@ -254,6 +255,17 @@ def _check_rows(one: Assignment, card: ModelCard) -> None:
         raise PlanMismatchError(f"the plan divides rows of {card.name} that it does not have: {error}") from error
     if whole is not None and whole not in card.cuts[one.slice.first].tensors:
         raise PlanMismatchError(f"the plan's bands give {whole}; {card.cuts[one.slice.first].tensors[0]} is needed")
+
+
+def _check_exits(one: Assignment, card: ModelCard) -> None:
+    """Whether the exits that a plan opens are where the card has them."""
+    there = {(known.name, known.block) for known in card.exits}
+    for rule in one.exits:
+        if (rule.name, rule.block) not in there:
+            have = ", ".join(f"{name} after block {block}" for name, block in sorted(there)) or "none"
+            raise PlanMismatchError(
+                f"the plan opens exit {rule.name} after block {rule.block} of {card.name}, whose exits are: {have}"
+            )
 
 
 def _fields(entry: _Entry) -> dict[str, object]:

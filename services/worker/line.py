@@ -146,7 +146,7 @@ class Line:
                 return  # it waits for the other bands
             work = self._work_on(lane, frame, delivery)
             done = await self._compute.run(work, owner=here.key.deployment, weight=here.weight, together=here.together)
-            self._timings.record(here.key, done.trace)
+            self._timings.record(here.key, done.trace, met=done.met, left=done.header.exit)
             await self._hand_on(lane, done)
         except RefusedError as refused:
             await self._refuse(lane, header, refused)
@@ -168,7 +168,7 @@ class Line:
     async def _hand_on(self, lane: Lane, done: Done) -> None:
         here = lane.assignment
         try:
-            if here.next_device is None or here.next_stage is None:
+            if done.header.kind == "answer" or here.next_device is None or here.next_stage is None:
                 await self._answer(lane, done.header, done.payload)
                 return
             heard = await self._bus.send_frame(

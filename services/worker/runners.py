@@ -177,7 +177,8 @@ def _build(card: ModelCard, store: BlobStore, slice_: Slice, backend: Backend, t
             takes, gives = slice_.rows
             runner = load_band(card, store, slice_.last, takes, gives, backend=backend, threads=threads)
         else:
-            runner = load_stage(card, store, slice_.first, slice_.last, backend=backend, threads=threads)
+            first, last, exits = slice_.first, slice_.last, slice_.exits
+            runner = load_stage(card, store, first, last, exits=exits, backend=backend, threads=threads)
         zeros = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in runner.inputs}
         for _ in range(WARM_RUNS):
             runner.run(zeros)

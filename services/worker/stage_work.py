@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from broker.rejections import clipped
 from models.rows.specs import band_input, band_output
+from models.runtime.passed import Passed
 from schemas.codec import Array, TensorHeader, encode_tensor
 from schemas.frame import (
     ErrorCode,
@@ -38,6 +39,9 @@ class Runs(Protocol):
     def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
         """All tensors of the cut before the stage in, all tensors of the cut behind it out."""
 
+    def run_until(self, tensors: Mapping[str, Array], thresholds: Mapping[str, float]) -> Passed:
+        """As `run`, unless an exit is confident enough: then the model's answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -50,6 +54,8 @@ class Lane:
     runner: Runs
     parts: tuple[TensorSpec, ...] = ()
     """What each of the bands before it gives, where there are any; joined they are what it takes."""
+    answer: tuple[TensorSpec, ...] = ()
+    """What a request that leaves at an exit is answered with."""
 
     @classmethod
     def of(cls, device: str, assignment: Assignment, card: ModelCard, runner: Runs) -> Lane:
@@ -65,7 +71,7 @@ class Lane:
         gives_all = card.cuts[last].tensors if last < len(card.blocks) else card.outputs
         takes_all = card.cuts[first].tensors if first else card.inputs
         parts = tuple(band_output(card, first, given) for given in assignment.joins)
-        return cls(device, assignment, takes_all, gives_all, runner, parts)
+        return cls(device, assignment, takes_all, gives_all, runner, parts, card.outputs)
 
 
 class RefusedError(Exception):
@@ -83,6 +89,8 @@ class Done:
     payload: bytes
     header: FrameHeader
     trace: StageTrace
+    met: tuple[str, ...] = ()
+    """Exits that were evaluated; the header says which of them was taken, if any."""
 
 
 def check(lane: Lane, header: FrameHeader) -> None:
@@ -162,11 +170,12 @@ def process(
     yield
     resumed = time.perf_counter()
     try:
-        outputs = lane.runner.run(tensors)
+        passed = _run(lane, tensors)
         compute_s = time.perf_counter() - resumed
         yield
         resumed = time.perf_counter()
-        encoded = [encode_tensor(spec.name, outputs[spec.name], lane.assignment.codec) for spec in lane.gives]
+        gives, codec = (lane.gives, lane.assignment.codec) if passed.exit is None else (lane.answer, "fp32")
+        encoded = [encode_tensor(spec.name, passed.outputs[spec.name], codec) for spec in gives]
     except Exception as error:
         # Whatever a model's code raises on one input is that request's answer, not the end of this worker.
         raise RefusedError(
@@ -179,7 +188,7 @@ def process(
     trace = StageTrace(
         device=lane.device,
         first=lane.assignment.slice.first,
-        last=lane.assignment.slice.last,
+        last=_computed_until(lane, passed),
         wait_ms=waited_ms,
         compute_ms=compute_ms,
         codec_ms=(decode_s + finished - resumed) * 1000.0,
@@ -191,12 +200,26 @@ def process(
     )
     sent = header.model_copy(
         update={
-            "kind": "work" if lane.assignment.next_device else "answer",
+            "kind": "work" if lane.assignment.next_device and passed.exit is None else "answer",
+            "exit": passed.exit or "",
             "trace": (*header.trace, trace),
             "budget_ms": max(0.0, budget_ms - (finished - started) * 1000.0),
         }
     )
-    return Done(pack_frame(sent, encoded), sent, trace)
+    return Done(pack_frame(sent, encoded), sent, trace, passed.met)
+
+
+def _run(lane: Lane, tensors: Mapping[str, Array]) -> Passed:
+    exits = lane.assignment.exits
+    if not exits:
+        return Passed(lane.runner.run(tensors))
+    return lane.runner.run_until(tensors, {rule.name: rule.threshold for rule in exits})
+
+
+def _computed_until(lane: Lane, passed: Passed) -> int:
+    """The block after the last one that was computed."""
+    here = lane.assignment
+    return next((rule.block + 1 for rule in here.exits if rule.name == passed.exit), here.slice.last)
 
 
 def fault_payload(device: str, header: FrameHeader, refused: RefusedError) -> bytes:

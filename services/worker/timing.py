@@ -10,13 +10,14 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import fmean, median
 from typing import Final, Protocol
 
 from broker.bus import Bus, BusError
 from schemas.frame import StageTrace
-from schemas.stages import DEVICE_STAGES_MOST, StageTiming, Timing
+from schemas.stages import DEVICE_STAGES_MOST, ExitSeen, StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.following import StageKey
 
@@ -41,6 +42,8 @@ class _Seen:
     frames: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
+    met: Counter[str] = field(default_factory=Counter)
+    left: Counter[str] = field(default_factory=Counter)
     latest: deque[StageTrace] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
@@ -54,13 +57,16 @@ class Timings:
         self.rejected: Counter[str] = Counter()
         """Since the worker started: reason -> frames."""
 
-    def record(self, key: StageKey, trace: StageTrace) -> None:
-        """One frame went through `key`."""
+    def record(self, key: StageKey, trace: StageTrace, *, met: Sequence[str] = (), left: str = "") -> None:
+        """One frame went through `key`, met these exits on its way, and left by that one, if by any."""
         seen = self._seen.setdefault(key, _Seen())
         seen.frames += 1
         seen.bytes_in += trace.bytes_in
         seen.bytes_out += trace.bytes_out
         seen.latest.append(trace)
+        seen.met.update(met)
+        if left:
+            seen.left[left] += 1
 
     def report(
         self, period_s: float, queue_depth: int, edge: Counter[str], *, cpu_s: float = 0.0, stuck_s: float = 0.0
@@ -91,16 +97,19 @@ class Timings:
 
 
 def _stage_timing(key: StageKey, seen: _Seen) -> StageTiming:
+    # What a frame takes depends on where it leaves: a median would jump from one to the other.
+    middle = fmean if seen.met else median
     return StageTiming(
         deployment=key.deployment,
         generation=key.generation,
         stage=key.stage,
         frames=seen.frames,
-        wait_ms=median(trace.wait_ms for trace in seen.latest),
-        compute_ms=median(trace.compute_ms for trace in seen.latest),
-        codec_ms=median(trace.codec_ms for trace in seen.latest),
+        wait_ms=middle(trace.wait_ms for trace in seen.latest),
+        compute_ms=middle(trace.compute_ms for trace in seen.latest),
+        codec_ms=middle(trace.codec_ms for trace in seen.latest),
         bytes_in=seen.bytes_in,
         bytes_out=seen.bytes_out,
+        exits=tuple(ExitSeen(name=name, met=met, left=seen.left[name]) for name, met in seen.met.items()),
     )
 
 
