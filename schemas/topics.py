@@ -20,6 +20,7 @@ from schemas.deployment import Decision, Deployment, HubStatus
 from schemas.device import Claim, Command, DeviceInfo, DeviceStatus, Duty, Profile, Telemetry
 from schemas.frame import DEFAULT_LIMITS, Frame, FrameError, open_frame
 from schemas.gateway import Delivered
+from schemas.learning import Learning
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.plan import Plan
 from schemas.stages import StagesHeld, Timing
@@ -129,6 +130,14 @@ PLAN_DECISION = Topic(
 )
 PLAN_ACCURACY = Topic(
     "plan/{deployment}/accuracy", Accuracy, True, "json", "predicted against measured, running", MOST_CONTROL_BYTES
+)
+PLAN_LEARNING = Topic(
+    "plan/{deployment}/learning",
+    Learning,
+    True,
+    "json",
+    "what a learning policy has found out, and its regret",
+    _LONG_BYTES,
 )
 GATEWAY_ANSWER = Topic(
     "gateway/{gateway}/{request}",

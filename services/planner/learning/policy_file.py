@@ -1,0 +1,220 @@
+"""A trained policy in a file: numbers in a `.npz`, and a header in JSON that says what they are for.
+
+    header   JSON as bytes: `PolicyHeader`
+    w0 b0 w1 b1 ...   the layers (`services.planner.learning.actor`), float32
+
+Files come from anywhere, so reading one trusts nothing: it is never unpickled, sizes are bounded before anything is
+unpacked, the header is checked like a message, and layers must fit together. What was trained for another model or
+another fleet is refused with a reason, unless it is to be transferred.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from schemas.base import Cores, Count, Many, Message, Milliseconds, Name, NonNegative, Sha256, Text, first_mistake
+from schemas.model import ModelCard
+from schemas.plan import Objective
+from services.planner.errors import PlanningError
+from services.planner.facts import DeviceFacts
+from services.planner.learning.actor import Actor, ActorShapeError
+from services.planner.learning.arms import ARMS_MOST
+from services.planner.learning.observation import FEATURES
+
+LARGEST_BYTES: Final = 16 << 20
+LAYERS_MOST: Final = 8
+SAME_SIZE: Final = 0.25
+"""Devices whose cores and times differ by less than this share are the same."""
+
+
+class PolicyFileError(PlanningError):
+    """A file that holds no trained policy, or one that may not be used here; says why and what to do."""
+
+
+class OtherModelError(PolicyFileError):
+    """It was trained for another model."""
+
+
+class OtherFleetError(PolicyFileError):
+    """It was trained on another fleet."""
+
+
+class Member(Message):
+    """One device of the fleet that a policy was trained on."""
+
+    device: Name
+    cores: Cores
+    whole_ms: Milliseconds
+    """The whole model there, by its profile."""
+
+
+class PolicyHeader(Message):
+    """What a trained policy is for, and where it is from."""
+
+    stageline: Literal["policy"] = "policy"
+    version: Literal[1] = 1
+    model: Name
+    card_sha: Sha256
+    objective: Objective
+    fleet: Annotated[Many[Member], Field(min_length=1, max_length=1024)]
+    """In the order in which the planner sees them."""
+    features: Many[Name]
+    plans: Count
+    """That are scored at once."""
+    seed: Count
+    steps: Count
+    """Decisions it was trained with, those of `transferred` left out."""
+    trained_s: NonNegative
+    software: Text
+    transferred: Sha256 | None = None
+    """The policy file that training began from."""
+
+
+@dataclass(frozen=True)
+class TrainedPolicy:
+    """What a file holds."""
+
+    header: PolicyHeader
+    actor: Actor
+    sha256: str
+    """Of the file."""
+
+
+def members(facts: Sequence[DeviceFacts]) -> tuple[Member, ...]:
+    """The signature of a fleet."""
+    return tuple(
+        Member(device=one.name, cores=one.profile.capacity_cores, whole_ms=round(sum(one.profile.block_ms), 3))
+        for one in facts
+    )
+
+
+def save_policy(path: Path, header: PolicyHeader, actor: Actor) -> None:
+    """Write a policy file; the name is taken as it is, whatever its ending."""
+    arrays = {"header": np.frombuffer(header.model_dump_json(exclude_none=True).encode(), dtype=np.uint8)}
+    for number, (weights, biases) in enumerate(actor.layers):
+        arrays |= {f"w{number}": weights.astype(np.float32), f"b{number}": biases.astype(np.float32)}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stubs take the names for options
+
+
+def load_policy(path: Path) -> TrainedPolicy:
+    """Read a policy file.
+
+    Raises:
+        PolicyFileError: there is no such file, or it holds no policy that this stageline can use.
+    """
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise _bad(path, f"it has {path.stat().st_size >> 20} MB, more than any policy")
+        data = path.read_bytes()
+    except OSError as error:
+        raise PolicyFileError(f"{path} cannot be read: {error.strerror or error}") from error
+    arrays = _arrays(path)
+    header = _header(path, arrays.pop("header", None))
+    try:
+        layers = tuple((arrays[f"w{number}"], arrays[f"b{number}"]) for number in range(len(arrays) // 2))
+        if not layers or len(arrays) % 2 or any(one.dtype != np.float32 for one in arrays.values()):
+            raise _bad(path, "it does not hold a float32 w0, b0, w1, b1, ...")
+        actor = Actor(layers)
+    except KeyError as error:
+        raise _bad(path, f"{error.args[0]} is missing") from error
+    except ActorShapeError as error:
+        raise _bad(path, str(error)) from error
+    return TrainedPolicy(header, actor, hashlib.sha256(data).hexdigest())
+
+
+def check_fits(
+    trained: TrainedPolicy, card: ModelCard, objective: Objective, facts: Sequence[DeviceFacts], *, transfer: bool
+) -> None:
+    """Whether a policy is for this model and this fleet.
+
+    Args:
+        trained: the policy.
+        card: the model that is served.
+        objective: what for.
+        facts: its devices now.
+        transfer: another fleet or model is meant: only the objective must be the same.
+
+    Raises:
+        OtherModelError: it is for another model or objective.
+        OtherFleetError: it is for another fleet.
+    """
+    header = trained.header
+    if header.objective != objective:
+        raise OtherModelError(
+            f"the trained policy is for objective {header.objective}, and {objective} is wanted: train another "
+            f"(`stageline learn train`)"
+        )
+    if transfer:
+        return
+    if header.card_sha != card.sha256:
+        raise OtherModelError(
+            f"the trained policy is for {header.model} ({header.card_sha[:12]}), not for {card.name} "
+            f"({card.sha256[:12]}): {_WHAT_TO_DO}"
+        )
+    difference = _difference(header.fleet, members(facts))
+    if difference:
+        raise OtherFleetError(f"the trained policy is for another fleet: {difference}: {_WHAT_TO_DO}")
+
+
+_WHAT_TO_DO: Final = (
+    "train one (`stageline learn train`), going on from this one if you like (--from FILE), or have it used as it is "
+    "(the planner's --learned-transfer)"
+)
+
+
+def _difference(then: Sequence[Member], now: Sequence[Member]) -> str:
+    names, here = [one.device for one in then], [one.device for one in now]
+    if names != here:
+        return f"trained on {', '.join(names)}, and there are {', '.join(here)}"
+    for one, other in zip(then, now, strict=True):
+        if not _same(one.cores, other.cores):
+            return f"{one.device} had {one.cores:.3g} cores, and has {other.cores:.3g}"
+        if not _same(one.whole_ms, other.whole_ms):
+            return f"the model took {one.device} {one.whole_ms:.3g} ms, and takes {other.whole_ms:.3g}"
+    return ""
+
+
+def _same(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME_SIZE * max(one, other)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+        if len(entries) > 2 * LAYERS_MOST + 1 or sum(entry.file_size for entry in entries) > LARGEST_BYTES:
+            raise _bad(path, "it unpacks to more than any policy holds")
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: np.asarray(archive[name]) for name in archive.files}
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, NotImplementedError) as error:
+        if isinstance(error, PolicyFileError):
+            raise
+        raise _bad(path, "it is no .npz of plain numbers") from error
+
+
+def _header(path: Path, packed: np.ndarray | None) -> PolicyHeader:
+    if packed is None or packed.dtype != np.uint8 or packed.ndim != 1:
+        raise _bad(path, "it has no header")
+    try:
+        header = PolicyHeader.model_validate_json(packed.tobytes())
+    except ValidationError as error:
+        raise _bad(path, f"its header is wrong: {first_mistake(error)}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise _bad(path, "its header is no JSON") from error
+    if header.features != FEATURES or header.plans != ARMS_MOST:
+        raise _bad(path, "it was trained with another description of plans: train it anew with this stageline")
+    return header
+
+
+def _bad(path: Path, why: str) -> PolicyFileError:
+    return PolicyFileError(f"{path} is no trained policy: {why}. `stageline learn train` makes them")
