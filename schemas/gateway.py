@@ -48,6 +48,8 @@ class Delivered(Message):
     outputs: Annotated[tuple[OutputTensor, ...], Field(max_length=64)] = ()
     generation: Count = 0
     route: Text = ""
+    exit: Text = ""
+    """That it left by; empty where it went all the way."""
     latency_ms: NonNegative = 0.0
     stages: Annotated[tuple[StageTrace, ...], Field(max_length=64)] = ()
 

@@ -119,7 +119,7 @@ async def digest_aside(tensors: Mapping[str, Array]) -> bytes:
 
 
 def losses(plan: Plan) -> tuple[str, ...]:
-    """What a plan may take from its tensors: each lossy codec and where, sorted; empty when every bit arrives.
+    """What a plan may take from answers: lossy codecs and where, exits and how easily; empty when nothing is taken.
 
     Two plans with equal losses give equal answers, up to the rounding of whichever device computed them.
     """
@@ -128,7 +128,8 @@ def losses(plan: Plan) -> tuple[str, ...]:
     crossings |= {(route.side_by_side.codec, route.side_by_side.last) for route in plan.routes if route.side_by_side}
     # zstd gives back every bit, so it is left aside.
     bases = {(codec.partition("+")[0], block) for codec, block in crossings}
-    return tuple(sorted(f"{base}@{block}" for base, block in bases if base != "fp32"))
+    lossy = [f"{base}@{block}" for base, block in bases if base != "fp32"]
+    return tuple(sorted([*lossy, *(f"exit {rule.name} {rule.threshold!r}" for rule in plan.exits)]))
 
 
 def _key(plan: Plan, digest: bytes) -> _Key:

@@ -101,6 +101,7 @@ class Answers:
         if header.kind == "error":
             self._listener.faulted(header, now)
             return None
+        _check_exit(header, attempt)
         _check_outputs(header, attempt.card)
         return attempt
 
@@ -142,6 +143,19 @@ def _attempt_answered(header: FrameHeader, deployment: str, attempts: Mapping[At
         detail = f"attempt {header.attempt} over route {header.route} of generation {header.generation}"
         raise WrongAnswerError("attempt", f"{header.request} was not sent as {detail}")
     return attempt
+
+
+def _check_exit(header: FrameHeader, attempt: Attempt) -> None:
+    """Whether it may have left where it says, or have come from the end of its route.
+
+    Raises:
+        WrongAnswerError: the plan opens no such exit.
+    """
+    open_ = [rule.name for rule in attempt.send.plan.exits]
+    if header.exit and header.exit not in open_:
+        have = f"opens {', '.join(open_)}" if open_ else "opens none"
+        detail = f"{header.request} left at exit {header.exit!r}, and generation {header.generation} {have}"
+        raise WrongAnswerError("exit", detail)
 
 
 def _check_outputs(header: FrameHeader, card: ModelCard) -> None:

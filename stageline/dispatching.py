@@ -177,9 +177,10 @@ class Dispatcher:
             self._act()
 
     def _answered(self, header: FrameHeader, outputs: dict[str, Array], attempt: Attempt, now: float) -> None:
-        if self.flight.answered(header.request, header.attempt, now=now):
+        whole = not header.exit
+        if self.flight.answered(header.request, header.attempt, now=now, whole=whole):
             pending = self._pending.pop(header.request)
-            self.teller.sightings.answered(header.generation, attempt.send.route, now - attempt.at)
+            self.teller.sightings.answered(header.generation, attempt.send.route, now - attempt.at, early=not whole)
             answer = pending.answer(header, outputs, attempt, now)
             if self._cache is not None:
                 self._cache.keep(attempt.send.plan, pending.digest, answer)

@@ -54,6 +54,7 @@ class Pending:
             latency_ms=(now - self.accepted_at) * 1000,
             held_ms=(attempt.at - self.accepted_at) * 1000,
             stages=header.trace,
+            exit=header.exit,
             bands=min(len(shared.bands), len(header.trace)) if shared else 0,
         )
         return Answer(header.request, outputs, receipt, attempt.card.labels)

@@ -34,6 +34,8 @@ class Receipt(Message):
     held_ms: NonNegative
     """Part of it before the answered attempt was sent: waiting for room in a window, and attempts that were lost."""
     stages: tuple[StageTrace, ...]
+    exit: Text = ""
+    """The exit that it left by, its answer being that of the exit's head; empty where it went all the way."""
     bands: Count = 0
     """So many of the stages are bands of rows that were computed side by side, before the others."""
     cached_from: Text = ""
@@ -78,7 +80,8 @@ class Receipt(Message):
         if self.cached_from:
             return f"{self.latency_ms:.1f} ms from the cache (answer to {self.cached_from} over {self.route})"
         tries = "" if self.attempts == 1 else f", {self.attempts} attempts"
-        return f"{self.times_text} over {self.route} (generation {self.generation}{tries}), {self.energy_text}"
+        left = f", left at {self.exit}" if self.exit else ""
+        return f"{self.times_text} over {self.route} (generation {self.generation}{tries}){left}, {self.energy_text}"
 
     @property
     def times_text(self) -> str:

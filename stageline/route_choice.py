@@ -138,10 +138,15 @@ class RouteBoard:
         """A place on this route is free again."""
         self._lines[route].busy -= 1
 
-    def sign_of_life(self, route: int, seconds: float | None = None) -> None:
-        """Something came back over it; `seconds` is the request's latency when it was an answer."""
+    def sign_of_life(self, route: int, seconds: float | None = None, *, whole: bool = True) -> None:
+        """Something came back over it; `seconds` is the request's latency when it was an answer.
+
+        What left before the end of the route (not `whole`) says nothing of those that were not heard of because of
+        what lies behind.
+        """
         line = self._lines[route]
-        line.silences, line.rest_until = 0, 0.0
+        if whole:
+            line.silences, line.rest_until = 0, 0.0
         if seconds is not None:
             line.latency.observe(seconds)
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from statistics import median
+from statistics import fmean, median
 from typing import Final
 
 from broker.bus import Bus
@@ -34,14 +34,21 @@ class Sightings:
         self._generation = 0
         self._answers: Counter[int] = Counter()
         self._latencies_s: defaultdict[int, list[float]] = defaultdict(list)
+        self._left: set[int] = set()
+        """Routes on which some left early."""
 
-    def answered(self, generation: int, route: int, seconds: float) -> None:
-        """One answer, so long after it was sent. What came over an older generation than the latest is left out."""
+    def answered(self, generation: int, route: int, seconds: float, *, early: bool = False) -> None:
+        """One answer, so long after it was sent. What came over an older generation than the latest is left out.
+
+        `early`: it left at an exit.
+        """
         if generation < self._generation:
             return
         if generation > self._generation:
             self._begin(generation)
         self._answers[route] += 1
+        if early:
+            self._left.add(route)
         if len(self._latencies_s[route]) < _MOST_KEPT:
             self._latencies_s[route].append(seconds)
 
@@ -53,7 +60,7 @@ class Sightings:
             RouteSeen(
                 route=route,
                 answers=self._answers[route],
-                latency_ms=median(self._latencies_s[route]) * 1000 if self._answers[route] else 0.0,
+                latency_ms=self._usual_s(route) * 1000,
                 waiting=waits[route].requests if route in waits else 0,
                 silent_s=waits[route].oldest_s if route in waits else 0.0,
             )
@@ -62,8 +69,15 @@ class Sightings:
         self._begin(generation)
         return seen
 
+    def _usual_s(self, route: int) -> float:
+        """The median; the mean where some left early, as predictions have it: a median would tell of one kind only."""
+        if not self._answers[route]:
+            return 0.0
+        return (fmean if route in self._left else median)(self._latencies_s[route])
+
     def _begin(self, generation: int) -> None:
         self._generation = generation
+        self._left.clear()
         self._answers.clear()
         self._latencies_s.clear()
 

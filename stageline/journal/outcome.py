@@ -37,6 +37,7 @@ def of_answer(one: OpenRequest, answer: Answer, now: float) -> Outcome:
         ),
         generation=receipt.generation,
         route=receipt.route,
+        exit=receipt.exit,
         latency_ms=receipt.line_ms,
         stages=receipt.stages,
     )
