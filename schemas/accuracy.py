@@ -17,7 +17,7 @@ class RouteSeen(Message):
     route: Annotated[int, Field(ge=0, lt=PLAN_ROUTES)]
     answers: Count
     latency_ms: NonNegative
-    """Median, sent to answered; 0 when there was no answer."""
+    """Median, sent to answered; the mean where some left at exits; 0 when there was no answer."""
     waiting: Count = 0
     """Requests under way now."""
     silent_s: NonNegative = 0.0

@@ -177,10 +177,10 @@ class Dispatcher:
             self._act()
 
     def _answered(self, header: FrameHeader, outputs: dict[str, Array], attempt: Attempt, now: float) -> None:
-        whole = not header.exit
-        if self.flight.answered(header.request, header.attempt, now=now, whole=whole):
+        if self.flight.answered(header.request, header.attempt, now=now, whole=_went_all_the_way(header, attempt)):
             pending = self._pending.pop(header.request)
-            self.teller.sightings.answered(header.generation, attempt.send.route, now - attempt.at, early=not whole)
+            took_s, early = now - attempt.at, bool(header.exit)
+            self.teller.sightings.answered(header.generation, attempt.send.route, took_s, early=early)
             answer = pending.answer(header, outputs, attempt, now)
             if self._cache is not None:
                 self._cache.keep(attempt.send.plan, pending.digest, answer)
@@ -224,3 +224,9 @@ class Dispatcher:
     def _devices_changed(self) -> None:
         self.flight.devices(self.watch.held, now=asyncio.get_running_loop().time())
         self._act()
+
+
+def _went_all_the_way(header: FrameHeader, attempt: Attempt) -> bool:
+    """Whether the last stage of its route had a part in an answer."""
+    last = attempt.send.plan.routes[attempt.send.route].stages[-1]
+    return not header.exit or (bool(header.trace) and header.trace[-1].first >= last.first)

@@ -58,9 +58,12 @@ class Swallowing:
     def with_timing(self, timing: Timing) -> Swallowing:
         """After a worker's report; a stage that is not in it had no frame."""
         frames: dict[str, int] = {}
+        handed_on: dict[str, int] = {}
         for one in timing.stages:
             if (one.deployment, one.generation) == (self.plan.deployment, self.plan.generation):
                 frames[one.stage] = frames.get(one.stage, 0) + one.frames
+                left = sum(met.left for met in one.exits)
+                handed_on[one.stage] = handed_on.get(one.stage, 0) + one.frames - left
         passages = dict(self.passages)
         resting = timing.queue_depth == 0 and timing.stuck_s == 0
         for number, route in enumerate(self.plan.routes):
@@ -70,7 +73,8 @@ class Swallowing:
                 name, after = stage_id(number, place), stage_id(number, place + 1)
                 if frames.get(name):
                     passages[name] = Passage()
-                    follows = place + 1 < len(route.stages) and route.stages[place + 1].device != timing.device
+                    elsewhere = place + 1 < len(route.stages) and route.stages[place + 1].device != timing.device
+                    follows = elsewhere and handed_on[name] > 0
                     known = passages.get(after, Passage())
                     passages[after] = replace(known, given=known.given + 1) if follows else known
                 elif resting:
