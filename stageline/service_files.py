@@ -1,4 +1,4 @@
-"""The files that make a machine a device or a hub under systemd, as values: path -> text. Writing them is elsewhere."""
+"""The files that make a machine a device, a hub or a gateway under systemd, as values. Writing them is elsewhere."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 
-Part = Literal["device", "hub"]
+Part = Literal["device", "hub", "gateway"]
 SERVICES: Final[Mapping[Part, tuple[str, ...]]] = {
     "device": ("stageline-monitor", "stageline-worker"),
     "hub": ("stageline-planner",),
+    "gateway": ("stageline-gateway@",),
 }
 UNIT_DIRECTORY: Final = Path("/etc/systemd/system")
 ETC: Final = Path("/etc/stageline")
@@ -34,12 +35,13 @@ def service_files(part: Part, *, binaries: Path, environment: Mapping[str, str])
         binaries: folder of the `stageline-...` entry points.
         environment: `STAGELINE_...` variables; may hold a password, so the file is for root only.
     """
-    hardening = _template("hardening.conf").strip()
+    hardening, own_user = _template("hardening.conf").strip(), _template("own-user.conf").strip()
     units = tuple(
         ServiceFile(
             UNIT_DIRECTORY / f"{service}.service",
             _template(f"{service}.service")
             .replace("@HARDENING@", hardening)
+            .replace("@OWN_USER@", own_user)
             .replace("@BIN@", str(binaries))
             .replace("@ETC@", str(ETC)),
         )

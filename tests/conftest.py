@@ -1,4 +1,4 @@
-"""Fixtures that every part's tests share: a real private mosquitto, and a topic root of one's own."""
+"""Fixtures that every part's tests share: a real private mosquitto, a topic root of one's own, and systemd's ear."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from systemd_listener import Systemd
 
 from broker.embedded import EmbeddedBroker
 
@@ -54,3 +55,14 @@ def open_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="stageline-test-") as name:
         Path(name).chmod(0o755)
         yield Path(name)
+
+
+@pytest.fixture
+def systemd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
+    """What runs in this test, processes that it starts too, reports here."""
+    listener = Systemd()
+    for name, value in listener.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("WATCHDOG_PID", raising=False)
+    yield listener
+    listener.close()

@@ -14,6 +14,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from broker.address import BrokerAddress
 from broker.once import OncePublisher
+from services.supervision import ExecutorPulse, supervised
 from stageline.client import Client
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct_service, settings_of
@@ -68,7 +69,7 @@ def gateway(
     request's deadline. With --until-empty somebody waits for its end: a broker that cannot be reached at its start ends
     it (exit code 2), and what is open stays so. An answer that finds a file of its name that is not ours is set aside
     until the gateway's next start; `stageline submit --status` tells. With --json FILE, what it does is written once it
-    runs; with --until-empty, what it did.
+    runs; with --until-empty, what it did. Under systemd (`stageline install gateway`) it says when it is up.
 
     Exit codes: 0 interrupted, or all were answered; 1 with --until-empty: some failed or were set aside; 2 to mend:
     another gateway runs, the journal or the answers' folder cannot be used, the broker does not let us in.
@@ -78,7 +79,12 @@ def gateway(
         if answers is not None and answers_topic is not None:
             raise MendError("answers become files or topics: give --answers or --answers-topic")
         settings = settings_of(broker=broker, root=root)
-        async with AsyncExitStack() as stack:
+        counts: Counter[str] = Counter()
+
+        def doing() -> str:
+            return f"answered {counts['answered']}, failed {counts['failed']}"
+
+        async with supervised(ExecutorPulse(), doing) as ready, AsyncExitStack() as stack:
             opened = stack.enter_context(Journal(journal, must_exist=until_empty))
             stack.enter_context(sole_gateway(journal))
             opened.forget_before(time.time() - keep_days * _DAY_S)
@@ -86,7 +92,6 @@ def gateway(
             place = await (
                 places.topic(answers_topic) if answers_topic else places.files(answers or journal / "answers")
             )
-            counts: Counter[str] = Counter()
             bar = stack.enter_context(_bar(report))
             total = sum(one.open + one.arriving for one in opened.tallies())
             task = bar.add_task("delivering", total=total if until_empty else None)
@@ -97,7 +102,7 @@ def gateway(
                     said = outcome.delivered
                     report.err.print(f"{said.request} ({said.name}) failed: {said.reason}: {said.detail}", markup=False)
                 bar.advance(task)
-                bar.update(task, description=f"answered {counts['answered']}, failed {counts['failed']}")
+                bar.update(task, description=doing())
 
             running = Gateway(
                 opened,
@@ -116,6 +121,7 @@ def gateway(
             if not until_empty:
                 report.err.print(f"delivering {journal} to {place.name}; Ctrl-C ends, nothing is lost by it")
                 report.write_json(facts)
+            ready()
             await running.run()
             aside = sum(one.aside for one in opened.tallies())
             done = {"answered": counts["answered"], "failed": counts["failed"], "set_aside": aside}

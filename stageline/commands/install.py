@@ -1,4 +1,4 @@
-"""`stageline install`: make this machine a device or a hub under systemd."""
+"""`stageline install`: make this machine a device, a hub or a gateway under systemd."""
 
 from __future__ import annotations
 
@@ -25,10 +25,14 @@ _HUB = HubFiles(_MOSQUITTO / "stageline")
 
 def install(
     part: Annotated[
-        Part, typer.Argument(help="what this machine is to be: `device` (computes) or `hub` (broker, planner)")
+        Part,
+        typer.Argument(
+            help="what it is to be: `device` (computes), `hub` (broker, planner) or `gateway` (delivers journals)"
+        ),
     ],
     broker: Annotated[
-        str, typer.Option(help="for a device: the address that `stageline invite` printed on the hub")
+        str,
+        typer.Option(help="for a device or a gateway: the address that `stageline invite` printed on the hub"),
     ] = "",
     name: Annotated[str, typer.Option(help="for a device: its name (default: the host name)")] = "",
     port: Annotated[int, typer.Option(min=1, max=65535, help="for a hub: the port mosquitto listens on")] = 1883,
@@ -42,11 +46,19 @@ def install(
 
     A hub:     sudo stageline install hub
 
+    A gateway: sudo stageline install gateway --broker mqtt://door:PASSWORD@hub.local:1883
+
     Exit codes: 0 written (or shown); 2 something to mend first, said in one line.
     """
 
     def work(report: Report) -> int:
-        wanted = _device_files(broker, name) if part == "device" else _hub_files(dry_run=dry_run, port=port, root=root)
+        match part:
+            case "device":
+                wanted = _device_files(broker, name)
+            case "gateway":
+                wanted = _gateway_files(broker)
+            case "hub":
+                wanted = _hub_files(dry_run=dry_run, port=port, root=root)
         try:
             for file in wanted:
                 _put(file, root=root, dry_run=dry_run, console=report.out)
@@ -73,6 +85,8 @@ def install(
 
 def _next_steps(part: Part) -> list[tuple[str, str]]:
     """What is left to a person: in words, and the line to run."""
+    if part == "gateway":
+        return _gateway_steps()
     units = " ".join(SERVICES[part])
     steps = [
         (
@@ -94,6 +108,19 @@ def _next_steps(part: Part) -> list[tuple[str, str]]:
     ]
 
 
+def _gateway_steps() -> list[tuple[str, str]]:
+    """A gateway runs as the user whose requests it delivers: only a person knows who that is."""
+    unit = "stageline-gateway@USER"
+    return [
+        (
+            "start it for a user of this machine, now and at every boot",
+            f"sudo systemctl daemon-reload && sudo systemctl enable --now {unit}",
+        ),
+        ("hand over as that user", "stageline submit --journal /var/lib/stageline-gateway/USER DEPLOYMENT FILE"),
+        ("watch it", f"journalctl -f -u {unit}"),
+    ]
+
+
 def _device_files(broker: str, name: str) -> tuple[ServiceFile, ...]:
     if not broker:
         raise MendError(
@@ -103,6 +130,16 @@ def _device_files(broker: str, name: str) -> tuple[ServiceFile, ...]:
     device = check_name("device", name or default_device_name())
     environment = {"STAGELINE_BROKER": broker, "STAGELINE_DEVICE": device}
     return service_files("device", binaries=_binaries(), environment=environment)
+
+
+def _gateway_files(broker: str) -> tuple[ServiceFile, ...]:
+    if not broker:
+        raise MendError(
+            "a gateway needs the hub's address: on the hub, `stageline invite --operator NAME` prints it; give it with "
+            "--broker"
+        )
+    BrokerAddress.parse(broker)
+    return service_files("gateway", binaries=_binaries(), environment={"STAGELINE_BROKER": broker})
 
 
 def _hub_files(*, dry_run: bool, port: int, root: Path) -> tuple[ServiceFile, ...]:

@@ -1,5 +1,6 @@
 """The units that `stageline install` writes: valid, hardened, and holding no secret that others can read."""
 
+import re
 import shutil
 import stat
 import subprocess
@@ -32,9 +33,9 @@ def units(tmp_path: Path) -> list[Path]:
 
 
 def test_nothing_is_left_to_fill_in(units: list[Path]) -> None:
-    assert len(units) == 4
+    assert len(units) == 5
     for unit in units:
-        assert "@" not in unit.read_text().replace("@system-service", "").replace("@privileged", "")
+        assert re.findall("@[A-Z_]+@", unit.read_text()) == []
 
 
 def test_a_unit_waits_until_its_service_is_up_watches_it_and_bounds_its_stop(units: list[Path]) -> None:
@@ -65,7 +66,7 @@ def test_the_units_expose_little(units: list[Path]) -> None:
 
 
 def test_a_dry_run_shows_everything_and_writes_nothing(tmp_path: Path) -> None:
-    for part in ("device", "hub"):
+    for part in ("device", "hub", "gateway"):
         done = CliRunner().invoke(
             app, [part, "--dry-run", "--broker", "mqtt://pi4:x@hub:1883", "--root", str(tmp_path)]
         )
@@ -86,6 +87,16 @@ def test_an_installed_device_keeps_its_password_to_root(tmp_path: Path) -> None:
     assert "systemctl" in done.output
 
 
+def test_an_installed_gateway_runs_as_whoever_hands_over_and_keeps_its_password_to_root(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["gateway", "--broker", SECRET, "--root", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    assert stat.S_IMODE((tmp_path / "etc/stageline/gateway.env").stat().st_mode) == 0o600
+    lines = (tmp_path / "etc/systemd/system/stageline-gateway@.service").read_text().splitlines()
+    assert [line for line in lines if "User=" in line] == ["User=%i"]
+    assert [line for line in lines if line.startswith("StateDirectory=")] == ["StateDirectory=stageline-gateway/%i"]
+    assert "stageline submit --journal /var/lib/stageline-gateway/USER" in done.output
+
+
 def test_an_installed_hub_asks_for_passwords_and_can_be_installed_again(tmp_path: Path) -> None:
     for _ in range(2):
         done = CliRunner().invoke(app, ["hub", "--root", str(tmp_path)])
@@ -102,6 +113,7 @@ def test_an_installed_hub_asks_for_passwords_and_can_be_installed_again(tmp_path
     ("arguments", "says"),
     [
         (["device"], "stageline invite"),
+        (["gateway"], "stageline invite --operator"),
         (["device", "--broker", "mqtt://hub", "--name", "a/b"], "letters, digits"),
         (["device", "--broker", "http://hub"], "mqtt://"),
     ],

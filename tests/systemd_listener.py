@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable, Iterator
-
-import pytest
+from collections.abc import Callable
 
 WITHIN_S = 30.0
 
@@ -57,14 +55,3 @@ class Systemd:
 
     def close(self) -> None:
         self._socket.close()
-
-
-@pytest.fixture
-def systemd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemd]:
-    """What runs in this test, processes that it starts too, reports here."""
-    listener = Systemd()
-    for name, value in listener.environment.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("WATCHDOG_PID", raising=False)
-    yield listener
-    listener.close()
