@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import psutil
 import pytest
 
@@ -101,18 +98,6 @@ DOCKER_V2 = {
     "sys/fs/cgroup/cpu.max": "25000 100000\n",
     "sys/fs/cgroup/memory.max": "max\n",
 }
-
-
-@pytest.fixture
-def tree(tmp_path: Path):
-    def write(files: Mapping[str, str]) -> Path:
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return tmp_path
-
-    return write
 
 
 def test_a_unit_with_a_quota_has_that_many_cores_and_that_much_memory(tree):

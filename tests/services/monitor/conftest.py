@@ -1,9 +1,8 @@
-"""Recorded machines: trees of files, and commands that answer from a table."""
+"""Recorded machines: commands that answer from a table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 
@@ -23,17 +22,3 @@ class RecordedCommands:
 @pytest.fixture
 def commands():
     return RecordedCommands
-
-
-@pytest.fixture
-def tree(tmp_path: Path):
-    """Write files below a temporary root."""
-
-    def write(files: Mapping[str, str]) -> Path:
-        for name, text in files.items():
-            path = tmp_path / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
-        return tmp_path
-
-    return write

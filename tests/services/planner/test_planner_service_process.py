@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import signal
-import sys
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
+
+from child_processes import running
 
 from schemas.topics import HUB_STATUS, PLAN_CURRENT
 
@@ -15,19 +15,9 @@ if TYPE_CHECKING:
     from tests.services.planner.conftest import House
 
 
-@contextlib.asynccontextmanager
-async def planner_process(house: House) -> AsyncIterator[asyncio.subprocess.Process]:
-    flags = {"--broker": house.broker.url, "--root": house.root, "--library": str(house.library.root)}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.planner.main", *(part for flag in flags.items() for part in flag),
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+def planner_process(house: House) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    place = ("--broker", house.broker.url, "--root", house.root, "--library", house.library.root)
+    return running("services.planner.main", *place)
 
 
 async def test_a_killed_planner_is_missed_and_its_successor_goes_on_counting(house: House) -> None:
@@ -50,11 +40,9 @@ async def test_a_killed_planner_is_missed_and_its_successor_goes_on_counting(hou
 
 
 async def test_a_planner_without_a_broker_says_so_in_one_line(house: House) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "services.planner.main", "--broker", "mqtt://127.0.0.1:1", "--connect-timeout-s", "0.2",
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    _, errors = await asyncio.wait_for(process.communicate(), 30)
+    flags = ("--broker", "mqtt://127.0.0.1:1", "--connect-timeout-s", 0.2)
+    async with running("services.planner.main", *flags) as process:
+        _, errors = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 2
     assert b"no broker at" in errors
     assert b"Traceback" not in errors

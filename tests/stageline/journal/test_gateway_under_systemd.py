@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from child_processes import running
 from typer.testing import CliRunner
 
 from stageline.cli import app
@@ -22,21 +21,13 @@ NOBODY = "mqtt://127.0.0.1:9"
 async def test_it_is_up_without_a_broker_gives_signs_of_life_and_leaves_when_it_is_told(
     systemd: Systemd, tmp_path: Path
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STAGELINE_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stageline.cli", "gateway", "--journal", str(tmp_path / "journal"),
-        env={**environment, "STAGELINE_BROKER": NOBODY}, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
+    arguments = ("gateway", "--journal", tmp_path / "journal")
+    async with running("stageline.cli", *arguments, STAGELINE_BROKER=NOBODY) as process:
         assert (await systemd.says("READY"))["STATUS"] == "answered 0, failed 0"
         await systemd.says("WATCHDOG")
         process.terminate()
         await systemd.says("STOPPING")
         assert await asyncio.wait_for(process.wait(), 30) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
 
 
 def test_what_must_be_mended_is_one_line_and_exit_code_2_there_too(systemd: Systemd, tmp_path: Path) -> None:

@@ -6,16 +6,16 @@ import asyncio
 import json
 import os
 import signal
-import sys
 from base64 import b64decode
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from child_processes import running
 from typer.testing import CliRunner
 
 from broker.bus import Bus
@@ -123,20 +123,10 @@ def test_answers_become_files_or_topics_and_not_both(tmp_path: Path) -> None:
 
 
 # --- delivering ------------------------------------------------------------------------------------------------------
-@asynccontextmanager
-async def gateway(broker: EmbeddedBroker, root: str, *arguments: object) -> AsyncIterator[asyncio.subprocess.Process]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("STAGELINE_")}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "stageline.cli", "gateway", *map(str, arguments), "--root", root,
-        env={**environment, "STAGELINE_BROKER": broker.url}, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+def gateway(
+    broker: EmbeddedBroker, root: str, *arguments: object
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    return running("stageline.cli", "gateway", *arguments, "--root", root, STAGELINE_BROKER=broker.url)
 
 
 async def test_a_gateway_delivers_what_there_is_and_ends(line, broker, root, tmp_path: Path, arrays: Path) -> None:
