@@ -61,6 +61,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),
     "pin": Entry(_MODELS, "pin:pin", "Keep blocks of a deployment on a device, while it serves."),
     "exclude": Entry(_MODELS, "exclude:exclude", "Serve a deployment without some devices, or with them again."),
+    "exits set": Entry(_MODELS, "exits_set:set_exits", "Where requests may leave early, while a deployment serves."),
     "undeploy": Entry(_MODELS, "undeploy:undeploy", "Stop serving a deployment."),
     "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
     "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),

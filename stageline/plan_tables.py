@@ -42,6 +42,8 @@ def show_decision(
         for index, route in enumerate(plan.routes):
             console.print(f"  r{index}: {escape(str(route))}", markup=True, style="bold cyan")
         console.print(stage_table(plan, card))
+        if plan.exits:
+            console.print(f"[bold]Exits:[/bold] {escape(exits_text(plan))}")
     elif decision.state != "failed":
         console.print(f"[bold]{decision.deployment}[/bold] is {decision.state}. {escape(decision.explanation)}")
     if decision.alternatives:
@@ -75,6 +77,15 @@ def stage_table(plan: Plan, card: ModelCard | None = None) -> Table:
                 str(route.window) if place == 0 else "",
             )
     return table
+
+
+def exits_text(plan: Plan) -> str:
+    """Where requests may leave, from which confidence on, and how many are expected to."""
+    rules = [
+        f"{rule.name} after block {rule.block}, from {rule.threshold:.3g} on: {rule.share:.0%}" for rule in plan.exits
+    ]
+    rest = max(0.0, 1 - sum(rule.share for rule in plan.exits))
+    return f"{'; '.join(rules)}; to the end: {rest:.0%}"
 
 
 def alternatives_table(decision: Decision) -> Table:

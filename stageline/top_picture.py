@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -29,6 +30,22 @@ TOP_TOPICS: Final[tuple[Topic[Any], ...]] = (
     PLAN_ACCURACY,
 )  # fmt: skip
 _STALE_PERIODS: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExitNow:
+    """One exit of a deployment: shares of all requests."""
+
+    name: str
+    expected: float
+    """That were to leave there, when the plan was made,"""
+    now: float | None
+    """and that did, in the last period; None when there were no requests."""
+
+    @property
+    def text(self) -> str:
+        """`exit1 62% (expected 40%)`."""
+        return f"{self.name} {'-' if self.now is None else f'{self.now:.0%}'} (expected {self.expected:.0%})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,26 @@ class Picture:
         plan = self.plans.get(deployment)
         workers = (device.worker for device in self.fleet.devices.values() if device.worker is not None)
         return plan if plan is not None and (not self.error(deployment) or stands(plan, workers)) else None
+
+    def left(self, deployment: str, now_s: float) -> tuple[ExitNow, ...]:
+        """Where requests to a deployment left in the last period, of those that its workers told of."""
+        plan = self.served(deployment)
+        if plan is None or not plan.exits:
+            return ()
+        timings = [one for device in plan.devices if (one := self.timing(device, now_s)) is not None]
+        stages = [
+            one
+            for timing in timings
+            for one in timing.stages
+            if (one.deployment, one.generation) == (deployment, plan.generation)
+        ]
+        began = sum(one.frames for one in stages if one.stage.endswith("s0"))
+        gone: Counter[str] = Counter()
+        for stage in stages:
+            gone.update({seen.name: seen.left for seen in stage.exits})
+        return tuple(
+            ExitNow(rule.name, rule.share, min(1.0, gone[rule.name] / began) if began else None) for rule in plan.exits
+        )
 
     def accuracy(self, deployment: str) -> Accuracy | None:
         """How true the predictions of the plan that is served are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, Final
 
 from rich.console import Console, Group
@@ -32,7 +33,7 @@ def render(picture: Picture, now_s: float, *, width: int = WIDE_COLUMNS, note: s
     """
     online = picture.hub is not None and picture.hub.online
     planner = "[green]planner online[/green]" if online else "[red]no planner[/red]"
-    lines = [_deployment(picture, name) for name in picture.deployments]
+    lines = [_deployment(picture, name, now_s) for name in picture.deployments]
     head = "\n".join([f"{planner}   [dim]{note}[/dim]" if note else planner, *(lines or ["nothing is served"])])
     tables = [_devices(picture, now_s, width), _stages(picture, now_s, width)]
     routes = _routes(picture, width)
@@ -46,19 +47,20 @@ def document(picture: Picture, now_s: float) -> dict[str, Any]:
     accuracies = {name: picture.accuracy(name) for name in sorted(picture.plans)}
     return {
         "planner_online": picture.hub is not None and picture.hub.online,
-        "deployments": {name: _deployment_document(picture, name) for name in picture.deployments},
+        "deployments": {name: _deployment_document(picture, name, now_s) for name in picture.deployments},
         "accuracy": {name: one.model_dump(mode="json") for name, one in accuracies.items() if one is not None},
         "devices": [_device_document(picture, device, now_s) for _, device in sorted(picture.fleet.devices.items())],
     }
 
 
-def _deployment_document(picture: Picture, name: str) -> dict[str, Any]:
+def _deployment_document(picture: Picture, name: str, now_s: float) -> dict[str, Any]:
     plan, decision = picture.served(name), picture.decisions.get(name)
     return {
         "plan": str(plan) if plan is not None else None,
         "generation": plan.generation if plan is not None else None,
         "state": decision.state if decision is not None else "serving",
         "error": picture.error(name),
+        "exits": [asdict(one) for one in picture.left(name, now_s)],
     }
 
 
@@ -78,13 +80,15 @@ def _device_document(picture: Picture, device: Device, now_s: float) -> dict[str
     }
 
 
-def _deployment(picture: Picture, name: str) -> str:
+def _deployment(picture: Picture, name: str, now_s: float) -> str:
     plan, accuracy, error = picture.served(name), picture.accuracy(name), escape(picture.error(name))
     if plan is None:
         return f"{name}: [red]no plan[/red]: {error}" if error else f"{name}: {picture.decisions[name].state}"
     line = f"{name}: generation {plan.generation}, {escape(str(plan))}"
     if error:
         line += f"   [yellow]what was asked for since was refused: {error}[/yellow]"
+    if left := picture.left(name, now_s):
+        line += f"   leave at {', '.join(escape(one.text) for one in left)}"
     if accuracy is not None and any(one.compute_ms.samples for one in accuracy.stages):
         line += f"   [dim]predictions off by {accuracy.error:.0%}[/dim]"
     return line

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from schemas.base import check_name
 from schemas.deployment import Deployment, Pin
-from stageline.wishes import BadWishError, parse_pin
+from stageline.wishes import BadWishError, parse_pin, parse_threshold
 
 
 def excluding(wish: Deployment, devices: Sequence[str]) -> Deployment:
@@ -56,6 +56,36 @@ def unpinning(wish: Deployment, pins: Sequence[str]) -> Deployment:
             raise BadWishError(f"{wish.deployment} has no pin {text}: {have}")
         left = [pin for pin in left if pin not in gone]
     return wish.model_copy(update={"pins": tuple(left)})
+
+
+def exits_set(
+    wish: Deployment, thresholds: Sequence[str], *, close: Sequence[str] = (), usual: Sequence[str] = ()
+) -> Deployment:
+    """The wish with these thresholds (`exit1=0.8`) and closed exits; those named `usual` are as calibrated again.
+
+    Thresholds given by hand take the place of a least accuracy, which would choose them.
+
+    Raises:
+        BadWishError: what cannot be understood, or an exit named twice.
+    """
+    given = [parse_threshold(text, "threshold") for text in thresholds]
+    named = [*(name for name, _ in given), *close, *usual]
+    if twice := sorted({name for name in named if named.count(name) > 1}):
+        raise BadWishError(f"{twice[0]} is named twice: give it a threshold, close it, or have it as calibrated")
+    kept = {name: threshold for name, threshold in wish.thresholds.items() if name not in named}
+    closed = tuple(name for name in wish.closed_exits if name not in named)
+    update: dict[str, object] = {
+        "thresholds": {**kept, **dict(given)},
+        "closed_exits": (*closed, *(check_name("exit", name) for name in close)),
+    }
+    if given:
+        update["accuracy_min"] = None
+    return wish.model_copy(update=update)
+
+
+def accuracy_kept(wish: Deployment, accuracy: float) -> Deployment:
+    """The wish for so accurate thresholds, in the place of any that were given."""
+    return wish.model_copy(update={"accuracy_min": accuracy, "thresholds": {}})
 
 
 def _pin(text: str) -> Pin:

@@ -42,6 +42,9 @@ class WrittenWish(Part):
     pin: Several = ()
     exclude: Several = ()
     memory_limit: Several = ()
+    threshold: Several = ()
+    close_exit: Several = ()
+    accuracy_min: float | None = None
     codec: str = "fp32"
     policy: str = "exact"
     weight: float = 1.0
@@ -56,6 +59,7 @@ class WrittenWish(Part):
             self.model, deployment=self.name, pins=self.pin, memory_limits=self.memory_limit, exclude=self.exclude,
             objective=self.objective, latency_weight=self.latency_weight, latency_bound_ms=self.latency_bound_ms,
             codec=self.codec, policy=self.policy, weight=self.weight,
+            thresholds=self.threshold, closed_exits=self.close_exit, accuracy_min=self.accuracy_min,
         )  # fmt: skip
 
 

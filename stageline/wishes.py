@@ -10,6 +10,8 @@ from pydantic import ValidationError
 
 from schemas.base import InvalidNameError, Message, check_name
 from schemas.deployment import Deployment, Pin
+from schemas.model import ModelCard
+from services.planner.exit_rules import ExitWishError, bound_decides, check_exits
 from services.planner.policies import UnknownPolicyError, find_policy
 
 M = TypeVar("M", bound=Message)
@@ -51,6 +53,25 @@ def parse_memory_limit(text: str) -> tuple[str, int]:
     return device, int(limit * 1_000_000)
 
 
+def parse_threshold(text: str, option: str = "--threshold") -> tuple[str, float]:
+    """`exit1=0.8`: who is at least 80 % sure leaves at exit1. `option` is what the person wrote it for.
+
+    Raises:
+        BadWishError: anything else.
+    """
+    name, _, number = text.partition("=")
+    try:
+        threshold = float(number)
+        check_name("exit", name)
+    except InvalidNameError as error:
+        raise BadWishError(f"{option} {text}: {error}") from None
+    except ValueError:
+        threshold = -1.0
+    if not 0 <= threshold <= 1:
+        raise BadWishError(f"{option} {text}: write EXIT=SHARE, from 0 to 1, like exit1=0.8 for who is 80 % sure")
+    return name, threshold
+
+
 def make_wish(
     model: str,
     *,
@@ -58,6 +79,8 @@ def make_wish(
     pins: Sequence[str] = (),
     memory_limits: Sequence[str] = (),
     exclude: Sequence[str] = (),
+    thresholds: Sequence[str] = (),
+    closed_exits: Sequence[str] = (),
     **fields: Any,
 ) -> Deployment:
     """A deployment of `model`, named like it unless said otherwise, requested now.
@@ -73,18 +96,39 @@ def make_wish(
         pins=tuple(parse_pin(text) for text in pins),
         memory_limit_bytes=dict(parse_memory_limit(text) for text in memory_limits),
         exclude=tuple(exclude),
+        thresholds=dict(parse_threshold(text) for text in thresholds),
+        closed_exits=tuple(closed_exits),
         requested=time.time(),
         **fields,
     )
-    if wish.latency_bound_ms is not None and wish.objective != "throughput":
-        raise BadWishError(
-            f"--latency-bound-ms only counts with --objective throughput, not with {wish.objective}: leave one out"
-        )
+    if wish.latency_bound_ms is not None and wish.objective not in ("throughput", "latency"):
+        raise BadWishError(bound_without_use(wish))
     try:
         find_policy(wish.policy)
     except UnknownPolicyError as error:
         raise BadWishError(f"--policy: {error}") from None
     return wish
+
+
+def bound_without_use(wish: Deployment) -> str:
+    """What to say of a latency bound that nothing is held against."""
+    choosing = ", or with latency and a model whose exits are calibrated" if wish.objective == "latency" else ""
+    counts = f"--latency-bound-ms only counts with --objective throughput{choosing}"
+    return f"{counts}, not with {wish.objective}: leave one out"
+
+
+def check_exit_wish(wish: Deployment, card: ModelCard) -> None:
+    """Whether what is wished of exits can be had of this model, whatever devices there are.
+
+    Raises:
+        BadWishError: it cannot; says what there is.
+    """
+    try:
+        check_exits(card, wish)
+    except ExitWishError as error:
+        raise BadWishError(str(error)) from None
+    if wish.latency_bound_ms is not None and wish.objective == "latency" and not bound_decides(card, wish):
+        raise BadWishError(bound_without_use(wish))
 
 
 def strangers(wish: Deployment, known: Iterable[str]) -> list[str]:
@@ -109,4 +153,5 @@ def _made(what: str, kind: type[M], **fields: Any) -> M:
 
 def _option(field: str) -> str:
     """What people type for a field of a deployment."""
-    return "--name" if field == "deployment" else f"--{field.replace('_', '-')}"
+    written = {"deployment": "name", "thresholds": "threshold", "closed_exits": "close-exit"}
+    return f"--{written.get(field, field.replace('_', '-'))}"

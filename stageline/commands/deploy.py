@@ -33,6 +33,9 @@ def deploy(
     memory_limit: options.MemoryLimits = None,
     codec: options.Codec = "fp32",
     policy: options.Policy = "exact",
+    threshold: options.Thresholds = None,
+    close_exit: options.ClosedExits = None,
+    accuracy_min: options.AccuracyMin = None,
     weight: options.Weight = 1.0,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Of the deployment; else the model's.")] = None,
     wait: options.Wait = True,
@@ -50,11 +53,14 @@ def deploy(
 
     stageline deploy resnet18 --pin camera=0:3 --memory-limit pi4=200   (raw pixels never leave the camera)
 
+    stageline deploy digits --accuracy-min 0.95   (a model with exits: easy inputs leave early)
+
     stageline deploy --file wishes.toml   (all that it says, one after the other; what it does not say stays)
 
     In the file every deployment is a table \\[\\[deployment]] with a model and, named as the options here, what else is
     wanted: model = "resnet18", name = "cats", weight = 2, pin = \\["camera=0:3"], exclude = \\["pi3"],
-    memory_limit = \\["pi4=200"], objective, latency_weight, latency_bound_ms, codec, policy.
+    memory_limit = \\["pi4=200"], threshold = \\["exit1=0.8"], close_exit = \\["exit2"], accuracy_min, objective,
+    latency_weight, latency_bound_ms, codec, policy.
 
     Exit codes: 0 served; 1 there is no plan (the reason is shown; if the plan before it goes on serving, what was asked
     for before stays asked for); 2 to mend: an option, a field of the file, an unknown model, no broker, no planner.
@@ -73,7 +79,8 @@ def deploy(
                 make_wish(
                     model, deployment=name, pins=pin or (), memory_limits=memory_limit or (), exclude=exclude or (),
                     objective=objective, latency_weight=latency_weight, latency_bound_ms=latency_bound_ms,
-                    codec=codec, policy=policy, weight=weight,
+                    codec=codec, policy=policy, weight=weight, thresholds=threshold or (),
+                    closed_exits=close_exit or (), accuracy_min=accuracy_min,
                 ),
             )  # fmt: skip
         code, documents = DONE, []

@@ -37,7 +37,25 @@ LatencyWeight = Annotated[
     float, typer.Option("--latency-weight", min=0, max=1, help="The w of cost = w * seconds + (1 - w) * joules.")
 ]
 LatencyBound = Annotated[
-    float | None, typer.Option("--latency-bound-ms", min=0, help="With throughput: no route may be slower than this.")
+    float | None,
+    typer.Option(
+        "--latency-bound-ms",
+        min=0,
+        help="With throughput: no route may be slower than this. With latency: the most accurate exits that keep it.",
+    ),
+]
+Thresholds = Annotated[
+    list[str] | None,
+    typer.Option("--threshold", metavar="EXIT=0.8", help="Who is at least so sure leaves at this exit. Repeatable."),
+]
+ClosedExits = Annotated[
+    list[str] | None, typer.Option("--close-exit", metavar="EXIT", help="Nobody leaves at this exit. Repeatable.")
+]
+AccuracyMin = Annotated[
+    float | None,
+    typer.Option(
+        "--accuracy-min", min=0, max=1, help="Choose thresholds, with the split, that validation data says keep this."
+    ),
 ]
 Pins = Annotated[
     list[str] | None,

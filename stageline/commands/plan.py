@@ -23,7 +23,7 @@ from stageline.deploying import NoSuchModelError, refusal, still_served
 from stageline.fleet_now import ground_now
 from stageline.plan_tables import plan_document, prediction_text, show_decision
 from stageline.tables import new_table
-from stageline.wishes import BadWishError, make_wish
+from stageline.wishes import BadWishError, check_exit_wish, make_wish
 
 
 def plan(
@@ -41,6 +41,9 @@ def plan(
     memory_limit: options.MemoryLimits = None,
     codec: options.Codec = "fp32",
     policy: options.Policy = "exact",
+    threshold: options.Thresholds = None,
+    close_exit: options.ClosedExits = None,
+    accuracy_min: options.AccuracyMin = None,
     broker: options.Broker = None,
     root: options.Root = None,
     json: options.Json = None,
@@ -53,8 +56,9 @@ def plan(
 
     stageline plan mobilenet_v2 --dry-run -o throughput --memory-limit pi4=20      (nothing is deployed)
 
-    The options from --objective to --policy are for --dry-run. `stageline plan compare MODEL` plans by every policy,
-    and `stageline plan policies` lists them; a deployment of such a name is shown by `stageline plan -- compare`.
+    The options from --objective to --accuracy-min are for --dry-run. `stageline plan compare MODEL` plans by every
+    policy, and `stageline plan policies` lists them; a deployment of such a name is shown by
+    `stageline plan -- compare`.
 
     Exit codes: 0 there is a plan; 1 there is none (the reason is shown); 2 to mend: no such deployment or model, no
     broker, an option.
@@ -69,6 +73,7 @@ def plan(
             wish = make_wish(
                 target, pins=pin or (), memory_limits=memory_limit or (), exclude=exclude or (), objective=objective,
                 latency_weight=latency_weight, latency_bound_ms=latency_bound_ms, codec=codec, policy=policy,
+                thresholds=threshold or (), closed_exits=close_exit or (), accuracy_min=accuracy_min,
             )  # fmt: skip
             return await _on_paper(report, bus, wish)
 
@@ -126,6 +131,7 @@ async def _on_paper(report: Report, bus: Bus, wish: Deployment) -> int:
     facts = load(PlannerSettings).hub_facts
     try:
         ground = await ground_now(bus, wish, lambda line: report.err.print(f"warning: {line}", markup=False))
+        check_exit_wish(wish, ground.card)
         made, decision = await asyncio.to_thread(make_plan, Decide(0, wish, {}), ground, facts)
     except PlanningError as error:
         return _no_plan(report, wish, str(error))

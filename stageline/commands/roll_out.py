@@ -25,7 +25,7 @@ from stageline.deploying import (
 )
 from stageline.deploying import deploy as deploy_and_wait
 from stageline.plan_tables import plan_document, show_decision
-from stageline.wishes import BadWishError, strangers
+from stageline.wishes import BadWishError, check_exit_wish, strangers
 
 ROLL_OUT_ERRORS = (BadWishError, NoPlannerError, NoSuchModelError, SilentPlannerError)
 """What a person must mend before anything can be rolled out."""
@@ -40,11 +40,11 @@ async def roll_out(
         The exit code, and what `--json` is told; with `taken_back`, nothing has changed.
 
     Raises:
-        BadWishError: pins that no fleet could keep.
+        BadWishError: pins that no fleet could keep, exits that the model does not have.
         NoPlannerError, NoSuchModelError, SilentPlannerError: said in their messages.
     """
     await check_model(bus, wish.model)
-    await _check_pins(bus, wish)
+    await _check(bus, wish)
     if wait:
         return await _served(report, bus, wish, await wish_of(bus, wish.deployment), timeout_s)
     await bus.publish(DEPLOYMENT, wish, remember=False, deployment=wish.deployment)
@@ -58,13 +58,14 @@ async def warn_of_strangers(report: Report, bus: Bus, wish: Deployment) -> None:
         report.err.print(f"warning: {line}", markup=False)
 
 
-async def _check_pins(bus: Bus, wish: Deployment) -> None:
+async def _check(bus: Bus, wish: Deployment) -> None:
     """What is wrong whichever devices are there is said before anybody is asked."""
     for card in (one.message for one in await bus.snapshot(MODEL_CARD, model=wish.model)):
         try:
             check_pins(wish.pins, len(card.blocks), [pin.device for pin in wish.pins])
         except PinError as error:
             raise BadWishError(f"{error} ({wish.model} has blocks [0:{len(card.blocks)}))") from None
+        check_exit_wish(wish, card)
 
 
 async def _served(

@@ -57,7 +57,10 @@ def test_what_is_left_out_is_as_when_typing(tmp_path: Path) -> None:
         (f'{MODEL}memory_limit = ["pi4"]\n', "deployment 1, memory_limit pi4: write DEVICE=MB, like pi4=200"),
         (f'{MODEL}objective = "speed"\n', "deployment 1, objective 'speed'.*latency"),
         (f'{MODEL}policy = "magic"\n', "deployment 1, policy: .*exact"),
-        (f"{MODEL}latency_bound_ms = 50\n", "deployment 1, latency_bound_ms only counts with objective throughput"),
+        (
+            f'{MODEL}objective = "energy"\nlatency_bound_ms = 50\n',
+            "deployment 1, latency_bound_ms only counts with objective throughput",
+        ),
         (f'{MODEL}name = "a b"\n', "deployment 1, name 'a b'"),
         (f"{MODEL}{MODEL}", "deployment 2: another one is called 'm' too"),
         ("[[deployment]\n", "is no TOML"),
