@@ -6,61 +6,27 @@ A hub's directory holds `passwords`, `acl` and `mosquitto.conf`. Nothing is open
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import socket
 import stat
 import subprocess
-from collections.abc import Collection
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
 from urllib.parse import quote
 
-from broker.embedded import configure
 from schemas.base import check_name
 from schemas.topics import ROOT
-from stageline.settings import HUB_DIR_OF_ROOT
+from stageline.hub_files import BROKER_USER, HubFiles, conf_text
+from stageline.hub_rights import PLANNER, acl_text, operator_rights, without_user
 
-PLANNER: Final = "hub"
 Role = Literal["device", "operator"]
-
-_BROKER_USER: Final = "mosquitto"
-
 _SBIN: Final = "/usr/sbin:/usr/local/sbin"
-
-_OPERATOR_WRITES: Final = (
-    "deployment/+",
-    "stage/#",
-    "seen/+/+",
-    "gateway/+/+",
-    "device/+/command",
-    "device/+/duty",
-    # To forget a device is to clear what it left behind: mosquitto knows no right to clear alone.
-    "device/+/claim",
-    "device/+/status",
-    "device/+/info",
-    "device/+/telemetry",
-    "device/+/stages",
-    "device/+/profile/+",
-)
-"""Below the root."""
 
 
 class CredentialsError(Exception):
     """The hub's users could not be read or changed; the message says what to do."""
-
-
-class ClosedFolderError(CredentialsError):
-    """mosquitto could not reach the hub's files."""
-
-    def __init__(self, closed: Path) -> None:
-        super().__init__(
-            f"run by root, mosquitto becomes the user {_BROKER_USER!r}, who cannot enter {closed} and so could not "
-            f"read the hub's files. Keep them elsewhere: --hub-dir {HUB_DIR_OF_ROOT} (for hub --init, invite and hub)"
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,47 +40,6 @@ class Invitation:
 
     def __str__(self) -> str:
         return f"mqtt://{self.user}:{quote(self.password, safe='')}@{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True)
-class HubFiles:
-    """The files of one hub that asks for passwords."""
-
-    directory: Path
-
-    @property
-    def passwords(self) -> Path:
-        """mosquitto's password file: names and salted hashes."""
-        return self.directory / "passwords"
-
-    @property
-    def acl(self) -> Path:
-        """Rights by user name."""
-        return self.directory / "acl"
-
-    @property
-    def conf(self) -> Path:
-        """What mosquitto reads."""
-        return self.directory / "mosquitto.conf"
-
-    @property
-    def data(self) -> Path:
-        """Where mosquitto keeps what is retained."""
-        return self.directory / "data"
-
-    @property
-    def planner_address(self) -> Path:
-        """The planner's own address, password included; readable by its owner only."""
-        return self.directory / "planner.address"
-
-    @property
-    def broker_pid(self) -> Path:
-        """The process id of its mosquitto while `stageline hub` runs."""
-        return self.directory / "mosquitto.pid"
-
-    def exist(self) -> bool:
-        """Whether this hub was initialised."""
-        return self.passwords.exists() and self.acl.exists()
 
 
 def init_hub(hub: HubFiles, *, bind: str = "0.0.0.0", port: int = 1883, root: str = ROOT) -> Invitation:  # noqa: S104
@@ -139,39 +64,6 @@ def init_hub(hub: HubFiles, *, bind: str = "0.0.0.0", port: int = 1883, root: st
     return planner
 
 
-def check_reachable(folder: Path) -> None:
-    """Whether mosquitto, run by us, can enter a folder that its files lie in.
-
-    Raises:
-        ClosedFolderError: we are root, whose rights mosquitto gives up, and it cannot.
-    """
-    if os.geteuid() != 0:
-        return
-    try:
-        user = pwd.getpwnam(_BROKER_USER)
-    except KeyError:
-        return  # No such user: mosquitto is not installed system-wide, and runs as whoever starts it.
-    groups = os.getgrouplist(user.pw_name, user.pw_gid)
-    if (closed := first_closed(folder, user.pw_uid, groups)) is not None:
-        raise ClosedFolderError(closed)
-
-
-def first_closed(folder: Path, uid: int, gids: Collection[int]) -> Path | None:
-    """The outermost folder on the way into that one, itself included, which a user may not enter; None: all are open.
-
-    What does not exist yet counts as open.
-    """
-    inside = folder.resolve()
-    for step in (*reversed(inside.parents), inside):
-        if not step.exists():
-            return None
-        status = step.stat()
-        others = stat.S_IXGRP if status.st_gid in gids else stat.S_IXOTH
-        if not status.st_mode & (stat.S_IXUSR if status.st_uid == uid else others):
-            return step
-    return None
-
-
 def invite(
     hub: HubFiles, name: str, *, role: Role = "device", host: str, port: int = 1883, root: str = ROOT
 ) -> Invitation:
@@ -193,49 +85,6 @@ def invite(
     _write(hub.acl, text)
     _give_to_mosquitto(hub.acl, hub.passwords)
     return invitation
-
-
-def acl_text(root: str) -> str:
-    """The rights of devices and the planner."""
-    template = (files("deploy") / "mosquitto" / "hub.acl").read_text(encoding="utf-8")
-    return template.replace("@ROOT@", root).replace("@PLANNER@", PLANNER)
-
-
-def operator_rights(name: str, root: str) -> str:
-    """Rights of somebody who may deploy, submit, drain and forget devices, and look at everything."""
-    writes = "".join(f"topic write {root}/{address}\n" for address in _OPERATOR_WRITES)
-    return f"\n# --- operator {name}\nuser {name}\ntopic read {root}/#\n{writes}topic read $SYS/#\n# --- end {name}\n"
-
-
-def without_user(acl: str, name: str) -> str:
-    """An ACL without that operator's section."""
-    start, end = f"\n# --- operator {name}\n", f"# --- end {name}\n"
-    before, found, rest = acl.partition(start)
-    return before + rest.partition(end)[2] if found else acl
-
-
-def conf_text(hub: HubFiles, *, bind: str, port: int, persistence: Path | None = None) -> str:
-    """A mosquitto configuration that asks for names and passwords, with this project's limits.
-
-    Args:
-        hub: where its password and access files lie.
-        bind: address to listen on.
-        port: TCP port.
-        persistence: folder for what is retained; None where the system's own mosquitto.conf already names one.
-    """
-    access = (files("deploy") / "mosquitto" / "hub.conf").read_text(encoding="utf-8")
-    for key, value in {"PORT": port, "BIND": bind, "PASSWORDS": hub.passwords, "ACL": hub.acl}.items():
-        access = access.replace(f"@{key}@", str(value))
-    elsewhere: dict[str, str | None] = dict.fromkeys(
-        ("listener", "allow_anonymous", "persistence", "persistence_location", "autosave_interval")
-    )
-    if persistence is not None:
-        elsewhere |= {"persistence": "true", "persistence_location": f"{persistence}/", "autosave_interval": "60"}
-    limits = configure((files("broker") / "mosquitto.conf").read_text(encoding="utf-8"), elsewhere)
-    if persistence is None:
-        return access + limits
-    # `stageline hub` runs it on somebody's terminal: who comes and goes is no news there.
-    return access + configure(limits, {"connection_messages": "false"}).replace("log_type notice\n", "")
 
 
 def reachable_host() -> str:
@@ -279,7 +128,7 @@ def _give_to_mosquitto(*paths: Path) -> None:
         return
     try:
         for path in paths:
-            shutil.chown(path, group=_BROKER_USER)
+            shutil.chown(path, group=BROKER_USER)
             readable = 0o050 if path.is_dir() else 0o040
             path.chmod(stat.S_IMODE(path.stat().st_mode) | readable)  # Whatever the umask.
     except LookupError:

@@ -16,7 +16,9 @@ from typing import Final
 from broker.address import BrokerAddress
 from broker.embedded import HEAP_ENVIRONMENT, TEMPLATE, configure, find_mosquitto
 from schemas.topics import ROOT
-from stageline.credentials import HubFiles, check_reachable, reachable_host
+from stageline.credentials import reachable_host
+from stageline.hub_files import HubFiles
+from stageline.hub_folder import check_reachable
 from stageline.processes import Child
 from stageline.watch_line import watch_line
 
@@ -52,7 +54,7 @@ def hub_broker(directory: Path, *, port: int, root: str = ROOT) -> HubBroker:
 
     Raises:
         broker.embedded.MosquittoMissingError: mosquitto is not installed.
-        stageline.credentials.ClosedFolderError: run by root, it could not reach its files.
+        stageline.hub_folder.ClosedFolderError: run by root, it could not reach its files.
     """
     files = HubFiles(directory)
     mosquitto = find_mosquitto()

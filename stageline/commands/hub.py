@@ -13,8 +13,10 @@ from broker.embedded import MosquittoMissingError
 from services.lifecycle import OperatorError
 from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, conduct_service, settings_of
-from stageline.credentials import CredentialsError, HubFiles, check_reachable, init_hub
+from stageline.credentials import CredentialsError, init_hub
 from stageline.hub_broker import HubBroker, HubError, check_port, findable, hub_broker, until_listening
+from stageline.hub_files import HubFiles
+from stageline.hub_folder import check_reachable
 from stageline.processes import Child, Kept, python_module, running, until_one_ends
 from stageline.settings import CommandSettings
 

@@ -16,7 +16,8 @@ from schemas.base import check_name
 from services.settings import default_device_name
 from stageline.commands import options
 from stageline.commands.conduct import DONE, MendError, Report, conduct
-from stageline.credentials import CredentialsError, HubFiles, Invitation, conf_text, init_hub
+from stageline.credentials import CredentialsError, Invitation, init_hub
+from stageline.hub_files import HubFiles, conf_text
 from stageline.service_files import SERVICES, Part, ServiceFile, service_files
 
 _MOSQUITTO = Path("/etc/mosquitto")

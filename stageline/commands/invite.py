@@ -9,9 +9,10 @@ import typer
 from broker.address import BrokerAddress
 from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct, settings_of
-from stageline.credentials import CredentialsError, HubFiles, reachable_host
+from stageline.credentials import CredentialsError, reachable_host
 from stageline.credentials import invite as invite_user
 from stageline.hub_broker import reload_broker
+from stageline.hub_files import HubFiles
 
 
 def invite(

@@ -13,17 +13,11 @@ from pathlib import Path
 import pytest
 
 from broker.embedded import HEAP_ENVIRONMENT, find_mosquitto
-from stageline.credentials import (
-    CredentialsError,
-    HubFiles,
-    Invitation,
-    conf_text,
-    first_closed,
-    init_hub,
-    invite,
-    without_user,
-)
+from stageline.credentials import CredentialsError, Invitation, init_hub, invite
 from stageline.hub_broker import hub_broker
+from stageline.hub_files import HubFiles, conf_text
+from stageline.hub_folder import first_closed
+from stageline.hub_rights import without_user
 from stageline.settings import HUB_DIR_OF_ROOT, CommandSettings
 
 ROOT = "stageline/v1"
@@ -169,7 +163,7 @@ def test_the_systems_own_mosquitto_accepts_the_hubs_part_of_its_configuration(tm
 
 
 def test_an_operators_section_can_be_taken_out_again() -> None:
-    from stageline.credentials import operator_rights
+    from stageline.hub_rights import operator_rights
 
     both = "start\n" + operator_rights("ann", ROOT) + operator_rights("bob", ROOT)
     assert without_user(both, "ann") == "start\n" + operator_rights("bob", ROOT)
