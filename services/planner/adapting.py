@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from schemas.deployment import Decision, Deployment
@@ -58,7 +58,9 @@ class Adapting:
         *,
         hub: HubFacts,
         rules: Rules,
+        holds: Callable[[str], bool] = lambda _deployment: False,
     ) -> None:
+        """`holds`: what a learner serves of a deployment is its own affair (`services.planner.learning.live`)."""
         self._watch = watch
         self._library = library
         self._deployments = deployments
@@ -66,6 +68,7 @@ class Adapting:
         self._experience = experience
         self._hub = hub
         self._rules = rules
+        self._holds = holds
         self._measuring: dict[str, asyncio.Task[None]] = {}
         self._present: dict[str, tuple[int, tuple[Route, ...]]] = {}
         self._found: Mapping[str, Plan] = {}
@@ -130,7 +133,7 @@ class Adapting:
         profiles = measured(fleet, card, names)
         self._have_measured(card, [name for name in names if name not in profiles], tasks)
         devices = [(fleet.devices[name], profile) for name, profile in profiles.items()]
-        if not devices:
+        if not devices or self._holds(wish.deployment):
             return
         fields = {"deployment": wish.deployment, "generation": serving.generation}
         question = self._experience.adaptation.question(

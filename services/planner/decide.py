@@ -15,6 +15,7 @@ from services.planner.experience import Experience
 from services.planner.facts import HubFacts
 from services.planner.ground import Ground
 from services.planner.held import held_blocks
+from services.planner.learning.proposers import Proposers
 from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import make_plan
@@ -29,13 +30,21 @@ class Decider:
     """Answers `Decide` questions; has devices measure first where nobody knows how fast they are."""
 
     def __init__(
-        self, watch: FleetWatch, library: LibraryServer, measurer: Measurer, experience: Experience, hub: HubFacts
+        self,
+        watch: FleetWatch,
+        library: LibraryServer,
+        measurer: Measurer,
+        experience: Experience,
+        hub: HubFacts,
+        *,
+        proposers: Proposers,
     ) -> None:
         self._watch = watch
         self._library = library
         self._measurer = measurer
         self._experience = experience
         self._hub = hub
+        self._proposers = proposers
 
     async def decide(self, question: Decide, uses: Sequence[Use], tell: Tell) -> None:
         """Tell `Planned` or `Refused`; `Profiling` before it while devices measure."""
@@ -70,7 +79,20 @@ class Decider:
             logger.info("no plan without measuring: %s", error, extra={"deployment": question.wish.deployment})
             return None
 
+    def ground(self, question: Decide, uses: Sequence[Use]) -> Ground | None:
+        """Who may serve what is served already, as measured; None where its model has changed.
+
+        Raises:
+            NoDeviceError: nobody.
+        """
+        card = self._library.cards.get(question.wish.model)
+        if card is None or (question.serving is not None and question.serving.card_sha != card.sha256):
+            return None
+        return self._ground(question, card, uses, {}, f"has not measured {card.name} yet")
+
     async def _plan(self, question: Decide, ground: Ground) -> Planned:
+        if question.serving is None:
+            self._proposers.check(question.wish, ground.card, ground.facts)
         plan, decision = await asyncio.to_thread(make_plan, question, ground, self._hub)
         return Planned(question.ticket, plan, decision)
 

@@ -15,7 +15,16 @@ from broker.bus import Bus
 from broker.delivery import Change
 from models.library import Library
 from schemas.deployment import Deployment
-from schemas.topics import DEPLOYMENT, MODEL_CARD, PLAN_ACCURACY, PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT, Topic
+from schemas.topics import (
+    DEPLOYMENT,
+    MODEL_CARD,
+    PLAN_ACCURACY,
+    PLAN_CURRENT,
+    PLAN_DECISION,
+    PLAN_LEARNING,
+    PLAN_NEXT,
+    Topic,
+)
 from services.guarding import Guard
 from services.lifecycle import launch
 from services.planner.adapting import Adapting
@@ -26,6 +35,8 @@ from services.planner.drift import Rules
 from services.planner.duties import remind
 from services.planner.experience import Experience
 from services.planner.hub_presence import announced, guard, heartbeat, hub_will
+from services.planner.learning.live import Live
+from services.planner.learning.proposers import Proposers, trained_in
 from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer
 from services.planner.settings import PlannerSettings
@@ -37,7 +48,9 @@ from services.supervision import ExecutorPulse, supervised
 logger = logging.getLogger(__name__)
 
 PLANS: Final = (PLAN_CURRENT, PLAN_NEXT, PLAN_DECISION)
-OURS: Final[Mapping[Topic[Any], Mapping[str, str]]] = {topic: {} for topic in (*PLANS, PLAN_ACCURACY, MODEL_CARD)}
+OURS: Final[Mapping[Topic[Any], Mapping[str, str]]] = {
+    topic: {} for topic in (*PLANS, PLAN_ACCURACY, PLAN_LEARNING, MODEL_CARD)
+}
 """Topics on which nobody else has anything to say."""
 
 
@@ -55,9 +68,16 @@ async def serve(settings: PlannerSettings) -> None:
     library = LibraryServer(bus, Library(settings.library_dir))
     measurer = Measurer(bus, watch, within_s=settings.profile_timeout_s)
     experience = Experience(adapt=settings.adapt)
-    decider = Decider(watch, library, measurer, experience, settings.hub_facts)
+    proposers = Proposers(trained_in(settings.learned), transfer=settings.learned_transfer)
+    decider = Decider(watch, library, measurer, experience, settings.hub_facts, proposers=proposers)
     deployments = Deployments(bus, decider, settings.patience)
-    adapting = Adapting(watch, library, deployments, measurer, experience, hub=settings.hub_facts, rules=Rules())
+    learning = Live(
+        bus, deployments, lambda question: decider.ground(question, deployments.uses), proposers,
+        hub=settings.hub_facts, period_s=settings.learn_period_s,
+    )  # fmt: skip
+    adapting = Adapting(
+        watch, library, deployments, measurer, experience, hub=settings.hub_facts, rules=Rules(), holds=learning.holds
+    )
     comparing = Comparing(bus, deployments, adapting)
     async with supervised(ExecutorPulse(), partial(summary, bus, watch, deployments)) as ready, bus:
         bus.on_reconnect(deployments.remind)
@@ -75,6 +95,7 @@ async def serve(settings: PlannerSettings) -> None:
                 await deployments.adopt(watch.fleet, library.cards)
                 adapting.leave_alone(deployments.serving)
                 await comparing.adopt()
+                await learning.adopt()
                 logger.info("planning", extra={"broker": bus.address, "library": settings.library_dir})
                 work.create_task(Guard(bus, OURS, alone=PLANS).follow(), name="guard")
                 work.create_task(library.watch(deployments.improved), name="library")
@@ -83,6 +104,7 @@ async def serve(settings: PlannerSettings) -> None:
                 work.create_task(comparing.run(), name="accuracy")
                 if settings.adapt:
                     work.create_task(adapting.run(), name="reviews")
+                    work.create_task(learning.run(), name="learning")
                 ready()
 
 
@@ -132,6 +154,16 @@ def planner(
     ] = None,
     adapt: Annotated[
         bool | None, typer.Option("--adapt/--no-adapt", help="Whether plans follow what devices and links can do now.")
+    ] = None,
+    learned: Annotated[
+        Path | None, typer.Option(help="Trained policy for deployments with policy ppo (`stageline learn train`).")
+    ] = None,
+    learned_transfer: Annotated[
+        bool | None,
+        typer.Option("--learned-transfer", help="Use it for other models and fleets than it was trained on, too."),
+    ] = None,
+    learn_period_s: Annotated[
+        float | None, typer.Option(help="Deployments that learn judge a plan by what was seen in so long, at least.")
     ] = None,
     submitter_mbps: Annotated[float | None, typer.Option(help="Link of those who ask, to the broker, Mbit/s.")] = None,
     submitter_hop_ms: Annotated[

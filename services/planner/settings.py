@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
@@ -30,6 +31,12 @@ class PlannerSettings(HubSettings):
     adapt: bool = True
     """Plans follow what devices and links can do now. Without, one is only changed on request or when a device that it
     needs is lost, stops or is drained."""
+    learned: Path | None = None
+    """A policy file for deployments that want policy ppo (`stageline learn train`)."""
+    learned_transfer: bool = False
+    """It may be used for other models and fleets than it was trained on; the safety net is the same."""
+    learn_period_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    """A plan of a deployment that learns is judged by what was seen in so long, at least."""
     submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
     """Link of the submitters to the broker, each way; they are not measured."""
     submitter_hop_ms: Annotated[float, Field(ge=0, le=60_000)] = 1.0

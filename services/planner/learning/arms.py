@@ -57,6 +57,16 @@ class NotLearnableError(PlanningError):
         )
 
 
+def check_learnable(policy: str, objective: Objective) -> None:
+    """Whether anybody sees what is to be learned.
+
+    Raises:
+        NotLearnableError: nobody does.
+    """
+    if objective not in LEARNABLE:
+        raise NotLearnableError(policy, objective)
+
+
 @dataclass(frozen=True)
 class Arm:
     """One plan that may be served."""
@@ -80,7 +90,7 @@ def cost_of(objective: Objective, predicted: Prediction) -> float:
         return predicted.latency_ms
     if objective == "throughput":
         return 1e3 / max(predicted.throughput_rps, 1e-9)
-    raise NotLearnableError("bandit", objective)
+    raise NotLearnableError("bandit or ppo", objective)
 
 
 def arm_of(problem: Problem, choice: Choice) -> Arm:

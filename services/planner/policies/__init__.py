@@ -6,6 +6,7 @@ from typing import Final
 
 from services.planner.errors import PlanningError
 from services.planner.policies.amp4ec import Amp4ec
+from services.planner.policies.bandit import Bandit
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.brute_force import BruteForce
 from services.planner.policies.carbon_edge import CarbonEdge
@@ -17,6 +18,7 @@ from services.planner.policies.large_fleet import LargeFleet
 from services.planner.policies.neurosurgeon import Neurosurgeon
 from services.planner.policies.nsa_replicas import NsaReplicas
 from services.planner.policies.pipe_edge import PipeEdge
+from services.planner.policies.ppo import Ppo
 from services.planner.policies.replicas import Replicas, RoundRobin
 from services.planner.policy import Policy
 
@@ -37,9 +39,13 @@ POLICIES: Final[tuple[Policy, ...]] = (
     CarbonEdge(),
     CarbonEdge("performance"),
     CarbonEdge("green"),
+    Bandit(),
+    Ppo(),
     BruteForce(),
 )
-OWN_POLICIES: Final = ("exact", "large-fleet")
+LEARNING_POLICIES: Final = ("bandit", "ppo")
+"""Which run in shadow beside exact while a deployment serves (`services.planner.learning.live`)."""
+OWN_POLICIES: Final = ("exact", "large-fleet", *LEARNING_POLICIES)
 """Whose plans experience may put right (`services.planner.certainty`); the literature's stay as they are."""
 
 

@@ -10,10 +10,15 @@ from services.planner.cost import Problem
 from services.planner.finish import finished
 from services.planner.large_fleet import fleet_lines
 from services.planner.policy import Choice
+from services.planner.side_by_side import with_rows_shared
 
 
 class Exact:
-    """Provably the best plan under the cost model; replicas and the best single device are always candidates."""
+    """Provably the best plan under the cost model; replicas and the best single device are always candidates.
+
+    For latency, a plan with rows side by side is taken where one is found that is quicker: good ones are looked at, not
+    all there are.
+    """
 
     name = "exact"
     citation = "ours; subset DP over devices after PipeEdge (Hu et al. 2022) and EdgeShard (Zhang et al. 2024)"
@@ -24,4 +29,4 @@ class Exact:
         Raises:
             services.planner.errors.PlanningError: no plan keeps the constraints; says which one, and by how much.
         """
-        return finished(problem, fleet_lines)
+        return with_rows_shared(problem, finished(problem, fleet_lines))
