@@ -10,6 +10,7 @@ import onnx
 from onnx import shape_inference
 
 from models.catalog import Source, SourceError, Weights, resolve
+from models.classifier_notes import read_notes
 from models.exits.declared import UNCALIBRATED, Declared, declare, read_declared
 from models.exits.placing import place_heads
 from models.graph import analyse
@@ -54,6 +55,7 @@ def import_model(
     Raises:
         models.catalog.UnknownModelError, models.catalog.SourceError: no such model, or it cannot be had.
         models.onnx_file.NotOnnxError, models.onnx_file.DynamicShapeError, models.tidy.UnrunnableError: a bad file.
+        models.classifier_notes.BadNotesError: a file's metadata on pictures or labels cannot be used.
         models.exits.declared.ExitError: exits that are badly declared, or that the model cannot have.
         models.graph.GraphError: inputs or outputs that frames cannot carry.
         models.durable.StoreFullError: no room.
@@ -107,8 +109,9 @@ def _load(origin: Source, weights: Weights, seed: int, input_shape: tuple[int, .
     if origin.kind == "onnx":
         model = read_onnx(Path(origin.text), input_shape)
         declared = read_declared(model)
+        picture, labels = read_notes(model)
         say("folding constants", 0.3)
-        return _Loaded(fold(model), declared=declared)
+        return _Loaded(fold(model), picture, labels, declared)
     try:
         from models.torch_source import build, export  # noqa: PLC0415 - an .onnx file needs no PyTorch
     except ImportError as error:

@@ -44,9 +44,28 @@ class InMemory:
     classes: tuple[str, ...]
     held_out: Rows
 
+    @property
+    def pictures(self) -> bool:
+        """Whether they are pictures, uint8 [n, height, width, 3]."""
+        return self.inputs.dtype == np.uint8
+
     def batch(self, rows: Rows) -> Examples:
         """These examples, in this order."""
         return self.inputs[rows]
+
+
+class Renumbered:
+    """The same examples under other label numbers: `numbers[label]` is what the network calls that class."""
+
+    def __init__(self, data: Dataset, numbers: tuple[int, ...], classes: tuple[str, ...]) -> None:
+        self._data = data
+        self.labels: Rows = np.asarray(numbers, np.int64)[data.labels]
+        self.classes = classes
+        self.held_out = data.held_out
+
+    def batch(self, rows: Rows) -> Examples:
+        """These examples, in this order."""
+        return self._data.batch(rows)
 
 
 @dataclass(frozen=True)

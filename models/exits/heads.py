@@ -11,6 +11,8 @@ _LARGEST_SIDE: Final = 32
 """Larger maps are averaged down to about this first: a head's convolutions must stay cheap beside the backbone's."""
 
 HEAD_WIDTH: Final = 64
+HEAD_RANKS: Final = (2, 3, 4)
+"""Features, tokens, maps; the batch is the first dimension of each."""
 
 
 class HeadShapeError(ValueError):
@@ -41,7 +43,7 @@ class ExitHead(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], classes: int, width: int = HEAD_WIDTH) -> None:
         super().__init__()
-        if len(shape) not in (2, 3, 4) or min(shape[1:]) < 1:
+        if len(shape) not in HEAD_RANKS or min(shape[1:]) < 1:
             raise HeadShapeError(shape)
         self.rank = len(shape)
         if self.rank == 4:

@@ -6,7 +6,6 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from models.exits.augmentation import to_input, varied
+from models.exits.course import Epoch
 from models.exits.examples import Dataset, Rows
 from models.exits.losses import weighted_loss
 from models.exits.measured import Measured
@@ -34,15 +34,6 @@ class DivergedError(ValueError):
 
     def __init__(self, epoch: int, rate: float) -> None:
         super().__init__(f"the loss is no number any more in epoch {epoch + 1}; use a learning rate below {rate:g}")
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one pass over the training examples looked like."""
-
-    loss: float
-    accuracy: tuple[float, ...]
-    """Of each output on the training examples as they were met, the final one last."""
 
 
 def train(
