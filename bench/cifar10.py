@@ -18,12 +18,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from models.exits.examples import BadDataError, split
+from models.exits.measured import BadMeasurementError
 from models.exits.multi_exit import MultiExit, Tap
 from models.exits.picture_arrays import read_npz
 from models.exits.recipe import BadRecipeError, Recipe
 from models.exits.small_resnet import CIFAR10_PICTURE, SmallResNet
 from models.exits.training import DivergedError, measure, train
-from models.exits.weights_file import save_weights
+from models.exits.weights_file import BadWeightsError, save_weights
 
 TAPS: Final = (Tap("early", "stages.0.0"), Tap("middle", "stages.1.1"), Tap("late", "stages.2.0"))
 """About 16, 43 and 70 % of the backbone's work lie before them."""
@@ -66,7 +67,7 @@ def cifar10(  # noqa: PLR0917  typer's options are a command's parameters
             from bench.cifar10_result import write_onnx  # noqa: PLC0415
 
             write_onnx(out, console)
-    except (BadDataError, BadRecipeError, DivergedError, OSError) as error:
+    except (BadDataError, BadRecipeError, DivergedError, BadWeightsError, BadMeasurementError, OSError) as error:
         console.print(f"[red]cifar10:[/red] {error}")
         raise typer.Exit(2) from error
 

@@ -59,7 +59,7 @@ def import_model(
         if weights not in ("default", "random"):
             raise MendError(f"--weights {weights}: write default or random")
         kind: Literal["default", "random"] = "random" if weights == "random" else "default"
-        with _progress(report.err) as bar:
+        with progress_bar(report.err) as bar:
             task = bar.add_task(f"importing {source}", total=1.0)
 
             def show(what: str, share: float) -> None:
@@ -140,7 +140,8 @@ def _show(console: Console, card: ModelCard, library: Library) -> None:
     console.print(table)
 
 
-def _progress(console: Console) -> Progress:
+def progress_bar(console: Console) -> Progress:
+    """One line that says what is being done, how far it is and since when; gone at the end."""
     return Progress(
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console,
         transient=True,

@@ -1,0 +1,141 @@
+"""From a network and a data set to a folder with the same network, its exits trained and calibrated."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from models.catalog import Weights
+from models.durable import write_file
+from models.exits.backbone import load_backbone, with_classes
+from models.exits.calibrated import Target, calibrate
+from models.exits.choosing import choose_places
+from models.exits.cut_places import find_places
+from models.exits.data_sources import open_data
+from models.exits.examples import Dataset, Renumbered, split
+from models.exits.heads import HEAD_WIDTH
+from models.exits.multi_exit import MultiExit, Tap
+from models.exits.recipe import BadRecipeError, Recipe
+from models.exits.trained import Facts, write_trained
+from models.exits.training import Progress, measure, train
+from models.exits.training_card import Examples, TrainingCard
+from models.torch_source import TorchModel
+from schemas.base import check_name
+
+_USUAL_LOSS = 0.01
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What somebody asks for; how it is trained is the recipe's matter.
+
+    Attributes:
+        source: see `models.exits.backbone.load_backbone`.
+        data: see `models.exits.data_sources.open_data`.
+        at: see `models.exits.choosing.choose_places`.
+        name: of the new model; made from `source` when not given.
+        weights: what the backbone begins with.
+        input_shape: for a factory that does not say it.
+        head_width: channels of the heads.
+        device: `cpu` or `cuda`.
+        download: torchvision may fetch the data.
+        accuracy_min: thresholds are chosen for it; else for 0.01 less than with every exit closed.
+    """
+
+    source: str
+    data: str
+    at: str = "auto"
+    name: str | None = None
+    weights: Weights = "default"
+    input_shape: tuple[int, ...] | None = None
+    head_width: int = HEAD_WIDTH
+    device: str = "cpu"
+    download: bool = False
+    accuracy_min: float | None = None
+
+
+def train_exits(
+    folder: Path, wish: Wish, recipe: Recipe, progress: Progress | None = None
+) -> tuple[TrainingCard, tuple[str, ...]]:
+    """Train, calibrate, and write everything into `folder`.
+
+    Returns:
+        The training card, and remarks for people.
+
+    Raises:
+        models.catalog.UnknownModelError, models.catalog.SourceError: no such network, or it cannot be had.
+        models.exits.examples.BadDataError, models.pictures.UnreadablePictureError: data that cannot be used.
+        models.exits.backbone.WrongClassesError: a frozen network that does not know the data's classes.
+        models.exits.choosing.BadPlacesError: an exit where none can stand.
+        models.exits.recipe.BadRecipeError: loss weights that do not fit, or a device that is not there.
+        models.exits.training.DivergedError: the learning rate is too large.
+        models.exits.calibration.UnreachableAccuracyError: `accuracy_min` is; everything else has been written.
+        schemas.base.InvalidNameError: `name` cannot be a model's.
+        OSError: the folder cannot be written.
+    """
+    say = progress or (lambda _what, _share: None)
+    name = check_name("model", wish.name if wish.name is not None else default_name(wish.source))
+    _check_device(wish.device)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Now, not after hours of training.
+    write_file(folder / ".writable", b"")
+    (folder / ".writable").unlink()
+    say(f"loading {wish.source}", 0.0)
+    made = load_backbone(wish.source, weights=wish.weights, seed=recipe.seed, input_shape=wish.input_shape)
+    say(f"looking at {wish.data}", 0.0)
+    data = open_data(wish.data, made, download=wish.download)
+    parts = split(data, recipe.seed)
+    made, numbers, remark = with_classes(made, data.classes, made.labels, frozen=recipe.frozen, seed=recipe.seed)
+    data = _numbered(data, numbers, made)
+    say("looking for places for exits", 0.0)
+    model, where = _attach(made, wish, recipe)
+    began = time.monotonic()
+    course = train(model, data, parts.train, recipe, picture=made.picture, device=wish.device, progress=progress)
+    took_s = time.monotonic() - began
+    say("measuring every exit", 1.0)
+    validation = measure(model, data, parts.validation, picture=made.picture, device=wish.device)
+    test = measure(model, data, parts.test, picture=made.picture, device=wish.device)
+    say("writing it", 1.0)
+    facts = Facts(
+        name=name, backbone=wish.source, weights=wish.weights, data=wish.data, classes=data.classes,
+        examples=Examples(train=len(parts.train), validation=len(parts.validation), test=len(parts.test)),
+        recipe=recipe, course=tuple(course), trained_on=f"{wish.device}, torch {torch.__version__}", took_s=took_s,
+    )  # fmt: skip
+    write_trained(folder, model, made, facts, validation, test)
+    target = Target(drop=_USUAL_LOSS) if wish.accuracy_min is None else Target(accuracy_min=wish.accuracy_min)
+    return calibrate(folder, target), tuple(one for one in (remark, where) if one)
+
+
+def default_name(source: str) -> str:
+    """A legal name for the model with exits that is made from this source."""
+    stem = source.rpartition(":")[2]
+    legal = "".join(one if (one.isalnum() and one.isascii()) or one == "-" else "_" for one in stem).strip("_-")[:50]
+    return f"{legal or 'model'}-exits"
+
+
+def _attach(made: TorchModel, wish: Wish, recipe: Recipe) -> tuple[MultiExit, str]:
+    found = find_places(made, recipe.seed)
+    chosen = [found.places[position] for position in choose_places(wish.at, found.places, found.macs)]
+    recipe.weights_for(len(chosen) + 1)
+    taps = [Tap(f"exit{number}", one.submodule) for number, one in enumerate(chosen, 1)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        model = MultiExit(made.module, taps, made.example[0], wish.head_width)
+    places = ", ".join(f"{one.block} ({one.share:.0%} of the work)" for one in chosen)
+    return model, f"{len(chosen)} exits, after blocks {places}"
+
+
+def _numbered(data: Dataset, numbers: tuple[int, ...], made: TorchModel) -> Dataset:
+    if numbers == tuple(range(len(data.classes))):
+        return data
+    return Renumbered(data, numbers, made.labels)
+
+
+def _check_device(device: str) -> None:
+    if device not in ("cpu", "cuda"):
+        raise BadRecipeError(f"device {device}: cpu or cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadRecipeError("there is no CUDA device here that PyTorch can use; leave out --device, or use cpu")
