@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
-from schemas.plan import Plan, Route, StagePrediction, stage_id, stage_places
+from schemas.plan import Plan, Route, StagePrediction, part_at, predicted_parts
 from schemas.stages import StageTiming, Timing
 from services.planner.moving_average import Average
 
@@ -104,19 +104,20 @@ class Ledger:
 
     def explained_ms(self, number: int) -> float:
         """What stages of a route take longer than predicted, and frames wait for them, ms: not the links' fault."""
-        excess = 0.0
-        for name, _, predicted in stages_of(self.plan):
-            if stage_places(name)[0] == number and name in self.stages:
-                waited = self._of(self.waits, name).average.value()
-                excess += max(0.0, self.stages[name].average.value() + waited - predicted.compute_ms)
-        return excess
+        bands, stages = [0.0], [0.0]
+        for part, predicted in predicted_parts(self.plan.routes[number], number):
+            if part.stage in self.stages:
+                took = self.stages[part.stage].average.value() + self._of(self.waits, part.stage).average.value()
+                which = bands if part.is_band else stages
+                which.append(max(0.0, took - predicted.compute_ms))
+        return max(bands) + sum(stages)
 
     def slowness(self, number: int) -> float:
         """How many times longer than predicted the slowest stage of a route takes, at least 1: so much slower is it."""
         ratios = [
-            self.stages[name].average.value() / predicted.compute_ms
-            for name, _, predicted in stages_of(self.plan)
-            if stage_places(name)[0] == number and name in self.stages and predicted.compute_ms > 0
+            self.stages[part.stage].average.value() / predicted.compute_ms
+            for part, predicted in predicted_parts(self.plan.routes[number], number)
+            if part.stage in self.stages and predicted.compute_ms > 0
         ]
         return max(1.0, *ratios, 1.0)
 
@@ -137,9 +138,8 @@ class Ledger:
     def _is_mine(self, device: str, one: StageTiming) -> bool:
         if (one.deployment, one.generation) != (self.plan.deployment, self.plan.generation) or not one.frames:
             return False
-        route, place = stage_places(one.stage)
-        stages = self.plan.routes[route].stages if route < len(self.plan.routes) else ()
-        return place < len(stages) and stages[place].device == device
+        part = part_at(self.plan, one.stage)
+        return part is not None and part.device == device
 
     @staticmethod
     def _of(figures: Mapping[str, Figure], name: str) -> Figure:
@@ -147,11 +147,11 @@ class Ledger:
 
 
 def stages_of(plan: Plan) -> list[tuple[str, str, StagePrediction]]:
-    """Every stage of a plan that has predictions: its id, its device, what is expected of it."""
+    """Every stage and band of a plan that has predictions: its id, its device, what is expected of it."""
     return [
-        (stage_id(number, place), stage.device, predicted)
+        (part.stage, part.device, predicted)
         for number, route in enumerate(plan.routes)
-        for place, (stage, predicted) in enumerate(zip(route.stages, route.stage_predictions, strict=False))
+        for part, predicted in predicted_parts(route, number)
     ]
 
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from schemas.deployment import Decision, Deployment
@@ -33,6 +34,7 @@ from services.planner.plan_making import borders, decision_of
 from services.planner.question import Question, consider
 from services.planner.review import Review
 from services.planner.rollout_state import Rollout
+from services.planner.side_by_side import shares_rows
 from services.planner.watch import FleetWatch
 
 logger = logging.getLogger(__name__)
@@ -142,6 +144,8 @@ class Adapting:
         )  # fmt: skip
         if question is None:
             return
+        if shares_rows(wish):
+            question = replace(question, rows=await self._library.learn_rows(card))
         before = self._experience.adaptation.watched.get(wish.deployment)
         known = before.capacities.keys() if before is not None and before.generation == serving.generation else None
         try:
@@ -194,13 +198,14 @@ def moving(
     wish = question.wish
     plan = plan_of(question.card, wish, found.best, generation=1, policy=wish.policy)
     problem = problem_from(
-        question.card, wish, question.facts, question.hub, keep=borders(question.serving), exits=found.best.exits
-    )
+        question.card, wish, question.facts, question.hub, keep=borders(question.serving), exits=found.best.exits,
+        rows=question.rows,
+    )  # fmt: skip
     cause = "; ".join([*(f"{name} joined" for name in joined), found.cause])
     decision = decision_of(problem, found.best, careful(wish.policy), plan, cause=cause, left_out=left_out)
     return plan, decision.model_copy(update={"planning_ms": (time.perf_counter() - began_s) * 1e3})
 
 
 def _new_devices(serving: Plan, found: Review) -> list[str]:
-    used = dict.fromkeys(stage.device for route in found.best.routes for stage in route.stages)
+    used = dict.fromkeys(device for route in found.best.routes for device in route.devices)
     return [name for name in used if name not in serving.devices]

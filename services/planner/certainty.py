@@ -2,7 +2,7 @@
 
 A pipeline's predicted latency adds up many measured terms, and errs more than that of one device does (medians of 3 to
 14 % over plans, docs/performance.md). A gain smaller than that is no gain that anybody could rely on, and one device
-instead of two is one less to lose.
+instead of two is one less to lose. The same holds of rows side by side against whatever would be served without them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPLIT_MARGIN: Final = 0.15
 
 @dataclass(frozen=True)
 class Cautious:
-    """A policy whose splits must win by the margin, also in the worlds that explanations compare with."""
+    """A policy whose splits and bands must win by the margin, also in the worlds that explanations compare with."""
 
     policy: Policy
 
@@ -42,7 +42,24 @@ class Cautious:
         Raises:
             services.planner.errors.PlanningError: the policy has no plan; says why.
         """
-        return prefer_whole(problem, self.policy.plan(problem))
+        best = self.policy.plan(problem)
+        if best.without is None:
+            return prefer_whole(problem, best)
+        return prefer_plain(problem, best, prefer_whole(problem, best.without))
+
+
+def prefer_plain(problem: Problem, best: Choice, plain: Choice) -> Choice:
+    """`best`, or the plan that would be served without rows side by side where these gain next to nothing. Pure."""
+    shared, alone = objective(problem, best.predicted), objective(problem, plain.predicted)
+    if shared < (1 - SPLIT_MARGIN) * alone:
+        return replace(best, without=plain)
+    devices = len(best.routes[0].side_by_side.bands) if best.routes[0].side_by_side else 0
+    saved = f"{plain.predicted.latency_ms - best.predicted.latency_ms:.1f} ms, {1 - shared / alone:.0%} of the latency"
+    note = (
+        f"rows side by side on {devices} devices would save {saved}: no more than the {SPLIT_MARGIN:.0%} that "
+        "predictions may be off"
+    )
+    return replace(plain, notes=(*plain.notes, note))
 
 
 def prefer_whole(problem: Problem, best: Choice) -> Choice:

@@ -130,11 +130,11 @@ def _route(problem: Problem, line: Line, cost: LineCost, *, rate: float, weight:
         window=window(problem, cost),
         together=together(problem, cost),
         predicted=predict_at(problem, [cost], [rate]),
-        stage_predictions=tuple(_stage_prediction(problem, stage) for stage in line),
+        stage_predictions=tuple(stage_prediction(problem, stage) for stage in line),
     )
 
 
-def _stage_prediction(problem: Problem, stage: Placement) -> StagePrediction:
+def stage_prediction(problem: Problem, stage: Placement) -> StagePrediction:
     """Of a request that comes to the stage; on average, where some leave in it."""
     reach = float(problem.reach[stage.first])
     up_ms = float(problem.up_ms[stage.device, stage.last]) + float(problem.exits_up_ms[stage])

@@ -35,6 +35,7 @@ from services.planner.errors import PlanningError
 from services.planner.exit_rules import allowed_rules
 from services.planner.facts import UNLIMITED_BYTES, DeviceFacts, HubFacts
 from services.planner.pins import allowed, check_pins
+from services.planner.rows_known import RowsKnown
 from services.planner.stage_times import StageTimes, per_device, stage_times, transfer_ms
 from services.planner.survival import survival
 
@@ -73,6 +74,8 @@ class Problem(StageTimes):
     deployment: Deployment
     devices: tuple[DeviceFacts, ...]
     hub: HubFacts
+    rows: RowsKnown | None = None
+    """How the model's rows may be shared; None where nobody knows."""
     positions: Indices
     wire_bytes: Floats
     """(P,) bytes across each cut, after its codec, of a request that crosses it."""
@@ -113,6 +116,7 @@ class Problem(StageTimes):
             positions=self.positions,
             need_bytes=self.need_bytes,
             exits=self.exits,
+            rows=self.rows,
         )
 
     def only(self, devices: Sequence[int]) -> Problem:
@@ -147,6 +151,7 @@ def problem_from(
     need: Need | None = None,
     keep: Iterable[int] = (),
     exits: Sequence[ExitRule] | None = None,
+    rows: RowsKnown | None = None,
 ) -> Problem:
     """The planning problem from what is known now. Pure.
 
@@ -159,6 +164,7 @@ def problem_from(
         need: memory that a stage takes, if by another rule than the runtime's own (tests).
         keep: cut positions that are not thinned out: of a plan that is to be compared with the best.
         exits: that are open; those that let most leave of what the wish allows, as calibrated, unless given.
+        rows: how the model's rows may be shared among devices; without it they are not.
 
     Raises:
         services.planner.exit_rules.ExitWishError: what is wished of exits cannot be had of this model.
@@ -201,6 +207,7 @@ def problem_from(
         positions=positions,
         need_bytes=_need_matrix(card, positions, need or usual),
         exits=rules,
+        rows=rows,
     )
 
 
@@ -221,6 +228,7 @@ def _assemble(
     positions: Indices,
     need_bytes: Floats,
     exits: tuple[ExitRule, ...],
+    rows: RowsKnown | None,
 ) -> Problem:
     cuts = [card.cuts[position] for position in positions.tolist()]
     codecs = ["fp32", *[deployment.codec] * (len(cuts) - 2), "fp32"]
@@ -254,6 +262,7 @@ def _assemble(
         deployment=deployment,
         devices=devices,
         hub=hub,
+        rows=rows,
         positions=positions,
         wire_bytes=wire,
         exits=exits,

@@ -20,6 +20,7 @@ from services.planner.library_server import LibraryServer
 from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import make_plan
 from services.planner.sharing import Use, over_share
+from services.planner.side_by_side import shares_rows
 from services.planner.watch import FleetWatch
 from services.planner.wording import failure, measuring, no_device
 
@@ -52,6 +53,8 @@ class Decider:
         left_out = dict(question.excluded)
         try:
             card = await self._card(model)
+            if shares_rows(question.wish):
+                await self._library.learn_rows(card)
             planned = await self._at_once(question, card, uses) if question.hurry else None
             if planned is None:
                 await self._measure(question, card, tell)
@@ -156,7 +159,8 @@ class Decider:
         left_out |= {one.name: one.beyond for one in facts if one.beyond}
         workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
         held = held_blocks(card, card.sha256, workers)
-        return Ground(card, facts, dict(left_out), held, self._experience.adaptation.exits)
+        rows = self._library.rows(card.sha256) if shares_rows(wish) else None
+        return Ground(card, facts, dict(left_out), held, self._experience.adaptation.exits, rows)
 
     async def _card(self, model: str) -> ModelCard:
         await self._library.scan()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.plan import Plan, stage_id
+from schemas.plan import Plan
 from schemas.stages import StagesHeld
 
 
@@ -28,12 +28,7 @@ def evidence(plan: Plan, held: StagesHeld) -> Evidence:
         for s in held.stages
         if (s.deployment, s.generation, s.card_sha) == (plan.deployment, plan.generation, plan.card_sha)
     }
-    wanted = [
-        (stage_id(number, index), stage.first, stage.last)
-        for number, route in enumerate(plan.routes)
-        for index, stage in enumerate(route.stages)
-        if stage.device == held.device
-    ]
+    wanted = [(part.stage, part.first, part.last) for part in plan.parts if part.device == held.device]
     mine = [reported[stage] for stage in wanted if stage in reported]
     failed = next((s for s in mine if s.state == "failed"), None)
     ready = len(mine) == len(wanted) and all(s.state == "ready" for s in mine)

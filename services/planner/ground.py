@@ -12,6 +12,7 @@ from services.planner.device import Device
 from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts
 from services.planner.held import Held
+from services.planner.rows_known import RowsKnown
 from services.planner.sharing import held_bytes
 
 
@@ -26,6 +27,8 @@ class Ground:
     """Blocks that devices have already."""
     shares: ExitShares = NO_SHARES
     """How many requests were seen to leave at exits."""
+    rows: RowsKnown | None = None
+    """How the model's rows may be shared; None where they cannot be, or are not wanted to be."""
 
 
 def facts_of(

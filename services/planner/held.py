@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from schemas.model import ModelCard
-from schemas.plan import Plan, Route
+from schemas.plan import Plan, Route, parts_of
 from schemas.stages import StagesHeld
 from services.planner.facts import DeviceFacts
 
@@ -43,9 +43,8 @@ def held_blocks(card: ModelCard, card_sha: str, workers: Iterable[StagesHeld]) -
 def planned_blocks(plan: Plan) -> Held:
     """What the devices of a plan hold when it is served."""
     held: dict[str, frozenset[int]] = {}
-    for route in plan.routes:
-        for stage in route.stages:
-            held[stage.device] = held.get(stage.device, frozenset()) | frozenset(range(stage.first, stage.last))
+    for part in plan.parts:
+        held[part.device] = held.get(part.device, frozenset()) | frozenset(range(part.first, part.last))
     return held
 
 
@@ -56,9 +55,9 @@ def missing_bytes(card: ModelCard, routes: Iterable[Route], held: Held) -> dict[
     """
     needed: dict[str, set[int]] = {}
     for route in routes:
-        for stage in route.stages:
-            blobs = (index for block in card.blocks[stage.first : stage.last] for index in block.blobs)
-            needed.setdefault(stage.device, set()).update(blobs)
+        for part in parts_of(route, 0):
+            blobs = (index for block in card.blocks[part.first : part.last] for index in block.blobs)
+            needed.setdefault(part.device, set()).update(blobs)
     missing: dict[str, int] = {}
     for device, indices in needed.items():
         there = {index for block in held.get(device, ()) for index in card.blocks[block].blobs}

@@ -13,14 +13,20 @@ from broker.bus import Bus
 from broker.connection import BrokerUnreachableError, BusError
 from broker.rejections import Rejections, clipped
 from models.library import Library, MissingBlobError, WrongHashError
+from models.rows.legal import deepest
+from models.stage import BadGraphError
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
+from services.planner.rows_known import RowsKnown
 
 logger = logging.getLogger(__name__)
 
 RESCAN_S: Final = 1.0
 READS_AT_ONCE: Final = 4
 """Chunks being read or sent at a time: with 1 MiB at most each, what a slow link can make us hold."""
+
+_ROWS_KEPT: Final = 16
+"""Models whose rows are known."""
 
 Signature = tuple[tuple[str, int], ...]
 
@@ -34,6 +40,7 @@ class LibraryServer:
         self._signature: Signature | None = None
         self._scanning = asyncio.Lock()
         self.cards: Mapping[str, ModelCard] = {}
+        self._rows: dict[str, RowsKnown | None] = {}
         self._refused = Rejections(logger, "blob not served:")
 
     async def scan(self) -> None:
@@ -54,6 +61,18 @@ class LibraryServer:
                 return
             self.cards, self._signature = cards, signature
         logger.info("library scanned", extra={"models": ", ".join(sorted(cards)) or "none"})
+
+    async def learn_rows(self, card: ModelCard) -> RowsKnown | None:
+        """How the rows of a model may be shared among devices; None where they cannot be. Looks once at each card."""
+        sha = card.sha256
+        if sha not in self._rows:
+            found = await asyncio.to_thread(_rows_of, self._library, card)
+            self._rows = {**dict(list(self._rows.items())[1 - _ROWS_KEPT :]), sha: found}
+        return self._rows[sha]
+
+    def rows(self, card_sha: str) -> RowsKnown | None:
+        """The same of a card that was looked at; None of one that was not."""
+        return self._rows.get(card_sha)
 
     async def watch(self, changed: Callable[[], None]) -> None:
         """Look again every second (`stageline import` writes into the directory and tells nobody); tell of changes."""
@@ -106,6 +125,15 @@ class LibraryServer:
         except (MissingBlobError, WrongHashError, OSError) as problem:
             error = f"{clipped(str(problem))}; on the hub: `stageline import` {model} again"
         return BlobChunk(offset=request.offset, total=known[sha].nbytes, data=data, error=error)
+
+
+def _rows_of(library: Library, card: ModelCard) -> RowsKnown | None:
+    try:
+        possible = deepest(card, library.blobs.read(card.graph.sha256))
+    except (MissingBlobError, WrongHashError, BadGraphError, OSError) as error:
+        logger.warning("%s is planned without sharing rows: %s", card.name, clipped(str(error)))
+        return None
+    return RowsKnown(possible) if possible.boundaries else None
 
 
 def _signature(cards: Path) -> Signature:

@@ -11,7 +11,7 @@ from typing import Final
 from schemas.deployment import Decision
 from schemas.plan import Plan
 from services.planner.careful import careful
-from services.planner.complete import choose, lines_of, to_plan
+from services.planner.complete import to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
 from services.planner.events import Decide
@@ -23,6 +23,7 @@ from services.planner.flow import objective
 from services.planner.ground import Ground
 from services.planner.policy import Choice, Policy
 from services.planner.review import best_plan
+from services.planner.shared_choice import again
 from services.planner.wording import clip, left_out_text
 
 KEEP_MARGIN: Final = 0.05
@@ -39,7 +40,8 @@ def make_plan(question: Decide, ground: Ground, hub: HubFacts) -> tuple[Plan, De
     """
     started = time.perf_counter()
     wish = question.wish
-    make = partial(problem_from, ground.card, wish, ground.facts, hub, keep=borders(question.serving))
+    keep = borders(question.serving)
+    make = partial(problem_from, ground.card, wish, ground.facts, hub, keep=keep, rows=ground.rows)
     policy = careful(wish.policy)
     problem, best = best_point(
         (make(exits=rules) for rules in allowed_rules(ground.card, wish, ground.shares)),
@@ -90,7 +92,7 @@ def keep_survivors(problem: Problem, best: Choice, serving: Plan | None) -> Choi
     if not routes:
         return best
     try:
-        kept = choose(problem, lines_of(problem, routes), "surviving routes")
+        kept = again(problem, routes, "surviving routes")
     except InfeasibleError:
         return best
     gain = objective(problem, kept.predicted) - objective(problem, best.predicted)

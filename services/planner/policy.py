@@ -26,6 +26,8 @@ class Choice:
     """The routes' weights are the policy's own, to be kept to (`schemas.plan.Plan.in_turn`)."""
     exits: tuple[ExitRule, ...] = ()
     """That are open, as the problem had them."""
+    without: Choice | None = None
+    """Of a plan with rows side by side: the best one without."""
 
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))

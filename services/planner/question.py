@@ -15,6 +15,7 @@ from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.held import Held
 from services.planner.review import Review, review
+from services.planner.rows_known import RowsKnown
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Question:
     """Devices whose quota has changed since a review last found that nothing speaks for moving."""
     shares: ExitShares = NO_SHARES
     """How many requests were seen to leave at exits."""
+    rows: RowsKnown | None = None
+    """How the model's rows may be shared; None where they cannot be, or are not wanted to be."""
 
 
 def consider(question: Question) -> Review:
@@ -42,7 +45,9 @@ def consider(question: Question) -> Review:
     cuts = [
         border for route in question.serving.routes for stage in route.stages for border in (stage.first, stage.last)
     ]
-    make = partial(problem_from, question.card, question.wish, question.facts, question.hub, keep=cuts)
+    make = partial(
+        problem_from, question.card, question.wish, question.facts, question.hub, keep=cuts, rows=question.rows
+    )
     served = make(exits=question.shares.now(question.card, question.serving))
     open_to_choice = allowed_rules(question.card, question.wish, question.shares)
     choices = [served if rules == served.exits else make(exits=rules) for rules in open_to_choice]

@@ -17,8 +17,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from schemas.plan import ExitRule, Plan, Prediction, Route
-from services.planner.complete import choose, lines_of
+from schemas.plan import ExitRule, Plan, Prediction, Route, predicted_parts
 from services.planner.cost import Floats, Problem
 from services.planner.errors import InfeasibleError
 from services.planner.exit_choice import best_point, keeps_bound
@@ -26,6 +25,7 @@ from services.planner.exit_rules import accuracy_of, bound_decides
 from services.planner.flow import objective
 from services.planner.held import Held, missing_bytes, switch_s
 from services.planner.policy import Choice, Policy
+from services.planner.shared_choice import again, truly
 
 NEAR: Final = 0.02
 """Plans whose objectives differ by no more than this share are about as good."""
@@ -89,7 +89,7 @@ def review(
     present = still(problem, serving)
     _, best = best_point(choices or (problem,), partial(best_plan, policy=policy, held=held))
     missing = missing_bytes(problem.card, best.routes, held)
-    used = {stage.device for route in (*serving.routes, *best.routes) for stage in route.stages}
+    used = {device for route in (*serving.routes, *best.routes) for device in route.devices}
     return Review(
         present=present,
         best=best,
@@ -109,7 +109,7 @@ def best_plan(problem: Problem, policy: Policy, held: Held) -> Choice:
     """
     favoured = favouring_held(problem, held)
     found = policy.plan(favoured)
-    return found if favoured is problem else _truly(problem, found)
+    return found if favoured is problem else truly(problem, found)
 
 
 def favouring_held(problem: Problem, held: Held) -> Problem:
@@ -161,7 +161,7 @@ def still(problem: Problem, serving: Plan) -> Choice | None:
     roomy = problem.without("memory")
     shares = [route.weight for route in serving.routes] if serving.in_turn else None
     try:
-        present = choose(roomy, lines_of(roomy, serving.routes), "what is served", shares=shares)
+        present = again(roomy, serving.routes, "what is served", shares=shares)
     except InfeasibleError:
         return None
     return present if not bound_decides(problem.card, deployment) or keeps_bound(problem, present) else None
@@ -225,7 +225,7 @@ _TERMS: Final[dict[_Term, str]] = {
 def _changes(before: Route, now: Route) -> list[tuple[float, str, _Term, float, float]]:
     """How far each time of a route has grown or shrunk, ms, and what it was and is."""
     found: list[tuple[float, str, _Term, float, float]] = []
-    for stage, then, after in zip(before.stages, before.stage_predictions, now.stage_predictions, strict=False):
+    for (part, then), (_, after) in zip(predicted_parts(before, 0), predicted_parts(now, 0), strict=False):
         pairs: dict[_Term, tuple[float, float]] = {
             "down": (then.down_ms, after.down_ms),
             "compute": (then.compute_ms, after.compute_ms),
@@ -233,7 +233,7 @@ def _changes(before: Route, now: Route) -> list[tuple[float, str, _Term, float, 
             "up": (then.up_ms, after.up_ms),
         }
         found += [
-            (abs(b - a), stage.device, term, a, b) for term, (a, b) in pairs.items() if abs(b - a) > CHANGED * max(a, b)
+            (abs(b - a), part.device, term, a, b) for term, (a, b) in pairs.items() if abs(b - a) > CHANGED * max(a, b)
         ]
     return found
 
@@ -251,9 +251,3 @@ def _why(problem: Problem, device: str) -> str:
     if not math.isclose(facts.correction, 1.0, rel_tol=CHANGED):
         reasons.append(f"its stages take {facts.correction:.2f} times what it measured at rest")
     return f" ({'; '.join(reasons)})" if reasons else ""
-
-
-def _truly(problem: Problem, found: Choice) -> Choice:
-    """The same routes with what they really cost."""
-    shares = [route.weight for route in found.routes] if found.in_turn else None
-    return choose(problem, lines_of(problem, found.routes), found.label, found.notes, shares=shares)

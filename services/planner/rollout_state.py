@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from schemas.deployment import Decision, Deployment
-from schemas.plan import Plan
+from schemas.plan import Plan, predicted_parts
 from services.planner.events import Action, ClearNext, Decide, PublishDecision, PublishNext
 from services.planner.sharing import Use, use_of
 
@@ -151,9 +151,9 @@ def longest_step_ms(rollouts: Iterable[Rollout], device: str) -> float:
         (
             predicted.compute_ms * route.together
             for plan in plans
-            for route in plan.routes
-            for stage, predicted in zip(route.stages, route.stage_predictions, strict=False)
-            if stage.device == device
+            for number, route in enumerate(plan.routes)
+            for part, predicted in predicted_parts(route, number)
+            if part.device == device
         ),
         default=0.0,
     )

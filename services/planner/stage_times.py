@@ -85,7 +85,7 @@ def stage_times(
     frame = per_frame * here + per_mb * (wire_mb[:, None] + wire_mb + leaving * wire_bytes[-1] / 1e6)
     overlaps = per_device([device.info.capacity_cores for device in devices]) >= OVERLAP_CORES
     # A quota is used up within one visit, whoever else leaves before.
-    idle_compute = _when_idle(devices, (compute + codec) / here) * here
+    idle_compute = when_idle(devices, (compute + codec) / here) * here
     up = transfer_ms(wire_bytes, per_device([device.link.up_mbps for device in devices])[:, 0])
     some = leaving > 0  # nobody's answer takes no time, over a link that carries nothing, too
     answers = np.where(some, np.where(some, leaving, 1.0) * up[:, -1:, None], 0.0)
@@ -95,7 +95,7 @@ def stage_times(
         frame_ms=frame,
         service_ms=np.where(overlaps, np.maximum(compute + codec, frame), compute + codec + frame),
         idle_compute_ms=idle_compute,
-        idle_frame_ms=_when_idle(devices, (compute + codec + frame) / here) * here - idle_compute,
+        idle_frame_ms=when_idle(devices, (compute + codec + frame) / here) * here - idle_compute,
         rtt_ms=np.array([device.link.rtt_ms for device in devices]),
         down_ms=reach * transfer_ms(wire_bytes, per_device([device.link.down_mbps for device in devices])[:, 0]),
         up_ms=reach * up,
@@ -115,8 +115,8 @@ def per_device(values: Sequence[float]) -> Floats:
     return np.array(values, dtype=np.float64).reshape(-1, 1, 1)
 
 
-def _when_idle(devices: Sequence[DeviceFacts], sustained_ms: Floats) -> Floats:
-    """What work that takes `sustained_ms` (n, P, P) at sustained load takes a device that has been idle, ms.
+def when_idle(devices: Sequence[DeviceFacts], sustained_ms: Floats) -> Floats:
+    """What work that takes `sustained_ms` (n, ...) at sustained load takes each device when it has been idle, ms.
 
     Its profile says how much processor time a run after a rest needs; and a quota is not used up then. A device that
     other work keeps busy is not at rest: in proportion to that, nothing is gained.

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.accuracy import Seen
-from schemas.plan import Plan, stage_id
+from schemas.plan import Part, Plan, Route, parts_of
 from schemas.stages import Timing
 
 REPORTS: Final = 5
@@ -67,19 +67,17 @@ class Swallowing:
         passages = dict(self.passages)
         resting = timing.queue_depth == 0 and timing.stuck_s == 0
         for number, route in enumerate(self.plan.routes):
-            for place, stage in enumerate(route.stages):
-                if stage.device != timing.device:
+            for part, after in _followed(route, number):
+                if part.device != timing.device:
                     continue
-                name, after = stage_id(number, place), stage_id(number, place + 1)
-                if frames.get(name):
-                    passages[name] = Passage()
-                    elsewhere = place + 1 < len(route.stages) and route.stages[place + 1].device != timing.device
-                    follows = elsewhere and handed_on[name] > 0
-                    known = passages.get(after, Passage())
-                    passages[after] = replace(known, given=known.given + 1) if follows else known
+                known = passages.get(part.stage, Passage())
+                if frames.get(part.stage):
+                    passages[part.stage] = Passage()
+                    if after is not None and after.device != timing.device and handed_on[part.stage] > 0:
+                        known = passages.get(after.stage, Passage())
+                        passages[after.stage] = replace(known, given=known.given + 1)
                 elif resting:
-                    known = passages.get(name, Passage())
-                    passages[name] = replace(known, empty=known.empty + 1)
+                    passages[part.stage] = replace(known, empty=known.empty + 1)
         return replace(self, passages=passages)
 
     def with_seen(self, seen: Seen, now_s: float) -> Swallowing:
@@ -104,11 +102,25 @@ class Swallowing:
                 for (of, _), one in self.silences.items()
                 if of == number
             )
-            for place, stage in enumerate(route.stages):
-                passage = self.passages.get(stage_id(number, place), Passage())
-                witnessed = accusers >= 1 and passage.given >= REPORTS if place else accusers >= ACCUSERS
+            parts = parts_of(route, number)
+            bands = len(parts) - len(route.stages)
+            passages = [self.passages.get(part.stage, Passage()) for part in parts]
+            for place, (part, passage) in enumerate(zip(parts, passages, strict=True)):
+                if place == 0 or place < bands:
+                    witnessed, before = accusers >= ACCUSERS, f"{accusers} submitters"
+                else:
+                    witnessed, before = accusers >= 1 and passage.given >= REPORTS, parts[place - 1].device
+                if place == bands and any(band.empty for band in passages[:bands]):
+                    continue  # where a band is missing, nothing can come through the stage that joins them
                 if witnessed and passage.empty >= REPORTS:
-                    before = route.stages[place - 1].device if place else f"{accusers} submitters"
-                    holes[stage.device] = f"swallows frames: {before} sent them, none came through, nothing is answered"
+                    holes[part.device] = f"swallows frames: {before} sent them, none came through, nothing is answered"
                     break
         return holes
+
+
+def _followed(route: Route, number: int) -> list[tuple[Part, Part | None]]:
+    """Every part of a route, and the one that it hands frames on to."""
+    parts = parts_of(route, number)
+    bands = len(parts) - len(route.stages)
+    after = [*([parts[bands]] * bands), *parts[bands + 1 :], None]
+    return list(zip(parts, after, strict=True))

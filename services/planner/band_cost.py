@@ -1,0 +1,263 @@
+"""What rows side by side cost: every band on its device, and the stages behind them.
+
+    latency = submitter + extra rows + max over bands (rtt + down + compute + frame + up) + further frames + stages
+
+Bands run at the same time, so the slowest counts. Rows of the halo are sent twice, and the first stage takes in as many
+frames as there are bands. Terms are those of every stage (`services.planner.stage_times`), a band's blocks by the share
+of each that it computes (`models.rows.cost.band_fractions`).
+
+A device with a CPU quota that has just computed a band finds that much of it used up when its stage's turn comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+
+from models.rows.chain import Rows
+from models.rows.specs import OUTPUT_AXIS, input_axis
+from services.planner.cost import FRAME_HEADER_BYTES, Floats, Problem
+from services.planner.facts import UNLIMITED_BYTES, DeviceFacts
+from services.planner.line_cost import Line, LineCost, Placement
+from services.planner.stage_times import StageTimes, transfer_ms, when_idle
+
+_OVER_STAGES: Final = frozenset({"feasible", "latency_ms", "bottleneck_ms", "energy_j"})
+_OVER_CUTS: Final = ("positions", "wire_bytes", "reach", "crossing_bytes")
+"""Of a `Problem`, arrays that are not among its `StageTimes`."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Bands in a problem's own numbers."""
+
+    position: int
+    """Of the cut that they end at."""
+    devices: tuple[int, ...]
+    """Top to bottom."""
+    takes: tuple[Rows, ...]
+    gives: tuple[Rows, ...]
+    shares: tuple[tuple[float, ...], ...]
+    """By band, how much of each block it computes."""
+
+
+@dataclass(frozen=True, eq=False)
+class BandTimes:
+    """Of m possible bands on one device that is at rest, (m,) each."""
+
+    rtt_ms: float
+    down_ms: Floats
+    compute_ms: Floats
+    """Codecs included."""
+    frame_ms: Floats
+    up_ms: Floats
+    busy_ms: Floats
+    """Computing, codecs and frames at sustained load."""
+    taken_bytes: Floats
+    given_bytes: Floats
+
+    @property
+    def total_ms(self) -> Floats:
+        """From the broker and back to it."""
+        return self.rtt_ms + self.down_ms + self.compute_ms + self.frame_ms + self.up_ms
+
+
+@dataclass(frozen=True, eq=False)
+class SharedCost:
+    """Bands and the stages behind them."""
+
+    line: LineCost
+    bands: tuple[BandTimes, ...]
+    """One each, in order."""
+    more_ms: tuple[float, ...]
+    """By stage behind them, what it takes longer because its device has computed a band just before."""
+    further_frames_ms: float
+    """Of the first of these stages."""
+
+
+def band_times(
+    problem: Problem, device: int, position: int, *, takes: Floats, gives: Floats, shares: Floats
+) -> BandTimes:
+    """What bands cost a device.
+
+    Args:
+        problem: for the device, the links and the codec.
+        device: its number.
+        position: of the cut that the bands end at.
+        takes: (m,) rows of the input, how many.
+        gives: (m,) rows of what crosses the cut.
+        shares: (m, blocks before the cut) of each block that is computed.
+    """
+    facts, card = problem.devices[device], problem.card
+    last = int(problem.positions[position])
+    taken_bytes = takes / card.inputs[0].shape[input_axis(card)] * problem.wire_bytes[0]
+    given = gives / card.cuts[last].tensors[0].shape[OUTPUT_AXIS]
+    given_bytes = given * problem.wire_bytes[position]
+    per_mb = facts.profile.frame_ms_per_mb * facts.frame_slowdown
+    codec = per_mb * given * card.cuts[last].nbytes / 1e6 if problem.deployment.codec != "fp32" else 0.0 * given
+    work = shares @ np.array(facts.profile.block_ms[:last]) + facts.stage_overhead_ms
+    compute = work * facts.slowdown + codec
+    frame = facts.profile.frame_ms * facts.frame_slowdown + per_mb * (taken_bytes + given_bytes) / 1e6
+    at_rest = when_idle([facts], compute[None])[0]
+    return BandTimes(
+        rtt_ms=facts.link.rtt_ms,
+        down_ms=transfer_ms(taken_bytes, facts.link.down_mbps),
+        compute_ms=at_rest,
+        frame_ms=np.maximum(0.0, when_idle([facts], (compute + frame)[None])[0] - at_rest),
+        up_ms=transfer_ms(given_bytes, facts.link.up_mbps),
+        busy_ms=compute + frame,
+        taken_bytes=taken_bytes,
+        given_bytes=given_bytes,
+    )
+
+
+def may_take_a_band(problem: Problem, device: int, position: int) -> bool:
+    """Whether a device has the memory, the packet size and the link for any band that ends at that cut."""
+    facts = problem.devices[device]
+    packet = facts.max_packet_bytes or UNLIMITED_BYTES
+    moved = np.array([problem.down_ms[device, 0], problem.up_ms[device, position]])
+    return (
+        band_need_bytes(problem, position) <= problem.budget_bytes(device)
+        and max(problem.wire_bytes[0], problem.wire_bytes[position]) + FRAME_HEADER_BYTES <= packet
+        and bool(np.isfinite(moved).all())
+    )
+
+
+def band_need_bytes(problem: Problem, position: int) -> int:
+    """Memory that a band takes: as its worker has it, no less than if it computed all rows."""
+    return int(problem.need_bytes[0, position])
+
+
+def each_band(problem: Problem, shared: Shared) -> tuple[BandTimes, ...]:
+    """What every band costs its device, in order; arrays of one."""
+    return tuple(
+        band_times(
+            problem,
+            device,
+            shared.position,
+            takes=np.array([below - above], dtype=np.float64),
+            gives=np.array([end - start], dtype=np.float64),
+            shares=np.array([share]),
+        )
+        for device, (above, below), (start, end), share in zip(
+            shared.devices, shared.takes, shared.gives, shared.shares, strict=True
+        )
+    )
+
+
+def busy_ms(shared: Shared, bands: Sequence[BandTimes]) -> dict[int, float]:
+    """By device, how long its bands keep it busy at sustained load, ms."""
+    busy: dict[int, float] = {}
+    for device, band in zip(shared.devices, bands, strict=True):
+        busy[device] = busy.get(device, 0.0) + float(band.busy_ms[0])
+    return busy
+
+
+def shared_cost(problem: Problem, shared: Shared, rest: Line) -> SharedCost:
+    """Bands, and the stages of `rest` behind them; inf where a stage is not feasible."""
+    bands = each_band(problem, shared)
+    busy = busy_ms(shared, bands)
+    more = tuple(_more_of_stage_ms(problem, stage, busy.get(stage.device, 0.0)) for stage in rest)
+    further = (len(bands) - 1) * _frame_ms(problem.devices[rest[0].device])
+    slowest = max(float(band.total_ms[0]) for band in bands)
+    stages = sum(float(problem.latency_ms[stage]) for stage in rest)
+    taken = sum(float(band.taken_bytes[0]) for band in bands)
+    line = LineCost(
+        latency_ms=problem.submit_ms + extra_rows_ms(problem, taken) + slowest + further + stages + sum(more),
+        bottleneck_ms=_bottleneck_ms(problem, shared, bands, rest),
+        energy_j=_energy_j(problem, shared, bands, rest),
+        moved_bytes=taken
+        + sum(float(band.given_bytes[0]) for band in bands)
+        + sum(float(problem.crossing_bytes[stage.last]) for stage in rest),
+        largest_bytes=max(float(problem.wire_bytes[position]) for position in (0, *(stage.last for stage in rest))),
+        stages=1 + len(rest),
+        measured=all(
+            problem.devices[device].info.power.method == "measured"
+            for device in (*shared.devices, *(stage.device for stage in rest))
+        ),
+    )
+    return SharedCost(line, bands, more, further)
+
+
+def behind(problem: Problem, position: int, bands: Mapping[int, float]) -> Problem:
+    """The problem of the blocks behind a cut, for devices that have computed a band just before.
+
+    Args:
+        problem: the whole.
+        position: of the cut.
+        bands: by device, how long its band has kept it busy at sustained load; a device without one is not named.
+    """
+    times: dict[str, Any] = {}
+    for field in (*fields(StageTimes), *(one for one in fields(Problem) if one.name in _OVER_STAGES)):
+        whole = getattr(problem, field.name)
+        cuts = {3: np.s_[:, position:, position:], 2: np.s_[:, position:]}
+        times[field.name] = whole[cuts[whole.ndim]] if whole.ndim in cuts else whole
+    need = problem.need_bytes[position:, position:]
+    feasible, latency = times["feasible"].copy(), times["latency_ms"].copy()
+    for device, before_ms in bands.items():
+        feasible[device] &= need + band_need_bytes(problem, position) <= problem.budget_bytes(device)
+        alone = times["compute_ms"][device] + times["codec_ms"][device] + times["frame_ms"][device]
+        latency[device] += more_ms(problem.devices[device], alone, before_ms)
+    times |= {"feasible": feasible, "latency_ms": np.where(feasible, latency, np.inf), "need_bytes": need}
+    times |= {name: getattr(problem, name)[position:] for name in _OVER_CUTS}
+    return replace(problem, **times)
+
+
+def more_ms(facts: DeviceFacts, alone: Floats, before_ms: float) -> Floats:
+    """What stages take longer on a device that has been busy until just now, ms; shaped like `alone`.
+
+    Args:
+        facts: of the device.
+        alone: (.., ..) what the stages keep it busy at sustained load.
+        before_ms: for how long it has been, at sustained load.
+    """
+    if before_ms <= 0:
+        return np.zeros_like(alone)
+    both = when_idle([facts], (alone + before_ms)[None])[0] - when_idle([facts], np.full((1, 1), before_ms))[0]
+    longer: Floats = np.maximum(0.0, both - when_idle([facts], alone[None])[0])
+    return longer
+
+
+def extra_rows_ms(problem: Problem, taken_bytes: float) -> float:
+    """What the submitter needs longer to send bands that overlap than the input as it is."""
+    extra = np.array([max(0.0, taken_bytes - float(problem.wire_bytes[0]))])
+    return float(transfer_ms(extra, problem.hub.submitter_up_mbps)[0])
+
+
+def _more_of_stage_ms(problem: Problem, stage: Placement, before_ms: float) -> float:
+    alone = problem.compute_ms[stage] + problem.codec_ms[stage] + problem.frame_ms[stage]
+    return float(more_ms(problem.devices[stage.device], np.array([[alone]]), before_ms)[0, 0])
+
+
+def _frame_ms(facts: DeviceFacts) -> float:
+    return facts.profile.frame_ms * facts.frame_slowdown
+
+
+def _bottleneck_ms(problem: Problem, shared: Shared, bands: tuple[BandTimes, ...], rest: Line) -> float:
+    """Of the device that one request keeps busy longest, or of its link."""
+    service, down, up = busy_ms(shared, bands), dict[int, float](), dict[int, float]()
+    for device, band in zip(shared.devices, bands, strict=True):
+        down[device] = down.get(device, 0.0) + float(band.down_ms[0])
+        up[device] = up.get(device, 0.0) + float(band.up_ms[0])
+    for stage in rest:
+        device = stage.device
+        service[device] = service.get(device, 0.0) + float(problem.service_ms[stage])
+        down[device] = down.get(device, 0.0) + float(problem.down_ms[device, stage.first])
+        up[device] = up.get(device, 0.0) + float(problem.up_ms[device, stage.last])
+    return max((*service.values(), *down.values(), *up.values()))
+
+
+def _energy_j(problem: Problem, shared: Shared, bands: tuple[BandTimes, ...], rest: Line) -> float:
+    joules = sum(float(problem.energy_j[stage]) for stage in rest)
+    for device, band in zip(shared.devices, bands, strict=True):
+        power = problem.devices[device].info.power
+        moving_ms = float(band.down_ms[0] + band.up_ms[0])
+        joules += (power.busy_w * float(band.busy_ms[0]) + power.idle_w * moving_ms) / 1e3
+    return joules
+
+
+def shifted(line: Line, position: int) -> Line:
+    """A route of `behind(problem, position, ...)` in the numbers of the whole problem."""
+    return tuple(Placement(stage.device, stage.first + position, stage.last + position) for stage in line)

@@ -1,0 +1,185 @@
+"""Rows side by side as a plan for latency: which devices, how far, who gets which rows. Pure.
+
+Bands may end at a handful of cuts: those where much work lies before little data. For each, devices that are quick at
+it get rows so that all are done at about the same time, halo and links included (`models.rows.shares.fastest`), and the
+blocks behind are planned as ever, for devices that have a band's work behind them. The quickest of these plans is set
+beside the best one without (`Choice.without`); by how much it must win is the planner's own rule
+(`services.planner.certainty`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+
+from models.rows.chain import RowChain, Rows, RowsError
+from models.rows.cost import band_fractions
+from models.rows.needed import rows_needed
+from models.rows.shares import fastest
+from schemas.deployment import Deployment
+from services.planner.band_cost import (
+    Shared,
+    band_times,
+    behind,
+    busy_ms,
+    each_band,
+    extra_rows_ms,
+    may_take_a_band,
+    shared_cost,
+    shifted,
+)
+from services.planner.cost import Floats, Problem
+from services.planner.line_cost import Line, line_cost
+from services.planner.policy import Choice
+from services.planner.rows_known import RowsKnown
+from services.planner.search import best_line
+from services.planner.shared_choice import choose_shared
+
+TEAM: Final = 4
+"""Devices that share rows at most: each further one adds its frames and its halo, and is one more to lose."""
+GROUP: Final = 8
+"""Devices of a large fleet that are looked at: whoever computes the first blocks, or all of them, quickest."""
+PLACES: Final = 5
+"""Cuts that bands are tried for."""
+WORKED_OUT: Final = 4
+"""Of all these plans, so many are worked out with every device's own burden; the others could hardly be quicker."""
+
+
+def shares_rows(wish: Deployment) -> bool:
+    """Whether plans for a wish may share rows: only where one request's latency is all that counts."""
+    return wish.side_by_side and wish.objective == "latency" and wish.policy == "exact"
+
+
+def with_rows_shared(problem: Problem, plain: Choice) -> Choice:
+    """`plain`, or the quickest plan with rows side by side where that is quicker.
+
+    Only for the objective latency, where the wish allows it and the model's rows are known to be divisible.
+    """
+    known = problem.rows
+    if known is None or not shares_rows(problem.deployment) or len(problem.devices) < 2:
+        return plain
+    group = _group(problem)
+    found = _quickest(problem.only(group), known, plain.predicted.latency_ms)
+    if found is None:
+        return plain
+    shared, rest = found
+    named = replace(shared, devices=tuple(group[device] for device in shared.devices))
+    line = tuple(stage._replace(device=group[stage.device]) for stage in rest)
+    best = choose_shared(problem, named, line, "rows side by side")
+    return replace(best, without=plain) if best.predicted.latency_ms < plain.predicted.latency_ms else plain
+
+
+def shared_rows(chain: RowChain, position: int, devices: Sequence[int], gives: Sequence[Rows]) -> Shared:
+    """Bands that give these rows, with what they take and compute for that.
+
+    Raises:
+        models.rows.chain.RowsError: there are no such rows.
+    """
+    return Shared(
+        position=position,
+        devices=tuple(devices),
+        gives=tuple(gives),
+        takes=tuple(rows_needed(chain, rows) for rows in gives),
+        shares=tuple(band_fractions(chain, rows) for rows in gives),
+    )
+
+
+def _group(problem: Problem) -> list[int]:
+    fleet = range(len(problem.devices))
+    if len(fleet) <= GROUP:
+        return list(fleet)
+    first, whole = problem.idle_compute_ms[:, 0, 1:].mean(axis=1), problem.latency_ms[:, 0, -1]
+    by_turns = (device for pair in zip(np.argsort(first), np.argsort(whole), strict=True) for device in pair)
+    return sorted(list(dict.fromkeys(int(device) for device in by_turns))[:GROUP])
+
+
+def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Shared, Line] | None:
+    """The quickest bands and stages behind them, if quicker than `most_ms`."""
+    tried: list[tuple[float, Shared]] = []
+    for position in _places(problem, known):
+        unburdened = best_line(behind(problem, position, {}))
+        if unburdened is None:
+            continue
+        after = shifted(unburdened, position)
+        stages_ms = line_cost(problem, after).latency_ms
+        for shared, bands_ms in _bands(problem, known, position):
+            if stages_ms + bands_ms < most_ms:
+                tried.append((stages_ms + bands_ms, shared))
+    best: tuple[float, Shared, Line] | None = None
+    for at_least_ms, shared in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
+        if best is not None and best[0] <= at_least_ms:
+            break
+        line = best_line(behind(problem, shared.position, busy_ms(shared, each_band(problem, shared))))
+        if line is not None:
+            rest = shifted(line, shared.position)
+            latency_ms = shared_cost(problem, shared, rest).line.latency_ms
+            if latency_ms < (best[0] if best is not None else most_ms):
+                best = latency_ms, shared, rest
+    return None if best is None else best[1:]
+
+
+def _places(problem: Problem, known: RowsKnown) -> list[int]:
+    """Positions of the cuts that promise most: if work could be divided without any loss, and one device did the rest.
+
+    No pinned block may lie before them (rows of it would run elsewhere), and no exit that is open.
+    """
+    borders = {int(block): position for position, block in enumerate(problem.positions)}
+    taken = [pin.first for pin in problem.deployment.pins] + [rule.block for rule in problem.exits]
+    limit = min(taken, default=int(problem.positions[-1]) - 1)
+    promise: list[tuple[float, int]] = []
+    for last in known.lasts:
+        position = borders.get(last)
+        if position is None or last > limit:
+            continue
+        alone = np.sort(problem.idle_compute_ms[:, 0, position])[:TEAM]
+        divided_ms = 1.0 / float(np.sum(1.0 / np.maximum(alone, 1e-6)))
+        moving_ms = float(problem.up_ms[:, position].min() / len(alone) + problem.down_ms[:, position].min())
+        rest_ms = float(problem.idle_compute_ms[:, position, -1].min())
+        promise.append((divided_ms + moving_ms + rest_ms, position))
+    return [position for _, position in sorted(promise)[:PLACES]]
+
+
+def _bands(problem: Problem, known: RowsKnown, position: int) -> Iterator[tuple[Shared, float]]:
+    """Bands that end at a cut, by the quickest few devices and by all but one of them; and what they take, ms."""
+    chain = known.chain(int(problem.positions[position]))
+    times = {
+        device: _times(problem, known, device, position)
+        for device in range(len(problem.devices))
+        if may_take_a_band(problem, device, position)
+    }
+    team = sorted(sorted(times, key=lambda device: float(times[device][-1]))[:TEAM])
+    teams = [team, *([one for one in team if one != left_out] for left_out in team)]
+    seen: set[tuple[tuple[int, ...], tuple[Rows, ...]]] = set()
+    for devices in teams:
+        if len(devices) < 2:
+            continue
+        try:
+            rows = fastest(chain.height, [_cost(times[device]) for device in devices])
+        except RowsError:
+            continue  # a device's times are beyond any number
+        given = [(device, mine) for device, mine in zip(devices, rows, strict=True) if mine is not None]
+        key = tuple(device for device, _ in given), tuple(mine for _, mine in given)
+        if len(given) < 2 or key in seen:
+            continue
+        seen.add(key)
+        shared = shared_rows(chain, position, *key)
+        overlapping = sum(below - above for above, below in shared.takes) / chain.tensors[chain.input].height
+        slowest_ms = max(float(times[device][last - first]) for device, (first, last) in given)
+        yield shared, slowest_ms + extra_rows_ms(problem, overlapping * float(problem.wire_bytes[0]))
+
+
+def _times(problem: Problem, known: RowsKnown, device: int, position: int) -> Floats:
+    """What bands of 0, 1, 2 ... rows take a device, (height + 1,), ms; never less than those of fewer rows."""
+    table = known.table(int(problem.positions[position]))
+    gives = np.arange(len(table.takes), dtype=np.float64)
+    total = band_times(problem, device, position, takes=table.takes, gives=gives, shares=table.shares).total_ms
+    longest: Floats = np.maximum.accumulate(total)
+    return longest
+
+
+def _cost(times: Floats) -> Callable[[Rows], float]:
+    by_size: list[float] = times.tolist()
+    return lambda rows: by_size[rows[1] - rows[0]]
