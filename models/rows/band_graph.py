@@ -5,10 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import TensorProto, helper
 
-from models.macs import Shape
-from models.rows.chain import Reach, RowChain, Rows, RowsError, RowStep
-from models.rows.facts import small_numbers
-from models.rows.given import Given, padding, window
+from models.rows.chain import RowChain, Rows, RowsError, RowStep
 from models.rows.needed import inside, rows_by_tensor
 from models.rows.operators import WINDOWS
 
@@ -21,8 +18,6 @@ class BandGraph:
         self.constants: list[TensorProto] = []
         self._chain = chain
         self._opset = opset
-        self._weights: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-        self._numbers = small_numbers(graph)
         self._needed = rows_by_tensor(chain, gives)
         lacks = self._needed[chain.input]
         if not takes[0] <= lacks[0] < lacks[1] <= takes[1]:
@@ -45,9 +40,9 @@ class BandGraph:
             rows = self._needed[next(name for name in step.makes if name in self._needed)]
             made = rows
             if node.op_type in WINDOWS:
-                self._pad_window(node, step.reads[0][1], rows)
+                self._pad_window(node, step, rows)
             elif node.op_type == "Pad":
-                made = self._pad(node, step.reads[0][1], rows)
+                made = self._pad(node, step, rows)
             for name, reach in step.reads:
                 self._read(node, name, inside(reach, rows, self._chain.tensors[name].height))
             self._have.update(dict.fromkeys(step.makes, made))
@@ -73,36 +68,28 @@ class BandGraph:
         inputs = [self._constant(f"{part}/{key}", [number]) for key, number in bounds.items()]
         self.nodes.append(helper.make_node("Slice", [name, *inputs], [part], part))
 
-    def _pad_window(self, node: onnx.NodeProto, reach: Reach, rows: Rows) -> None:
-        given = self._given(node)
-        whole = window(given)
+    def _pad_window(self, node: onnx.NodeProto, step: RowStep, rows: Rows) -> None:
+        [(name, reach)] = step.reads
         first, last = reach.window(rows)
-        height = given.shape[given.rows[node.input[0]]]
+        pads, rank = list(step.pads), len(step.pads) // 2
         # What a window reaches beyond the declared padding (`ceil_mode`) is no padding: it does not count in a mean.
-        pads = whole.pads(max(0, -first), min(max(0, last - height), whole.end[0]))
-        kept = [attribute for attribute in node.attribute if attribute.name not in ("pads", "auto_pad")]
-        del node.attribute[:]
-        node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+        pads[0], pads[rank] = max(0, -first), min(max(0, last - self._chain.tensors[name].height), pads[rank])
+        _replace(node, "pads", pads)
+        _drop(node, "auto_pad")
 
-    def _pad(self, node: onnx.NodeProto, reach: Reach, rows: Rows) -> Rows:
+    def _pad(self, node: onnx.NodeProto, step: RowStep, rows: Rows) -> Rows:
         """Set the padding; returns the rows that come out: more than asked for where those hold nothing but padding."""
-        given = self._given(node)
-        pads, rank, axis = padding(given), len(given.shape), given.rows[node.input[0]]
-        (first, last), (low, high) = reach.window(rows), inside(reach, rows, given.shape[axis])
-        pads[axis], pads[rank + axis] = max(0, low - first), max(0, last - high)
+        [(name, reach)] = step.reads
+        tensor = self._chain.tensors[name]
+        (first, last), (low, high) = reach.window(rows), inside(reach, rows, tensor.height)
+        pads, rank = list(step.pads), len(step.pads) // 2
+        pads[tensor.axis], pads[rank + tensor.axis] = max(0, low - first), max(0, last - high)
         if self._opset < 11:
-            kept = [attribute for attribute in node.attribute if attribute.name != "pads"]
-            del node.attribute[:]
-            node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
+            _replace(node, "pads", pads)
         else:
             node.input[1] = self._constant(f"{node.output[0]}/pads", pads)
             del node.input[3:]
         return min(first, low) + reach.before, max(last, high) + reach.before
-
-    def _given(self, node: onnx.NodeProto) -> Given:
-        tensor = self._chain.tensors[node.input[0]]
-        shapes = {**self._weights, tensor.name: tensor.shape}
-        return Given(node, self._opset, shapes, {tensor.name: tensor.axis}, self._numbers)
 
     def _finish(self, gives: Rows) -> None:
         """Let the output hold just the rows that the band gives."""
@@ -117,3 +104,14 @@ class BandGraph:
     def _constant(self, name: str, numbers: list[int]) -> str:
         self.constants.append(helper.make_tensor(name, TensorProto.INT64, [len(numbers)], numbers))
         return name
+
+
+def _replace(node: onnx.NodeProto, name: str, value: list[int]) -> None:
+    _drop(node, name)
+    node.attribute.append(helper.make_attribute(name, value))
+
+
+def _drop(node: onnx.NodeProto, name: str) -> None:
+    kept = [attribute for attribute in node.attribute if attribute.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)

@@ -70,6 +70,8 @@ class RowStep:
     makes: tuple[str, ...]
     macs: int
     """For all rows."""
+    pads: tuple[int, ...] = ()
+    """Of a Conv or pooling all begins, then all ends of its spatial axes; of a Pad those of all axes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -54,10 +54,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Divided:
-    """How an operator can be computed on a band: its outputs' axis of rows, and the rows it reads for each."""
+    """How an operator can be computed on a band: its outputs' axis of rows, the rows it reads for each, its padding."""
 
     axis: int
     reach: Reach = ONE_TO_ONE
+    pads: tuple[int, ...] = ()
+    """See `models.rows.chain.RowStep`."""
 
 
 def window(given: Given) -> Window:

@@ -34,6 +34,8 @@ def channels(given: Given) -> Divided:
     axis = given.only_first()
     if axis < 2:
         raise RowsError("works along the rows")
+    if given.attributes.get("training_mode"):
+        raise RowsError("needs all rows")
     return Divided(axis)
 
 
@@ -41,7 +43,10 @@ def slides(given: Given) -> Divided:
     """A convolution or pooling."""
     if given.only_first() != 2 or len(given.shape) < 3:
         raise RowsError("slides along another axis than the rows")
-    return Divided(2, window(given).reach)
+    if any(given.node.output[1:]):
+        raise RowsError("says where in the whole picture it found its values")
+    sliding = window(given)
+    return Divided(2, sliding.reach, (*sliding.begin, *sliding.end))
 
 
 def pad(given: Given) -> Divided:
@@ -49,7 +54,7 @@ def pad(given: Given) -> Divided:
     axis, pads = given.only_first(), padding(given)
     if (pads[axis] or pads[len(given.shape) + axis]) and given.attributes.get("mode", b"constant") != b"constant":
         raise RowsError("fills its padding from other rows")
-    return Divided(axis, Reach(before=pads[axis]))
+    return Divided(axis, Reach(before=pads[axis]), tuple(pads))
 
 
 def along(given: Given) -> Divided:

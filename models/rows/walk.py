@@ -8,9 +8,9 @@ import onnx
 
 from models.macs import node_macs
 from models.proto import reads
-from models.rows.chain import ONE_TO_ONE, Reach, RowChain, RowsError, RowStep, RowTensor
+from models.rows.chain import ONE_TO_ONE, RowChain, RowsError, RowStep, RowTensor
 from models.rows.facts import item_bytes, small_numbers, static_shapes
-from models.rows.given import Given
+from models.rows.given import Divided, Given
 from models.rows.operators import divide
 from models.rows.specs import OUTPUT_AXIS
 from schemas.model import TensorSpec
@@ -46,10 +46,10 @@ class Walk:
         unknown = [name for name in needs if name not in rows and name not in self._constants]
         if not why and unknown:
             why = f"block {block}: {node.op_type} reads {unknown[0]!r}, which is made nowhere"
-        reach = ONE_TO_ONE
+        how = Divided(0)
         if not why and rows:
             try:
-                reach = self._make(node, rows)
+                how = self._make(node, rows)
             except RowsError as error:
                 why = f"block {block}: {error}"
         if why:
@@ -58,9 +58,10 @@ class Walk:
         if not rows:
             self._constants.update(makes)
         macs = node_macs(node, self._shapes)
-        self._steps.append((RowStep(place, block, node.op_type, tuple((n, reach) for n in rows), makes, macs), needs))
+        reading = tuple((name, how.reach) for name in rows)
+        self._steps.append((RowStep(place, block, node.op_type, reading, makes, macs, how.pads), needs))
 
-    def _make(self, node: onnx.NodeProto, rows: Mapping[str, RowTensor]) -> Reach:
+    def _make(self, node: onnx.NodeProto, rows: Mapping[str, RowTensor]) -> Divided:
         axes = {name: tensor.axis for name, tensor in rows.items()}
         divided = divide(Given(node, self._opset, self._shapes, axes, self._numbers))
         made = [self._made(node, name, divided.axis) for name in node.output if name]
@@ -73,7 +74,7 @@ class Walk:
         if node.op_type != "Pad" and (lowest + reach.span <= 0 or highest - reach.span >= height):
             raise RowsError(f"{node.op_type} has windows that hold nothing but padding")
         self._rows.update((tensor.name, tensor) for tensor in made)
-        return reach
+        return divided
 
     def _made(self, node: onnx.NodeProto, name: str, axis: int) -> RowTensor:
         shape = self._shapes.get(name, ())

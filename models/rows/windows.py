@@ -27,10 +27,6 @@ class Window:
         """Along the rows."""
         return Reach(_span(self.kernel[0], self.dilations[0]), self.strides[0], self.begin[0])
 
-    def pads(self, above: int, below: int) -> list[int]:
-        """The attribute `pads` with other padding of the rows."""
-        return [above, *self.begin[1:], below, *self.end[1:]]
-
 
 def window_of(attributes: dict[str, Any], picture: Shape, kernel: Sequence[int]) -> Window:
     """The window of a node.
