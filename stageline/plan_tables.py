@@ -8,7 +8,7 @@ from rich.table import Table
 
 from schemas.deployment import Decision
 from schemas.model import ModelCard
-from schemas.plan import Plan, Prediction
+from schemas.plan import Plan, Prediction, parts_of, predicted_parts
 from stageline.tables import new_table
 
 
@@ -55,24 +55,28 @@ def show_decision(
 
 
 def stage_table(plan: Plan, card: ModelCard | None = None) -> Table:
-    """One row per stage with its predicted times; weights where the card is known."""
+    """One row per band and stage with its predicted times; weights where the card is known."""
     table = new_table(
         f"Predicted: {prediction_text(plan.predicted)}", "stage", "device", "blocks", ">weights MB", ">in ms",
         ">compute ms", ">out ms", "codec", ">share", ">window",
     )  # fmt: skip
     for number, route in enumerate(plan.routes):
-        for place, stage in enumerate(route.stages):
-            times = route.stage_predictions[place] if route.stage_predictions else None
+        predicted = {part.stage: times for part, times in predicted_parts(route, number)}
+        shared = route.side_by_side
+        rows = [f" rows {band.gives[0]}:{band.gives[1]}" for band in shared.bands] if shared else []
+        codecs = [*([shared.codec] * len(rows) if shared else ()), *(stage.codec for stage in route.stages)]
+        for place, (part, codec) in enumerate(zip(parts_of(route, number), codecs, strict=True)):
+            times = predicted.get(part.stage)
             weights = "-"
             if card is not None and card.sha256 == plan.card_sha:
-                weights = f"{sum(block.weight_bytes for block in card.blocks[stage.first : stage.last]) / 1e6:.1f}"
+                weights = f"{sum(block.weight_bytes for block in card.blocks[part.first : part.last]) / 1e6:.1f}"
             table.add_row(
-                f"r{number}s{place}",
-                stage.device,
-                f"[{stage.first}:{stage.last})",
+                part.stage,
+                part.device,
+                f"[{part.first}:{part.last}){rows[place] if place < len(rows) else ''}",
                 weights,
                 *([f"{times.down_ms:.1f}", f"{times.compute_ms:.1f}", f"{times.up_ms:.1f}"] if times else ["-"] * 3),
-                stage.codec,
+                codec,
                 f"{route.weight:.0%}" if place == 0 else "",
                 str(route.window) if place == 0 else "",
             )

@@ -9,11 +9,13 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from schemas.plan import Route
+from services.planner.band_cost import band_need_bytes, shared_cost
 from services.planner.complete import lines_of
 from services.planner.cost import Problem
 from services.planner.errors import PlanningError
-from services.planner.line_cost import line_cost
+from services.planner.line_cost import Line, line_cost
 from services.planner.policy import Choice, Policy
+from services.planner.shared_choice import shared_of
 
 BETTER: Final[Mapping[str, Literal["more", "less"]]] = MappingProxyType(
     {
@@ -99,7 +101,9 @@ def short_plan(routes: Sequence[Route], *, routes_max: int = 4, stages_max: int 
 def _short_route(route: Route, stages_max: int) -> str:
     if len(route.stages) <= stages_max:
         return str(route)
-    first = " -> ".join(map(str, route.stages[: stages_max - 1]))
+    first = " -> ".join(
+        map(str, [*([route.side_by_side] if route.side_by_side else []), *route.stages[: stages_max - 1]])
+    )
     return f"{first} -> ... {len(route.stages) - stages_max} more ... -> {route.stages[-1]}"
 
 
@@ -116,9 +120,15 @@ def _row(problem: Problem, policy: Policy) -> Row:
 def _figures(problem: Problem, choice: Choice, planning_ms: float) -> Figures:
     lines = lines_of(problem, choice.routes)
     weights = [route.weight for route in choice.routes]
-    moved = sum(weight * line_cost(problem, line).moved_bytes for weight, line in zip(weights, lines, strict=True))
+    moved = sum(
+        weight * _moved_bytes(problem, route, line)
+        for weight, route, line in zip(weights, choice.routes, lines, strict=True)
+    )
     # A device holds blocks that several routes share only once.
     held = [int(problem.need_bytes[stage.first, stage.last]) for stage in {stage for line in lines for stage in line}]
+    for route, line in zip(choice.routes, lines, strict=True):
+        bands = len(route.side_by_side.bands) if route.side_by_side else 0
+        held += [band_need_bytes(problem, line[0].first)] * bands
     return Figures(
         latency_ms=choice.predicted.latency_ms,
         throughput_rps=choice.predicted.throughput_rps,
@@ -129,3 +139,9 @@ def _figures(problem: Problem, choice: Choice, planning_ms: float) -> Figures:
         memory_bytes=sum(held),
         planning_ms=planning_ms,
     )
+
+
+def _moved_bytes(problem: Problem, route: Route, line: Line) -> float:
+    if route.side_by_side is None:
+        return line_cost(problem, line).moved_bytes
+    return shared_cost(problem, shared_of(problem, route, line), line).line.moved_bytes

@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 
 from schemas.deployment import Alternative, Term
-from schemas.plan import Prediction
+from schemas.plan import Prediction, SideBySide
 from services.planner.certainty import Cautious
 from services.planner.complete import choose, lines_of
 from services.planner.cost import Problem
@@ -56,14 +56,17 @@ class Explanation:
 
 def explain(problem: Problem, choice: Choice, policy: Policy) -> Explanation:
     """Explain what `policy` chose for `problem`. Pure; takes as long as a few plannings."""
-    others = {
+    others: dict[str, Choice | PlanningError] = {
         "best single device": _attempt(BestSingle(), problem),
         "replicas": _attempt(Replicas(), problem),
         "best pipeline": _pipeline(problem),
         "even split": _attempt(EvenSplit(), problem),
     }
     decided_by, otherwise = deciding_term(problem, choice, policy)
-    if any(len(route.stages) > 1 for route in choice.routes):
+    if choice.routes[0].side_by_side is not None:
+        sentence = _why_side_by_side(problem, choice, choice.routes[0].side_by_side)
+        others = others if choice.without is None else {"without rows side by side": choice.without, **others}
+    elif any(len(route.stages) > 1 for route in choice.routes):
         whole = (others["best single device"], others["replicas"])
         sentence = _why_split(problem, choice, decided_by, whole, policy)
     else:
@@ -188,6 +191,21 @@ def _why_split(
         return f"{text}."
     computing, moving = _difference_parts(problem, single, choice)
     return f"{text}; splitting {_saves(computing)} and {_moves(moving)}."
+
+
+def _why_side_by_side(problem: Problem, choice: Choice, shared: SideBySide) -> str:
+    devices = len({band.device for band in shared.bands})
+    text = f"Rows side by side on {devices} devices: {_figure(problem, choice.predicted)}"
+    if choice.without is not None:
+        text += f" against {_figure(problem, choice.without.predicted)} without ({_in_short(choice.without)})"
+    return (
+        f"{text}; the bands compute blocks [0:{shared.last}) at the same time, {choice.routes[0].stages[0]} joins them."
+    )
+
+
+def _figure(problem: Problem, predicted: Prediction) -> str:
+    """What `_gives` says, without its verb."""
+    return _gives(problem, predicted).partition(" ")[2]
 
 
 def _is_better(problem: Problem, one: Choice, other: Choice) -> bool:
