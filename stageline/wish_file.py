@@ -47,6 +47,7 @@ class WrittenWish(Part):
     accuracy_min: float | None = None
     codec: str = "fp32"
     policy: str = "exact"
+    side_by_side: bool = True
     weight: float = 1.0
 
     def wish(self) -> Deployment:
@@ -60,6 +61,7 @@ class WrittenWish(Part):
             objective=self.objective, latency_weight=self.latency_weight, latency_bound_ms=self.latency_bound_ms,
             codec=self.codec, policy=self.policy, weight=self.weight,
             thresholds=self.threshold, closed_exits=self.close_exit, accuracy_min=self.accuracy_min,
+            side_by_side=self.side_by_side,
         )  # fmt: skip
 
 

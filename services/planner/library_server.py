@@ -13,11 +13,10 @@ from broker.bus import Bus
 from broker.connection import BrokerUnreachableError, BusError
 from broker.rejections import Rejections, clipped
 from models.library import Library, MissingBlobError, WrongHashError
-from models.rows.legal import deepest
 from models.stage import BadGraphError
 from schemas.model import BlobChunk, BlobRequest, ModelCard
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
-from services.planner.rows_known import RowsKnown
+from services.planner.rows_known import RowsKnown, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +65,7 @@ class LibraryServer:
         """How the rows of a model may be shared among devices; None where they cannot be. Looks once at each card."""
         sha = card.sha256
         if sha not in self._rows:
-            found = await asyncio.to_thread(_rows_of, self._library, card)
+            found = await asyncio.to_thread(_rows_if_readable, self._library, card)
             self._rows = {**dict(list(self._rows.items())[1 - _ROWS_KEPT :]), sha: found}
         return self._rows[sha]
 
@@ -127,13 +126,12 @@ class LibraryServer:
         return BlobChunk(offset=request.offset, total=known[sha].nbytes, data=data, error=error)
 
 
-def _rows_of(library: Library, card: ModelCard) -> RowsKnown | None:
+def _rows_if_readable(library: Library, card: ModelCard) -> RowsKnown | None:
     try:
-        possible = deepest(card, library.blobs.read(card.graph.sha256))
+        return rows_of(card, library.blobs.read(card.graph.sha256))
     except (MissingBlobError, WrongHashError, BadGraphError, OSError) as error:
         logger.warning("%s is planned without sharing rows: %s", card.name, clipped(str(error)))
         return None
-    return RowsKnown(possible) if possible.boundaries else None
 
 
 def _signature(cards: Path) -> Signature:

@@ -8,8 +8,9 @@ import numpy as np
 
 from models.rows.chain import RowChain
 from models.rows.cost import band_fractions
-from models.rows.legal import RowsPossible
+from models.rows.legal import RowsPossible, deepest
 from models.rows.needed import rows_needed
+from schemas.model import ModelCard
 from services.planner.quota import Floats
 
 _SIZES: Final = 16
@@ -30,7 +31,6 @@ class RowsKnown:
 
     def __init__(self, possible: RowsPossible) -> None:
         self._possible = possible
-        self._chains: dict[int, RowChain] = {}
         self._tables: dict[int, BandTable] = {}
 
     @property
@@ -44,9 +44,7 @@ class RowsKnown:
         Raises:
             models.rows.chain.RowsError: bands cannot end there.
         """
-        if last not in self._chains:
-            self._chains[last] = self._possible.chain(last)
-        return self._chains[last]
+        return self._possible.chain(last)
 
     def table(self, last: int) -> BandTable:
         """What bands of any size take and compute.
@@ -57,6 +55,16 @@ class RowsKnown:
         if last not in self._tables:
             self._tables[last] = _table(self.chain(last))
         return self._tables[last]
+
+
+def rows_of(card: ModelCard, graph_blob: bytes) -> RowsKnown | None:
+    """What is known of a model's rows from its graph; None where no block of it can be divided. Takes some 10 ms.
+
+    Raises:
+        models.stage.BadGraphError: the graph does not fit the card.
+    """
+    possible = deepest(card, graph_blob)
+    return RowsKnown(possible) if possible.boundaries else None
 
 
 def _table(chain: RowChain) -> BandTable:

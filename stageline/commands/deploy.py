@@ -36,6 +36,7 @@ def deploy(
     threshold: options.Thresholds = None,
     close_exit: options.ClosedExits = None,
     accuracy_min: options.AccuracyMin = None,
+    side_by_side: options.SideBySide = True,
     weight: options.Weight = 1.0,
     name: Annotated[str | None, typer.Option("--name", "-n", help="Of the deployment; else the model's.")] = None,
     wait: options.Wait = True,
@@ -60,7 +61,7 @@ def deploy(
     In the file every deployment is a table \\[\\[deployment]] with a model and, named as the options here, what else is
     wanted: model = "resnet18", name = "cats", weight = 2, pin = \\["camera=0:3"], exclude = \\["pi3"],
     memory_limit = \\["pi4=200"], threshold = \\["exit1=0.8"], close_exit = \\["exit2"], accuracy_min, objective,
-    latency_weight, latency_bound_ms, codec, policy.
+    latency_weight, latency_bound_ms, codec, policy, side_by_side = false.
 
     Exit codes: 0 served; 1 there is no plan (the reason is shown; if the plan before it goes on serving, what was asked
     for before stays asked for); 2 to mend: an option, a field of the file, an unknown model, no broker, no planner.
@@ -80,7 +81,7 @@ def deploy(
                     model, deployment=name, pins=pin or (), memory_limits=memory_limit or (), exclude=exclude or (),
                     objective=objective, latency_weight=latency_weight, latency_bound_ms=latency_bound_ms,
                     codec=codec, policy=policy, weight=weight, thresholds=threshold or (),
-                    closed_exits=close_exit or (), accuracy_min=accuracy_min,
+                    closed_exits=close_exit or (), accuracy_min=accuracy_min, side_by_side=side_by_side,
                 ),
             )  # fmt: skip
         code, documents = DONE, []

@@ -84,5 +84,12 @@ Weight = Annotated[
         "--weight", help="Its share of devices that other deployments use too, relative to theirs (0.01-100)."
     ),
 ]
+SideBySide = Annotated[
+    bool,
+    typer.Option(
+        "--side-by-side/--no-side-by-side",
+        help="May several devices share the rows of the first blocks, where that is quicker? (objective latency)",
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Return when it is served, or at once.")]
 ServedWithin = Annotated[float, typer.Option("--timeout", min=1, help="Seconds to wait for it.")]

@@ -44,6 +44,7 @@ def plan(
     threshold: options.Thresholds = None,
     close_exit: options.ClosedExits = None,
     accuracy_min: options.AccuracyMin = None,
+    side_by_side: options.SideBySide = True,
     broker: options.Broker = None,
     root: options.Root = None,
     json: options.Json = None,
@@ -56,7 +57,7 @@ def plan(
 
     stageline plan mobilenet_v2 --dry-run -o throughput --memory-limit pi4=20      (nothing is deployed)
 
-    The options from --objective to --accuracy-min are for --dry-run. `stageline plan compare MODEL` plans by every
+    The options from --objective to --side-by-side are for --dry-run. `stageline plan compare MODEL` plans by every
     policy, and `stageline plan policies` lists them; a deployment of such a name is shown by
     `stageline plan -- compare`.
 
@@ -74,6 +75,7 @@ def plan(
                 target, pins=pin or (), memory_limits=memory_limit or (), exclude=exclude or (), objective=objective,
                 latency_weight=latency_weight, latency_bound_ms=latency_bound_ms, codec=codec, policy=policy,
                 thresholds=threshold or (), closed_exits=close_exit or (), accuracy_min=accuracy_min,
+                side_by_side=side_by_side,
             )  # fmt: skip
             return await _on_paper(report, bus, wish)
 
