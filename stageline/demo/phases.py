@@ -21,7 +21,7 @@ from models.runtime import StageRunner
 from schemas.codec import Array
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
-from schemas.plan import Plan, Route
+from schemas.plan import Plan, Route, predicted_parts
 from stageline.client import Client
 from stageline.demo.progress import PhaseBars
 from stageline.deploying import deploy
@@ -240,10 +240,11 @@ def _check_stages(plan: Plan, receipts: Sequence[Receipt]) -> tuple[StageCheck, 
     checks = []
     for index, route in enumerate(plan.routes):
         mine = [receipt for receipt in receipts if receipt.route == _text(index, route)]
-        for place, (stage, predicted) in enumerate(zip(route.stages, route.stage_predictions, strict=False)):
+        for place, (part, predicted) in enumerate(predicted_parts(route, index)):
             times = [receipt.stages[place].compute_ms + receipt.stages[place].codec_ms for receipt in mine]
             if times:
-                checks.append(StageCheck(str(stage), predicted.compute_ms, fmean(times)))
+                name = f"{part.device}[{part.first}:{part.last})"
+                checks.append(StageCheck(name, predicted.compute_ms, fmean(times)))
     return tuple(checks)
 
 
