@@ -70,6 +70,11 @@ COMMANDS: Final[dict[str, Entry]] = {
     "plan": Entry(_MODELS, "plan:plan", "Which blocks run where, what else was considered, and why."),
     "plan compare": Entry(_MODELS, "compare:compare", "Every planning policy on the same model and fleet, on paper."),
     "plan policies": Entry(_MODELS, "policies:policies", "The planning policies, and the papers they are from."),
+    "learn": Entry(_MODELS, "learn:learn", "What learning policies found out: plans tried, what they cost, regret."),
+    "learn train": Entry(
+        _MODELS, "learn_train:learn_train", "Train a policy from a recording, or for a fleet on paper."
+    ),
+    "learn show": Entry(_MODELS, "learn_show:learn_show", "What a trained policy is for, and where it is from."),
     "infer": Entry(_USE, "infer:infer", "Run pictures, folders or .npy tensors through a deployment."),
     "submit": Entry(_USE, "submit:submit", "Hand requests over to a journal on disk, and go; nothing else need run."),
     "gateway": Entry(_USE, "gateway:gateway", "Deliver a journal's requests: each answer shown once, whatever dies."),

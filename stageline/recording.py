@@ -27,6 +27,7 @@ from schemas.topics import (
     PLAN_ACCURACY,
     PLAN_CURRENT,
     PLAN_DECISION,
+    PLAN_LEARNING,
     PLAN_NEXT,
     SEEN,
     Topic,
@@ -35,6 +36,7 @@ from services.planner.fleet import FLEET_TOPICS
 
 RECORDED_TOPICS: Final[tuple[Topic[Any], ...]] = (
     *FLEET_TOPICS, DEVICE_TIMING, SEEN, DEPLOYMENT, PLAN_NEXT, PLAN_DECISION, PLAN_CURRENT, PLAN_ACCURACY,
+    PLAN_LEARNING,
 )  # fmt: skip
 """A decision comes before its plan, as the planner publishes them."""
 VERSION: Final = 1

@@ -28,8 +28,9 @@ from services.planner.errors import PlanningError
 from services.planner.fleet import Fleet, read_fleet
 from services.planner.policies import policy_names
 
-NOT_LIVE: Final = ("brute-force",)
-"""An oracle for tests: it finds what exact finds, after hours."""
+NOT_LIVE: Final = ("brute-force", "bandit", "ppo")
+"""An oracle for tests, which finds what exact finds, after hours; and those that begin with exact's plan and learn
+(`bench/learning`)."""
 
 _SETTINGS: Final = {"STAGELINE_DRAIN_S": "0.3", "STAGELINE_LINK_PERIOD_S": "3600"}
 """Plans follow one another here: what the one before left is gone before the next is measured. And links are measured

@@ -35,7 +35,7 @@ class PlannerSettings(HubSettings):
     """A policy file for deployments that want policy ppo (`stageline learn train`)."""
     learned_transfer: bool = False
     """It may be used for other models and fleets than it was trained on; the safety net is the same."""
-    learn_period_s: Annotated[float, Field(ge=0.5, le=3600)] = 5.0
+    learn_period_s: Annotated[float, Field(ge=0.1, le=3600)] = 5.0
     """A plan of a deployment that learns is judged by what was seen in so long, at least."""
     submitter_mbps: Annotated[float, Field(gt=0)] = 1000.0
     """Link of the submitters to the broker, each way; they are not measured."""

@@ -1,6 +1,7 @@
 """Real processes, a real broker, real kills: every accepted request gets its one right answer."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -19,8 +20,12 @@ from end_to_end.small_line import (
 
 from broker.bus import Bus
 from models.runtime import StageRunner
+from schemas.deployment import Deployment
+from schemas.learning import Learning
 from schemas.model import ModelCard
+from schemas.topics import PLAN_LEARNING
 from stageline.client import Client
+from stageline.deploying import deploy
 from stageline.emulation.house import House
 
 REQUESTS = 200
@@ -108,3 +113,29 @@ async def test_a_broker_killed_and_restarted_empty_costs_no_answer(
 
     await answered(running, card, reference, at=50, happens=power_cut)
     await everybody(running, bus)
+
+
+async def test_a_deployment_that_learns_serves_and_tells_what_it_learns(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    running.kill_planner()
+    running.start_planner(STAGELINE_LEARN_PERIOD_S="0.5")
+    wish = Deployment(deployment="line", model=card.name, policy="bandit", requested=time.time())
+    await deploy(bus, wish, timeout_s=TIMEOUT_S)
+    expected = reference.run({card.inputs[0].name: some_input(1)})[card.outputs[0].name]
+
+    async def judged() -> Learning:
+        async with bus.subscribe(PLAN_LEARNING, deployment="line") as told:
+            async for kept in told:
+                if kept.message.decisions >= 2:
+                    return kept.message
+        raise AssertionError("the bus was closed")
+
+    learning = asyncio.create_task(judged())
+    async with asyncio.timeout(TIMEOUT_S), Client(running.broker.url, deployment="line") as client:
+        while not learning.done():
+            answer = await client.submit(some_input(1))
+            np.testing.assert_allclose(answer.output, expected, rtol=1e-4, atol=1e-5)
+    told = learning.result()
+    assert (told.policy, told.tried[0].samples > 0, client.audit.failed) == ("bandit", True, 0)
+    assert told.tried[0].measured > 0

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +168,11 @@ def check_fits(
         raise OtherFleetError(f"the trained policy is for another fleet: {difference}: {_WHAT_TO_DO}")
 
 
+_UNREADABLE: Final = (
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, ArithmeticError, OSError, EOFError, LookupError,
+    SyntaxError, RuntimeError, MemoryError, TypeError,
+)  # fmt: skip
+"""What numpy and zipfile raise of files that somebody has damaged, or made to be read wrongly."""
 _WHAT_TO_DO: Final = (
     "train one (`stageline learn train`), going on from this one if you like (--from FILE), or have it used as it is "
     "(the planner's --learned-transfer)"
@@ -196,9 +203,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             raise _bad(path, "it unpacks to more than any policy holds")
         with np.load(path, allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
-    except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError, NotImplementedError) as error:
-        if isinstance(error, PolicyFileError):
-            raise
+    except PolicyFileError:
+        raise
+    except _UNREADABLE as error:
         raise _bad(path, "it is no .npz of plain numbers") from error
 
 

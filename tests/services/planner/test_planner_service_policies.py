@@ -12,6 +12,8 @@ from services.planner.policies import policy_names
 if TYPE_CHECKING:
     from tests.services.planner.conftest import House
 
+TRAINED = {"ppo"}
+"""Must be trained first, and are refused where nothing was."""
 SPLITTING = {"neurosurgeon", "dads", "pipe-edge", "heft"}
 
 
@@ -21,7 +23,7 @@ async def test_whatever_policy_is_asked_for_its_plan_is_served(house: House, obj
     await house.device("fast")
     await house.device("slow", block_ms=5.0)
     async with house.planner():
-        for name in policy_names():
+        for name in sorted({*policy_names()} - TRAINED):
             await house.want(name, policy=name, objective=objective)
             plan = await house.serving(name)
             assert plan.policy == name

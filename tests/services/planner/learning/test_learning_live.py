@@ -1,0 +1,97 @@
+"""Policy bandit on a real broker: what submitters see decides, what was learned is told, and is continued from."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from schemas.accuracy import RouteSeen, Seen
+from schemas.plan import Plan
+from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_LEARNING, SEEN
+from services.planner.learning import live
+
+if TYPE_CHECKING:
+    from tests.services.planner.conftest import House
+
+
+@pytest.fixture(autouse=True)
+def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "LOOK_S", 0.05)
+
+
+@contextlib.asynccontextmanager
+async def submitting(house: House, latency_ms: Mapping[str, float], *, period_s: float = 0.05) -> AsyncIterator[None]:
+    """Somebody who sees of each plan what its devices take, and says so."""
+
+    async def keep() -> None:
+        while True:
+            plan: Plan | None = house.now.get((PLAN_CURRENT.template, "cats"))
+            if plan is not None:
+                took = sum(latency_ms[name] for name in plan.devices)
+                route = RouteSeen(route=0, answers=10, latency_ms=took, waiting=1)
+                seen = Seen(
+                    submitter="laptop", deployment="cats", generation=plan.generation, period_s=period_s,
+                    routes=(route,),
+                )  # fmt: skip
+                await house.bus.publish(SEEN, seen, deployment="cats", submitter="laptop")
+            await asyncio.sleep(period_s)
+
+    task = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+async def test_a_link_that_is_slower_than_it_says_is_learned_around_told_and_remembered(house: House) -> None:
+    house.import_model()
+    await house.watch(PLAN_LEARNING)
+    await house.device("fast")
+    await house.device("slow", block_ms=1.6)
+    async with submitting(house, {"fast": 40.0, "slow": 9.0}):
+        async with house.planner(learn_period_s=0.2):
+            await house.want(policy="bandit")
+            plan = await house.serving()
+            assert (plan.devices, plan.policy) == (("fast",), "bandit")
+            first = await house.until(PLAN_LEARNING, "cats", lambda told: told.decisions >= 1)
+            assert (first.state, first.by, first.policy) == ("shadow", "exact", "bandit")
+            acting = await house.until(
+                PLAN_LEARNING, "cats", lambda told: told.state == "acting" and told.by == "learned"
+            )
+            assert acting.serving == "r0: slow[0:4)"
+            assert acting.gain > 0.5
+            assert "measured to be better than exact's plan" in (await house.decision("serving")).cause
+        generation = house.now[PLAN_CURRENT.template, "cats"].generation
+        async with house.planner(learn_period_s=0.2):
+            again = await house.until(PLAN_LEARNING, "cats", lambda told: told.decisions > acting.decisions + 1)
+            assert (again.generation, again.serving) == (generation, "r0: slow[0:4)")
+            await house.bus.clear(DEPLOYMENT, deployment="cats")
+            await house.cleared(PLAN_LEARNING, "cats")
+
+
+async def test_a_trained_policy_that_is_not_there_or_of_no_use_is_refused_with_what_to_do(house: House) -> None:
+    house.import_model()
+    await house.device("fast")
+    async with house.planner():
+        await house.want(policy="ppo")
+        assert "stageline learn train" in (await house.decision("failed")).error
+        await house.want(policy="bandit", objective="energy")
+        assert "not energy" in (await house.decision("failed", generation=0)).error
+        await house.want(policy="bandit")
+        assert (await house.serving()).devices == ("fast",)
+
+
+async def test_a_planner_that_is_given_no_policy_for_one_says_so(house: House, tmp_path: Path) -> None:
+    from services.lifecycle import OperatorError
+
+    junk = tmp_path / "junk.npz"
+    junk.write_bytes(b"junk")
+    with pytest.raises(OperatorError, match="STAGELINE_LEARNED"):
+        async with house.planner(learned=junk) as task:
+            await task
