@@ -15,7 +15,7 @@ from broker.embedded import EmbeddedBroker
 from schemas.codec import Array, EncodedTensor, TensorHeader
 from schemas.frame import Frame, FrameFault, FrameHeader, encode_frame, open_frame, pack_frame
 from schemas.model import ModelCard, TensorSpec
-from schemas.plan import Plan, Route, Stage
+from schemas.plan import ExitRule, Plan, Route, Stage
 from schemas.topics import ANSWER
 from stageline.answers import Answers, Attempt, AttemptKey, Listener
 from stageline.client import Client
@@ -43,6 +43,7 @@ class Heard:
         plan = Plan(
             deployment="d", generation=1, model=card.name, card_sha=card.sha256, objective="latency", policy="exact",
             routes=(Route(stages=(Stage(device="a", first=0, last=1),)),),
+            exits=(ExitRule(name="early", block=0, threshold=0.5),),
         )  # fmt: skip
         attempt = Attempt(Send("r", 2, plan, 0, 1000.0), 0.0, card)
         self.open: dict[str, dict[AttemptKey, Attempt]] = {"r": {attempt.key: attempt}}
@@ -86,6 +87,11 @@ def frame(tensors: dict[str, Array] | None = None, **update: object) -> Frame:
     return open_frame(encode_frame(HEADER.model_copy(update=update), tensors))
 
 
+async def test_an_answer_of_an_exit_that_the_plan_opens_is_taken(heard: Heard) -> None:
+    await heard.take(frame({"y": X}, exit="early"))
+    assert [list(outputs) for outputs in heard.outputs] == [["y"]]
+
+
 @pytest.mark.parametrize(
     ("forged", "reason"),
     [
@@ -99,6 +105,8 @@ def frame(tensors: dict[str, Array] | None = None, **update: object) -> Frame:
         (frame({"y": WRONG}, generation=2), "attempt"),
         (frame({"y": WRONG}, route=1), "attempt"),
         (frame({"y": WRONG}, attempt=1), "attempt"),
+        (frame({"y": WRONG}, exit="late"), "exit"),
+        (frame({"y": WRONG.reshape(4, 1)}, exit="early"), "outputs"),
         (frame({"y": WRONG}, kind="work"), "kind"),
         (frame(kind="error"), "kind"),
         (frame(kind="work", request="unknown"), "kind"),

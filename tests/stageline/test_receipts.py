@@ -52,6 +52,13 @@ def test_a_receipt_is_one_line_a_table_and_json() -> None:
     assert json.loads(json.dumps(one.as_dict()))["stages"][0]["device"] == "pi4"
 
 
+def test_a_receipt_names_the_exit_that_was_taken() -> None:
+    one = receipt(trace("pi4")).model_copy(update={"exit": "exit1"})
+    assert "(generation 4), left at exit1, 0.25 J" in str(one)
+    assert one.as_dict()["exit"] == "exit1"
+    assert receipt(trace("pi4")).as_dict()["exit"] == ""
+
+
 def test_scores_become_probabilities_and_classes_get_their_names() -> None:
     answer = Answer("q", {"y": np.array([[0.0, 3.0, 1.0]], np.float32)}, receipt(), ("ant", "bee", "cat"))
     best = answer.top(2)

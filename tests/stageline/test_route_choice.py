@@ -162,3 +162,13 @@ def test_a_device_that_comes_back_starts_with_a_clean_sheet() -> None:
 def test_predictions_set_the_first_patience() -> None:
     slow = route("a").model_copy(update={"predicted": Prediction(latency_ms=2000, throughput_rps=1, energy_j=1)})
     assert RouteBoard(plan(slow)).usual_s(0) == pytest.approx(6.0)
+
+
+def test_an_early_answer_does_not_vouch_for_what_lies_behind_it() -> None:
+    board = RouteBoard(plan(route("a", "b"), route("c")))
+    assert board.take(0.0) == 0
+    board.silence(0, 1.0, heard=True)
+    board.sign_of_life(0, 0.01, whole=False)
+    assert [board.take(1.5) for _ in range(2)] == [1, 1]
+    board.sign_of_life(0, 0.01)
+    assert board.take(1.5) == 0

@@ -34,6 +34,18 @@ def test_each_route_is_told_with_its_median_and_what_waits() -> None:
     assert sightings.take(3, {}) == ()
 
 
+def test_where_some_leave_early_the_mean_is_told() -> None:
+    sightings = Sightings()
+    for seconds, early in ((0.010, True), (0.010, True), (0.070, False)):
+        sightings.answered(3, 0, seconds, early=early)
+    (first,) = sightings.take(3, {})
+    assert first.latency_ms == pytest.approx(30.0)
+    sightings.answered(3, 0, 0.010)
+    sightings.answered(3, 0, 0.010)
+    sightings.answered(3, 0, 0.070)
+    assert sightings.take(3, {})[0].latency_ms == pytest.approx(10.0)
+
+
 def test_answers_of_a_superseded_plan_are_not_told_as_the_new_ones() -> None:
     sightings = Sightings()
     sightings.answered(3, 0, 9.0)

@@ -10,8 +10,8 @@ from rich.console import Console
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, StageAccuracy
 from schemas.deployment import Decision
 from schemas.device import DeviceStatus, Duty
-from schemas.plan import Plan, Route, Stage
-from schemas.stages import HeldStage, StagesHeld, Timing
+from schemas.plan import ExitRule, Plan, Route, Stage
+from schemas.stages import ExitSeen, HeldStage, StagesHeld, StageTiming, Timing
 from schemas.topics import (
     DEVICE_DUTY,
     DEVICE_STAGES,
@@ -121,3 +121,26 @@ def test_what_was_predicted_is_shown_for_the_plan_that_is_served_and_no_other() 
     later = heard(picture, PLAN_CURRENT, plan.model_copy(update={"generation": 4}), deployment="cats")
     assert later.stage_accuracy(HELD) is None
     assert document(later, 0.0)["accuracy"] == {}
+
+
+def test_top_tells_where_requests_leave_and_where_they_were_to() -> None:
+    rules = (
+        ExitRule(name="exit1", block=0, threshold=0.8, share=0.4),
+        ExitRule(name="exit2", block=2, threshold=0.9, share=0.3),
+    )
+    served = Plan(
+        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
+        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),), exits=rules,
+    )  # fmt: skip
+    picture = heard(pi4(), PLAN_CURRENT, served, deployment="cats")
+    assert [one.text for one in picture.left("cats", 0.0)] == ["exit1 - (expected 40%)", "exit2 - (expected 30%)"]
+    stage = StageTiming(
+        deployment="cats", generation=3, stage="r0s0", frames=10, wait_ms=0, compute_ms=1, codec_ms=0, bytes_in=1,
+        bytes_out=1, exits=(ExitSeen(name="exit1", met=10, left=8), ExitSeen(name="exit2", met=2, left=1)),
+    )  # fmt: skip
+    picture = heard(picture, DEVICE_TIMING, timing(stages=(stage,)))
+    exits = document(picture, 0.0)["deployments"]["cats"]["exits"]
+    assert [(one["name"], one["expected"], one["now"]) for one in exits] == [("exit1", 0.4, 0.8), ("exit2", 0.3, 0.1)]
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(render(picture, 0.0))
+    assert "leave at exit1 80% (expected 40%), exit2 10% (expected 30%)" in screen.getvalue()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas.base import InvalidNameError
 from schemas.deployment import Deployment, Pin
-from stageline.wish_changes import excluding, including, pinning, unpinning
+from stageline.wish_changes import accuracy_kept, excluding, exits_set, including, pinning, unpinning
 from stageline.wishes import BadWishError
 
 WISH = Deployment(deployment="d", model="m", exclude=("a",), pins=(Pin(device="cam", first=0, last=3),), weight=2.0)
@@ -48,3 +48,26 @@ def test_names_and_pins_are_checked() -> None:
         excluding(WISH, ["a b"])
     with pytest.raises(BadWishError, match="pin cam: write DEVICE=FIRST:LAST"):
         pinning(WISH, ["cam"])
+
+
+def test_exits_are_set_closed_and_calibrated_again() -> None:
+    loose = exits_set(WISH, ["exit1=0.5", "exit2=0.7"])
+    assert loose.thresholds == {"exit1": 0.5, "exit2": 0.7}
+    closed = exits_set(loose, [], close=["exit2"])
+    assert (closed.thresholds, closed.closed_exits) == ({"exit1": 0.5}, ("exit2",))
+    assert exits_set(exits_set(closed, ["exit2=0.9"]), [], usual=["exit1", "exit2"]) == WISH
+
+
+def test_thresholds_by_hand_and_an_accuracy_take_each_others_place() -> None:
+    accurate = accuracy_kept(exits_set(WISH, ["exit1=0.5"]), 0.9)
+    assert (accurate.thresholds, accurate.accuracy_min) == ({}, 0.9)
+    assert exits_set(accurate, [], close=["exit2"]).accuracy_min == 0.9
+    assert exits_set(accurate, ["exit1=0.5"]).accuracy_min is None
+
+
+@pytest.mark.parametrize("text", ["exit1", "exit1=lots", "exit1=1.5", "exit1=-0.1", "exit1=nan", "a b=0.5"])
+def test_a_threshold_is_a_share_of_an_exit(text: str) -> None:
+    with pytest.raises(BadWishError, match=r"^threshold "):
+        exits_set(WISH, [text])
+    with pytest.raises(BadWishError, match="exit1 is named twice"):
+        exits_set(WISH, ["exit1=0.5"], close=["exit1"])

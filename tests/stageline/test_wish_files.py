@@ -23,15 +23,20 @@ def test_every_option_has_its_field(tmp_path: Path) -> None:
     path = written(
         tmp_path,
         MODEL + 'name = "cats"\nobjective = "throughput"\nlatency_bound_ms = 50\nlatency_weight = 0.2\nweight = 2\n'
-        'pin = ["cam=0:3"]\nexclude = ["pi3"]\nmemory_limit = ["pi4=200"]\ncodec = "u8"\npolicy = "replicas"\n',
+        'pin = ["cam=0:3"]\nexclude = ["pi3"]\nmemory_limit = ["pi4=200"]\ncodec = "u8"\npolicy = "replicas"\n'
+        'threshold = ["exit1=0.8"]\nclose_exit = ["exit2"]\n',
     )
     [wish] = load_wishes(path)
     typed = make_wish(
         "m", deployment="cats", objective="throughput", latency_bound_ms=50, latency_weight=0.2, weight=2,
         pins=["cam=0:3"], exclude=["pi3"], memory_limits=["pi4=200"], codec="u8", policy="replicas",
+        thresholds=["exit1=0.8"], closed_exits=["exit2"],
     )  # fmt: skip
     assert wish == typed.model_copy(update={"requested": wish.requested})
     assert wish.pins == (Pin(device="cam", first=0, last=3),)
+    assert (wish.thresholds, wish.closed_exits) == ({"exit1": 0.8}, ("exit2",))
+    [wish] = load_wishes(written(tmp_path, f"{MODEL}accuracy_min = 0.9\n"))
+    assert wish.accuracy_min == 0.9
 
 
 def test_what_is_left_out_is_as_when_typing(tmp_path: Path) -> None:
@@ -57,6 +62,9 @@ def test_what_is_left_out_is_as_when_typing(tmp_path: Path) -> None:
         (f'{MODEL}memory_limit = ["pi4"]\n', "deployment 1, memory_limit pi4: write DEVICE=MB, like pi4=200"),
         (f'{MODEL}objective = "speed"\n', "deployment 1, objective 'speed'.*latency"),
         (f'{MODEL}policy = "magic"\n', "deployment 1, policy: .*exact"),
+        (f'{MODEL}threshold = ["exit1"]\n', "deployment 1, threshold exit1: write EXIT=SHARE"),
+        (f"{MODEL}accuracy_min = 2\n", "deployment 1, accuracy_min 2.*less than or equal to 1"),
+        (f'{MODEL}threshold = ["a=0.5"]\naccuracy_min = 0.9\n', "deployment 1, .*leave out thresholds or accuracy_min"),
         (
             f'{MODEL}objective = "energy"\nlatency_bound_ms = 50\n',
             "deployment 1, latency_bound_ms only counts with objective throughput",

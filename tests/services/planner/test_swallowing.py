@@ -6,7 +6,7 @@ import pytest
 
 from schemas.accuracy import RouteSeen, Seen
 from schemas.plan import Plan, parse_route
-from schemas.stages import StageTiming, Timing
+from schemas.stages import ExitSeen, StageTiming, Timing
 from services.planner.swallowing import REPORTS, SEEN_WITHIN_S, Swallowing
 
 
@@ -96,3 +96,12 @@ def test_what_submitters_said_long_ago_counts_no_more() -> None:
 def test_a_device_that_hands_frames_to_itself_is_not_its_own_witness() -> None:
     reports = timing("a", r0s0=5), seen("door")
     assert watched(10 * REPORTS, *reports, text="a[0:2) -> a[2:4)") == {}
+
+
+def test_a_device_behind_an_exit_that_everybody_leaves_by_swallows_nothing() -> None:
+    stage = timing("a", r0s0=5).stages[0]
+    left = stage.model_copy(update={"exits": (ExitSeen(name="exit1", met=5, left=5),)})
+    some_stay = stage.model_copy(update={"exits": (ExitSeen(name="exit1", met=5, left=4),)})
+    silent = timing("b"), seen("door")
+    assert watched(REPORTS, timing("a").model_copy(update={"stages": (left,)}), *silent) == {}
+    assert list(watched(REPORTS, timing("a").model_copy(update={"stages": (some_stay,)}), *silent)) == ["b"]

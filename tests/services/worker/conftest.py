@@ -19,6 +19,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from bench.exits.network import bright_network
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from models.importer import import_model
@@ -140,7 +141,14 @@ def count_model() -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 
 
-MODELS = {"dense": dense_model, "lookup": lookup_model, "slow": slow_model, "count": count_model}
+def bright_model() -> onnx.ModelProto:
+    """Four small convolutions and two exits: bright pictures leave at the first, dark ones at none."""
+    return bright_network(layers=4, channels=8, size=16, exits={"exit1": 1, "exit2": 3})
+
+
+MODELS = {
+    "dense": dense_model, "lookup": lookup_model, "slow": slow_model, "count": count_model, "bright": bright_model,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,15 @@ def test_a_period_reports_medians_and_totals_and_the_next_starts_empty() -> None
     assert timings.report(1.0, 0, Counter()).stages == ()
 
 
+def test_of_a_stage_with_exits_means_are_told_and_who_left_where() -> None:
+    timings = Timings("pi4", "boot1")
+    for compute_ms, left in ((1.0, "exit1"), (1.0, "exit1"), (7.0, "")):
+        timings.record(StageKey("cats", 3, "r0s0"), trace(compute_ms), met=("exit1",), left=left)
+    (stage,) = timings.report(1.0, 0, Counter()).stages
+    assert stage.compute_ms == 3.0
+    assert [(one.name, one.met, one.left) for one in stage.exits] == [("exit1", 3, 2)]
+
+
 def test_refusals_are_counted_since_the_start_together_with_those_at_the_edge_of_the_bus() -> None:
     timings = Timings("pi4", "boot1")
     timings.rejected["expired"] += 1
