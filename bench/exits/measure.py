@@ -62,7 +62,9 @@ class Row:
 
 
 @dataclass(slots=True)
-class _Seen:
+class Seen:
+    """Everything that was seen, with the local time of each."""
+
     plans: list[tuple[float, Plan]] = field(default_factory=list)
     decisions: dict[int, Decision] = field(default_factory=dict)
     answers: list[tuple[float, str]] = field(default_factory=list)
@@ -81,7 +83,7 @@ async def run(
         stageline.deploying.DeployFailedError: it could not be served.
         stageline.emulation.house.ServiceEndedError: a service ended by itself.
     """
-    seen = _Seen()
+    seen = Seen()
     clock = time.monotonic
     async with Bus(house.broker.url, name="bench") as bus:
         tell("devices joining")
@@ -119,7 +121,7 @@ async def run(
             watching.cancel()
             with suppress(asyncio.CancelledError):
                 await watching
-    rows = _rows(seen, changes, clock())
+    rows = rows_of(seen, changes, clock())
     return rows, {**audit, "failures": dict(Counter(seen.failures))}
 
 
@@ -130,7 +132,7 @@ async def _everybody(house: House, bus: Bus) -> None:
             await asyncio.sleep(0.1)
 
 
-async def _watch(bus: Bus, seen: _Seen) -> None:
+async def _watch(bus: Bus, seen: Seen) -> None:
     async def decisions() -> None:
         async with bus.subscribe(PLAN_DECISION, deployment=DEPLOYMENT) as told:
             async for delivery in told:
@@ -143,7 +145,7 @@ async def _watch(bus: Bus, seen: _Seen) -> None:
                 seen.plans.append((time.monotonic(), delivery.message))
 
 
-def _rows(seen: _Seen, changes: Sequence[tuple[float, str]], end_s: float) -> list[Row]:
+def rows_of(seen: Seen, changes: Sequence[tuple[float, str]], end_s: float) -> list[Row]:
     """What was seen between two changes of inputs or of plan. Pure."""
     borders = sorted({at for at, _ in changes} | {at for at, _ in seen.plans if at > changes[0][0]})
     rows: list[Row] = []

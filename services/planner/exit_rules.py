@@ -43,8 +43,7 @@ def check_exits(card: ModelCard, wish: Deployment) -> None:
         ]
         if asked:
             raise ExitWishError(
-                f"{card.name} has no exits, so {' and '.join(asked)} mean nothing: leave them out, or give it exits "
-                "(`stageline exits train`)"
+                f"{card.name} has no exits: leave out {' and '.join(asked)}, or give it exits (`stageline exits train`)"
             )
         return
     names = [one.name for one in card.exits]

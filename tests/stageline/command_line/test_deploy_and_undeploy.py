@@ -88,7 +88,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--latency-bound-ms", "50"], "--objective throughput"),
         (["--name", "a b"], "a b"),
         (["--threshold", "exit1"], "exit1=0.8"),
-        (["--threshold", "exit1=0.8"], "doubler has no exits, so thresholds mean nothing"),
+        (["--threshold", "exit1=0.8"], "doubler has no exits: leave out thresholds"),
         (["--close-exit", "exit1"], "doubler has no exits"),
         (["--accuracy-min", "0.9"], "doubler has no exits"),
         (["--threshold", "exit1=0.8", "--accuracy-min", "0.9"], "leave out thresholds or accuracy_min"),

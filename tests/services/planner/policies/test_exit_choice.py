@@ -89,7 +89,7 @@ def test_what_cannot_be_had_is_said_with_what_there_is(card: ModelCard, wanted: 
 
 
 def test_a_model_without_exits_or_without_measurements_says_so(card: ModelCard, make_card) -> None:
-    with pytest.raises(ExitWishError, match="has no exits, so thresholds and a least accuracy"):
+    with pytest.raises(ExitWishError, match="has no exits: leave out thresholds and a least accuracy"):
         allowed_rules(make_card([4] * 3), wish(thresholds={}, accuracy_min=0.5, closed_exits=()).model_copy(
             update={"thresholds": {"exit1": 0.5}}
         ))  # fmt: skip
