@@ -71,7 +71,7 @@ def explain(problem: Problem, choice: Choice, policy: Policy) -> Explanation:
         sentence = _why_split(problem, choice, decided_by, whole, policy)
     else:
         sentence = _why_whole(problem, choice, others["best pipeline"], policy)
-    remarks = [f"Note: {note}." for note in choice.notes]
+    remarks = [*_leaving(problem), *(f"Note: {note}." for note in choice.notes)]
     if otherwise is not None and decided_by in _COUNTERFACTUALS:
         remarks.insert(0, f"{_COUNTERFACTUALS[decided_by]} it would be {_in_short(otherwise)}.")
     return Explanation(
@@ -277,6 +277,14 @@ def _whole_reasons(problem: Problem) -> str:
     return "; ".join(reasons[:_REASONS_MAX]) + (
         f"; and {len(reasons) - _REASONS_MAX} more" * (len(reasons) > _REASONS_MAX)
     )
+
+
+def _leaving(problem: Problem) -> list[str]:
+    """How many are expected to leave early, where exits are open: blocks behind them count for the others only."""
+    if not problem.exits:
+        return []
+    where = _listed([f"{rule.share:.0%} at {rule.name}" for rule in problem.exits])
+    return [f"Of all requests, {where} are expected to leave early."]
 
 
 def _in_short(choice: Choice) -> str:
