@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -179,6 +180,7 @@ class _Outcome:
                 },
                 "latency_ms": result.answer.receipt.line_ms,
                 "cached": bool(result.answer.receipt.cached_from),
+                "exit": result.answer.receipt.exit,
                 "receipt": result.answer.receipt.as_dict(),
             }
             if self.save is not None:
@@ -205,7 +207,7 @@ class _Outcome:
                 ),
                 "\n".join(f"{one['probability']:.3f}" for one in row.get("top", ())),
                 "" if receipt.cached_from else f"{receipt.line_ms:.1f}",
-                "from the cache" if receipt.cached_from else escape(receipt.route),
+                "from the cache" if receipt.cached_from else escape(_way(receipt)),
             )
         if table.row_count:
             report.out.print(table)
@@ -224,6 +226,8 @@ class _Outcome:
                 f": {summary['throughput_rps']:.1f} per second, p50 {summary['latency_ms']['p50']:.1f} ms, "
                 f"p95 {summary['latency_ms']['p95']:.1f} ms on the line"
             )
+        for name, count in summary["exits"].items():
+            text += f"; {count} left at {name}"
         report.out.print(text)
 
     def summary(self) -> dict[str, Any]:
@@ -234,6 +238,7 @@ class _Outcome:
             "answered": answered,
             "cached": sum(row["cached"] for row in answers),
             "failed": self.failures,
+            "exits": dict(sorted(Counter(row["exit"] for row in answers if row["exit"]).items())),
             "latency_ms": {"p50": p50, "p95": p95},
             "throughput_rps": answered / self.wall_s if self.wall_s else 0.0,
             "wall_s": self.wall_s,
@@ -241,6 +246,10 @@ class _Outcome:
 
     def document(self) -> dict[str, Any]:
         return {"deployment": self.deployment, "results": self.rows, "summary": self.summary(), "audit": self.audit}
+
+
+def _way(receipt: Receipt) -> str:
+    return f"{receipt.route}, left at {receipt.exit}" if receipt.exit else receipt.route
 
 
 def _save(target: Path, outputs: Mapping[str, Array]) -> None:
