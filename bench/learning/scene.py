@@ -61,7 +61,7 @@ def _device(card: ModelCard, name: str, number: int, devices: int, draw: random.
         ),
         profile=Profile(
             device=name, boot_id="bench", model=card.name, card_sha=card.sha256, backend="onnxruntime", threads=1,
-            block_ms=tuple(block.macs / 2.5e6 * slowness * draw.uniform(0.9, 1.1) for block in card.blocks),
+            block_ms=tuple(block.macs / 4e6 * slowness * draw.uniform(0.9, 1.1) for block in card.blocks),
             frame_ms=0.4, frame_ms_per_mb=1.5, rounds=1, capacity_cores=4.0,
         ),
         link=LinkMeasure(rtt_ms=draw.uniform(0.5, 2), up_mbps=mbps, down_mbps=mbps, probe_bytes=1, age_s=0.0),

@@ -5,6 +5,7 @@ next best under the model are of little help: they are the same with a cut moved
 
     the exact planner's plan, always the first; what is served now, if that is another one
     the whole model on every device that can hold it, and on all of them as replicas
+    rows side by side, and exact's plan without them
     the best plan without each device in turn; the best over each two devices, at the cuts where the pair is best
     the next best by the model itself: without each stage of the best plan in turn (Lawler 1972, Murty 1968)
 
@@ -31,6 +32,8 @@ from services.planner.line_cost import Line, line_cost
 from services.planner.one_route import EXACT_DEVICES, renumbered
 from services.planner.policy import Choice
 from services.planner.search import best_line, stage_cost
+from services.planner.shared_choice import again
+from services.planner.side_by_side import with_rows_shared
 from services.planner.two_stages import two_stage_lines
 from services.planner.whole_copies import whole_copies
 from services.planner.wording import clip
@@ -114,8 +117,11 @@ def arms_of(problem: Problem, exact: Choice, serving: Plan | None = None, *, mos
     first = arm_of(problem, exact)
     arms = {first.name: first}
     if serving is not None and serving.card_sha == problem.card.sha256:
-        arms.update(_completed(problem, [lambda: lines_of(problem, serving.routes)]))
-    found = dict(_completed(problem, [partial(list, lines) for lines in _other_lines(problem, exact)]))
+        shares = [route.weight for route in serving.routes] if serving.in_turn else None
+        arms.update(_completed(problem, [partial(again, problem, serving.routes, "what is served", shares=shares)]))
+    others = [partial(choose, problem, lines, kind(lines)) for lines in _other_lines(problem, exact)]
+    plain = exact.without or exact
+    found = dict(_completed(problem, [*others, lambda: plain, partial(with_rows_shared, problem, plain)]))
     visits = Counter(_visited(arm) for arm in arms.values())
     for name, arm in sorted(found.items(), key=lambda one: (one[1].cost, one[0])):
         alike = visits[_visited(arm)]
@@ -129,12 +135,11 @@ def _visited(arm: Arm) -> tuple[tuple[str, ...], ...]:
     return tuple(route.devices for route in arm.choice.routes)
 
 
-def _completed(problem: Problem, makers: Sequence[Callable[[], Sequence[Line]]]) -> Iterator[tuple[str, Arm]]:
+def _completed(problem: Problem, makers: Sequence[Callable[[], Choice]]) -> Iterator[tuple[str, Arm]]:
     """Of those that can be served, name and arm."""
     for make in makers:
         try:
-            lines = make()
-            arm = arm_of(problem, choose(problem, lines, kind(lines)))
+            arm = arm_of(problem, make())
         except InfeasibleError:
             continue
         yield arm.name, arm
@@ -174,7 +179,7 @@ def _without_one(problem: Problem, exact: Choice) -> Iterator[Sequence[Line]]:
 
 def _next_best(problem: Problem, exact: Choice) -> Iterator[Sequence[Line]]:
     """Of one route: the best that lacks one of its stages, for each; the second best of all is among them."""
-    if len(exact.routes) != 1 or len(problem.devices) > EXACT_DEVICES:
+    if len(exact.routes) != 1 or exact.routes[0].side_by_side or len(problem.devices) > EXACT_DEVICES:
         return
     try:
         (line,) = lines_of(problem, exact.routes)

@@ -13,9 +13,9 @@ from services.planner.exit_choice import best_point
 from services.planner.exit_rules import allowed_rules
 from services.planner.facts import HubFacts
 from services.planner.ground import Ground
-from services.planner.learning.arms import Arm, arms_of
+from services.planner.learning.arms import Arm, arms_of, cost_of
 from services.planner.plan_making import borders
-from services.planner.review import best_plan, gain, still
+from services.planner.review import best_plan, still
 
 KEPT: Final = 0.15
 """Exact's plan stays the one that others are compared with until a new one is predicted to save this share."""
@@ -43,6 +43,7 @@ def gathered(
         partial(best_plan, policy=careful(wish.policy), held=ground.held),
     )
     kept = still(problem, baseline) if baseline is not None else None
-    if kept is not None and gain(problem, kept.predicted, exact.predicted) < KEPT:
-        exact = kept
+    if kept is not None:
+        before, after = (cost_of(wish.objective, one.predicted) for one in (kept, exact))
+        exact = exact if after < (1 - KEPT) * before else kept
     return problem, arms_of(problem, exact, serving)

@@ -15,13 +15,13 @@ from typing import Final
 
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
-from services.planner.complete import choose, lines_of
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.learning.arms import Arm, arms_of, cost_of
 from services.planner.policies.exact import Exact
 from services.planner.policy import Policy
+from services.planner.shared_choice import truly
 
 _EXACT: Final = Exact()
 _SLOW_LINK: Final = 0.35
@@ -67,9 +67,7 @@ class World:
     def true_cost(self, arm: Arm) -> float:
         """What a plan really costs, ms; infinite where it cannot really be served."""
         try:
-            lines = lines_of(self.true, arm.choice.routes)
-            shares = [route.weight for route in arm.choice.routes] if arm.choice.in_turn else None
-            return cost_of(self.wish.objective, choose(self.true, lines, "true", shares=shares).predicted)
+            return cost_of(self.wish.objective, truly(self.true, arm.choice).predicted)
         except InfeasibleError:
             return float("inf")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bench.learning.scene import fleet_world
-from schemas.deployment import Pin
-from services.planner.complete import plan_of
+from services.planner.complete import choose, plan_of
 from services.planner.learning.arms import ALIKE_MOST, ARMS_MOST, NotLearnableError, arms_of
+from services.planner.line_cost import Placement, line_cost
 from services.planner.policies.best_single import BestSingle
 from services.planner.policies.brute_force import all_lines
 from services.planner.policies.exact import Exact
@@ -43,8 +43,6 @@ def test_the_whole_model_on_the_best_device_is_among_them() -> None:
 def test_the_second_best_plan_of_all_is_found() -> None:
     world = fleet_world(0, devices=2)
     problem = world.believed
-    from services.planner.line_cost import line_cost
-
     costs = sorted(round(line_cost(problem, line).latency_ms, 6) for line in all_lines(problem))
     found = sorted(round(arm.cost, 6) for arm in arms_of(problem, Exact().plan(problem), most=100))
     assert found[:2] == costs[:2]
@@ -52,12 +50,13 @@ def test_the_second_best_plan_of_all_is_found() -> None:
 
 def test_what_is_served_is_among_them_even_if_it_is_a_poor_plan() -> None:
     world = fleet_world(3)
-    slowest = max(world.arms(), key=lambda arm: arm.cost)
-    wish = world.wish.model_copy(update={"pins": (Pin(device="d2", first=0, last=12),)})
-    only = arms_of(type(world)(world.card, wish, world.facts).believed, slowest.choice)[0].choice
-    serving = plan_of(world.card, world.wish, only, generation=3, policy="bandit")
+    line = (Placement(2, 0, 4), Placement(1, 4, 5), Placement(0, 5, 12))
+    poor = choose(world.believed, [line], "poor")
+    serving = plan_of(world.card, world.wish, poor, generation=3, policy="bandit")
+    assert str(poor) not in {arm.name for arm in world.arms()}
     arms = arms_of(world.believed, Exact().plan(world.believed), serving)
     assert arms[1].name == str(serving)
+    assert len(arms) <= ARMS_MOST
 
 
 def test_one_device_alone_has_one_plan() -> None:
