@@ -1,0 +1,105 @@
+"""The planner shares a model's rows among real devices where that is quicker, and a device that dies costs no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+import pytest
+from end_to_end.small_line import TIMEOUT_S, everybody, replanned, served
+from onnx import TensorProto, helper, numpy_helper
+
+from broker.bus import Bus
+from models.importer import import_model
+from models.library import Library
+from models.runtime import StageRunner, load_stage
+from schemas.codec import Array
+from schemas.deployment import Deployment
+from schemas.model import ModelCard
+from schemas.topics import PLAN_DECISION
+from stageline.client import Client
+from stageline.deploying import deploy
+from stageline.emulation.house import House
+
+REQUESTS = 24
+SIZE = 96
+
+
+def wide_convolutions() -> onnx.ModelProto:
+    """Much work on many rows, then little data: made to be shared."""
+    rng = np.random.default_rng(4)
+    nodes, weights = [], []
+    for layer, channels in enumerate((8, 64, 64, 64)):
+        values = rng.standard_normal((64, channels, 3, 3)) / np.sqrt(9 * channels)
+        weights.append(numpy_helper.from_array(values.astype(np.float32), f"w{layer}"))
+        source = "x" if layer == 0 else f"h{layer}"
+        nodes.append(helper.make_node("Conv", [source, f"w{layer}"], [f"c{layer}"], f"conv{layer}", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"h{layer + 1}"], f"relu{layer}"))
+    nodes.append(helper.make_node("MaxPool", ["h4"], ["p"], "pool", kernel_shape=[8, 8], strides=[8, 8]))
+    nodes.append(helper.make_node("GlobalAveragePool", ["p"], ["y"], "mean"))
+    graph = helper.make_graph(
+        nodes,
+        "wide",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, SIZE, SIZE])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64, 1, 1])],
+        weights,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+
+
+def picture(seed: int) -> Array:
+    made: Array = np.random.default_rng(seed).standard_normal((1, 8, SIZE, SIZE)).astype(np.float32)
+    return made
+
+
+@pytest.fixture(scope="module")
+def card(running: House) -> ModelCard:
+    path = running.folder / "wide.onnx"
+    onnx.save(wide_convolutions(), path)
+    return import_model(str(path), Library(running.library))
+
+
+@pytest.fixture(scope="module")
+def reference(running: House, card: ModelCard) -> Iterator[StageRunner]:
+    """The unsplit model."""
+    whole = load_stage(card, Library(running.library).blobs, 0, len(card.blocks))
+    yield whole
+    whole.close()
+
+
+async def test_rows_are_shared_and_a_device_killed_with_its_band_costs_no_answer(
+    running: House, bus: Bus, card: ModelCard, reference: StageRunner
+) -> None:
+    await deploy(bus, Deployment(deployment="line", model=card.name, requested=time.time()), timeout_s=TIMEOUT_S)
+    before = await served(bus)
+    (decision,) = await bus.snapshot(PLAN_DECISION, deployment="line")
+    (route,) = before.routes
+    assert route.side_by_side is not None, decision.message.explanation
+    assert "Rows side by side on" in decision.message.explanation
+    behind = {stage.device for stage in route.stages}
+    victim = next(band.device for band in route.side_by_side.bands if band.device not in behind)
+    answered = 0
+    async with Client(running.broker.url, deployment="line", deadline_s=TIMEOUT_S) as client:
+        inputs = [picture(seed) for seed in range(REQUESTS)]
+        async for result in client.submit_many(inputs, in_order=False):
+            assert result.answer is not None, f"request {result.index}: {result.error}"
+            whole = reference.run({card.inputs[0].name: inputs[result.index]})[card.outputs[0].name]
+            np.testing.assert_allclose(result.answer.output, whole, rtol=1e-5, atol=1e-6)
+            answered += 1
+            if answered == REQUESTS // 3:
+                await asyncio.to_thread(running.device(victim).kill, "worker")
+        audit = client.audit
+    assert (answered, audit.answered, audit.lost, audit.failed, audit.open) == (REQUESTS, REQUESTS, 0, 0, 0)
+    after = await replanned(bus, before.generation)
+    assert victim not in after.devices
+    running.device(victim).start()
+    await everybody(running, bus)
+
+
+async def test_without_the_wish_no_rows_are_shared(running: House, bus: Bus, card: ModelCard) -> None:
+    wish = Deployment(deployment="line", model=card.name, side_by_side=False, requested=time.time())
+    await deploy(bus, wish, timeout_s=TIMEOUT_S)
+    assert all(route.side_by_side is None for route in (await served(bus)).routes)
