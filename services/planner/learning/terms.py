@@ -43,11 +43,12 @@ def terms_of(choice: Choice, cost_ms: float, objective: Objective) -> Mapping[st
 
 
 def _all(route: Route) -> list[tuple[str, float]]:
-    return [
-        (f"{stage.device}.{kind}", ms)
-        for stage, predicted in zip(route.stages, route.stage_predictions, strict=False)
-        for kind, ms in _of(predicted)
-    ]
+    """Of bands side by side, those of the one that all wait for."""
+    parts = list(zip(route.stages, route.stage_predictions, strict=False))
+    side = route.side_by_side
+    bands = list(zip(side.bands, side.predictions, strict=False)) if side is not None else []
+    slowest = [max(bands, key=lambda one: sum(ms for _, ms in _of(one[1])))] if bands else []
+    return [(f"{part.device}.{kind}", ms) for part, predicted in [*slowest, *parts] for kind, ms in _of(predicted)]
 
 
 def _of(predicted: StagePrediction) -> list[tuple[str, float]]:
