@@ -1,4 +1,4 @@
-"""The planner shares a model's rows among real devices where that is quicker, and a device that dies costs no answer."""
+"""The planner shares rows among real devices where that is quicker, and a device that dies costs no answer."""
 
 from __future__ import annotations
 
