@@ -39,6 +39,11 @@ def gone_by(card: ModelCard, thresholds: Mapping[str, float]) -> dict[str, float
     return gone
 
 
+def gone_at(card: ModelCard, name: str, threshold: float) -> float:
+    """The share of all requests that has left by an exit at this threshold, whatever the others' are."""
+    return next((_interpolated(card, index, threshold) for index, one in enumerate(card.exits) if one.name == name), 0)
+
+
 def point_at(card: ModelCard, thresholds: Mapping[str, float]) -> OperatingPoint | None:
     """The operating point that was measured for just these thresholds, with all exits open; None without one."""
     wanted = tuple(thresholds.get(one.name) for one in card.exits)

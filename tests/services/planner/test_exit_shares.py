@@ -90,12 +90,23 @@ def test_another_mix_of_inputs_is_followed_within_two_hundred_requests() -> None
     assert shares_of(known)[0] == pytest.approx(0.1, abs=0.1)
 
 
-def test_another_threshold_is_another_exit() -> None:
-    known = NO_SHARES
+def test_what_is_seen_at_one_threshold_says_that_inputs_are_easier_or_harder_at_all() -> None:
+    points = (
+        OperatingPoint(thresholds=(0.7, 0.9), shares=(0.6, 0.2), accuracy=0.85),
+        OperatingPoint(thresholds=(0.8, 0.9), shares=(0.4, 0.3), accuracy=0.9),
+    )
+    card = CARD.model_copy(update={"operating_points": points})
+    easier = harder = NO_SHARES
     for _ in range(20):
-        known = known.observe(PLAN, [seen(50, 50)])
-    loose = known.rules(CARD, {"exit1": 0.7, "exit2": 0.9})
-    assert loose[0].share == pytest.approx(0.4)  # only validation data says anything of 0.7
+        easier = easier.observe(PLAN, [seen(50, 40)])
+        harder = harder.observe(PLAN, [seen(50, 5)])
+
+    def at_lower(known: ExitShares) -> float:
+        return known.rules(card, {"exit1": 0.7, "exit2": 0.9}, CARD.sha256)[0].share
+
+    assert at_lower(NO_SHARES) == pytest.approx(0.6)
+    assert 0.85 < at_lower(easier) < 0.95  # odds 6 times as high as validation data says
+    assert 0.15 < at_lower(harder) < 0.25
 
 
 def test_a_worker_that_says_what_cannot_be_is_not_believed() -> None:
