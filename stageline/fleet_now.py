@@ -10,8 +10,10 @@ from services.planner.cost import NoDeviceError
 from services.planner.fleet import read_fleet
 from services.planner.ground import Ground, facts_of
 from services.planner.held import held_blocks
+from services.planner.side_by_side import shares_rows
 from services.planner.wording import left_out_text, no_device
 from stageline.deploying import NoSuchModelError
+from stageline.rows_now import rows_now
 from stageline.wishes import strangers
 
 
@@ -42,7 +44,9 @@ async def ground_now(bus: Bus, wish: Deployment, warn: Callable[[str], None]) ->
         nobody = ". ".join(part for part in (no_device(wish, left_out), left_out_text(left_out)) if part)
         raise NoDeviceError(not_measured(card.name, unmeasured) if unmeasured else nobody)
     workers = [device.worker for device in fleet.devices.values() if device.worker is not None]
-    return Ground(card, tuple(facts), left_out, held_blocks(card, card.sha256, workers))
+    held = held_blocks(card, card.sha256, workers)
+    rows = await rows_now(bus, card, warn) if shares_rows(wish) and len(facts) > 1 else None
+    return Ground(card, tuple(facts), left_out, held, rows=rows)
 
 
 def not_measured(model: str, devices: Sequence[str]) -> str:

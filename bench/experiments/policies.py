@@ -27,6 +27,7 @@ from schemas.plan import Plan, Prediction
 from services.planner.errors import PlanningError
 from services.planner.fleet import Fleet, read_fleet
 from services.planner.policies import policy_names
+from services.planner.rows_known import RowsKnown, rows_of
 
 NOT_LIVE: Final = ("brute-force", "bandit", "ppo")
 """An oracle for tests, which finds what exact finds, after hours; and those that begin with exact's plan and learn
@@ -135,7 +136,8 @@ async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> l
         # Has all devices measure the model; from then on every plan can be made on paper.
         async with served(bus, bed, _wish(model, names[0], "throughput")):
             fleet = await read_fleet(bus)
-        made = {(name, goal): _made(fleet, _wish(model, name, goal)) for goal in _GOALS for name in names}
+        rows = rows_of(card, context.library.blobs.read(card.graph.sha256))
+        made = {(name, goal): _made(fleet, _wish(model, name, goal), rows) for goal in _GOALS for name in names}
         cases = cases_of({key: plan for key, plan in made.items() if isinstance(plan, Plan)})
         cell = _Cell(bus, bed, model, reference, amount)
         for number in range(max(amount.rounds, amount.latency_rounds)):
@@ -157,9 +159,9 @@ def _wish(model: str, policy: str, goal: Goal) -> Deployment:
     return Deployment(deployment=model, model=model, objective=goal, policy=policy)
 
 
-def _made(fleet: Fleet, wish: Deployment) -> Plan | str:
+def _made(fleet: Fleet, wish: Deployment, rows: RowsKnown | None) -> Plan | str:
     try:
-        return on_paper(fleet, wish)
+        return on_paper(fleet, wish, rows)
     except PlanningError as error:
         return str(error)
 

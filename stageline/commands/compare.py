@@ -21,7 +21,9 @@ from services.planner.errors import PlanningError
 from services.planner.facts import DeviceFacts
 from services.planner.policies import POLICIES, UnknownPolicyError, find_policy
 from services.planner.policy import Policy
+from services.planner.rows_known import RowsKnown, rows_of
 from services.planner.settings import PlannerSettings
+from services.planner.side_by_side import shares_rows
 from services.planner.wording import left_out_text
 from services.settings import load
 from stageline.commands import options
@@ -107,7 +109,9 @@ async def _live(
             return _no_plan(report, wish, str(error))
     if ground.left_out:
         report.err.print(left_out_text(ground.left_out), markup=False)
-    return await asyncio.to_thread(_compared, report, wish, policies, lambda: _problem(ground.card, wish, ground.facts))
+    return await asyncio.to_thread(
+        _compared, report, wish, policies, lambda: _problem(ground.card, wish, ground.facts, ground.rows)
+    )
 
 
 def _on_paper(
@@ -121,12 +125,13 @@ def _on_paper(
     with _progress(report) as tell, _model(model, library, report, tell) as (card, where):
         wish = wish.model_copy(update={"model": card.name, "deployment": card.name})
         facts = paper_fleet(card, where, fleet, progress=tell)
-    return _compared(report, wish, policies, lambda: _problem(card, wish, facts), fleet=fleet.name)
+        rows = rows_of(card, where.blobs.read(card.graph.sha256)) if shares_rows(wish) else None
+    return _compared(report, wish, policies, lambda: _problem(card, wish, facts, rows), fleet=fleet.name)
 
 
-def _problem(card: ModelCard, wish: Deployment, facts: Sequence[DeviceFacts]) -> Problem:
+def _problem(card: ModelCard, wish: Deployment, facts: Sequence[DeviceFacts], rows: RowsKnown | None) -> Problem:
     # The planner's own settings, as far as this environment has them: the same links for hub and submitters.
-    return problem_from(card, wish, facts, load(PlannerSettings).hub_facts)
+    return problem_from(card, wish, facts, load(PlannerSettings).hub_facts, rows=rows)
 
 
 def _compared(
