@@ -13,7 +13,7 @@ from models.blobs import BlobStore
 from models.stage import BadGraphError
 from schemas.model import ModelCard
 from services.planner.rows_known import RowsKnown, rows_of
-from services.worker.fetch import FetchError, Fetcher
+from services.worker.fetch import Fetcher, FetchError
 
 _WITHIN_S: Final = 10.0
 
