@@ -9,10 +9,14 @@ thresholds that share is interpolated.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 
 from schemas.model import ModelCard, OperatingPoint
+
+CLOSED: Final = 1.0
+"""Nobody is surer than this: an exit with such a threshold need not be computed at all."""
 
 
 def gone_by(card: ModelCard, thresholds: Mapping[str, float]) -> dict[str, float]:
@@ -45,8 +49,8 @@ def gone_at(card: ModelCard, name: str, threshold: float) -> float:
 
 
 def point_at(card: ModelCard, thresholds: Mapping[str, float]) -> OperatingPoint | None:
-    """The operating point that was measured for just these thresholds, with all exits open; None without one."""
-    wanted = tuple(thresholds.get(one.name) for one in card.exits)
+    """The operating point that was measured for just these thresholds, all others being closed; None without one."""
+    wanted = tuple(thresholds.get(one.name, CLOSED) for one in card.exits)
     return next((point for point in card.operating_points if point.thresholds == wanted), None)
 
 

@@ -7,13 +7,13 @@ together with the split (`services.planner.exit_choice`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas.deployment import Deployment
 from schemas.model import ModelCard, OperatingPoint
 from schemas.plan import ExitRule
-from services.planner.calibrated import point_at, thresholds_of
+from services.planner.calibrated import CLOSED, point_at, thresholds_of
 from services.planner.errors import PlanningError
 from services.planner.exit_shares import NO_SHARES, ExitShares
 
@@ -94,20 +94,25 @@ def allowed_rules(
         return ((),)
     sha = card.sha256
     if wish.accuracy_min is None and not bound_decides(card, wish):
-        return (shares.rules(card, {one.name: wish.thresholds.get(one.name, one.threshold) for one in open_}, sha),)
+        usual = {one.name: wish.thresholds.get(one.name, one.threshold) for one in open_}
+        return (shares.rules(card, _without_closed(usual), sha),)
     least = wish.accuracy_min or 0.0
     points = _spread(sorted((p for p in card.operating_points if p.accuracy >= least), key=lambda p: -p.accuracy))
     names = {one.name for one in open_}
     sets = [
         {name: threshold for name, threshold in thresholds_of(card, point).items() if name in names} for point in points
     ]
-    return tuple(shares.rules(card, thresholds, sha) for thresholds in sets)
+    return tuple(shares.rules(card, _without_closed(thresholds), sha) for thresholds in sets)
 
 
 def accuracy_of(card: ModelCard, rules: Iterable[ExitRule]) -> float | None:
     """What validation data says of just these thresholds; None where it says nothing."""
     point = point_at(card, {rule.name: rule.threshold for rule in rules})
     return point.accuracy if point is not None else None
+
+
+def _without_closed(thresholds: Mapping[str, float]) -> dict[str, float]:
+    return {name: threshold for name, threshold in thresholds.items() if threshold < CLOSED}
 
 
 def _spread(points: Sequence[OperatingPoint]) -> list[OperatingPoint]:

@@ -59,6 +59,16 @@ def test_thresholds_are_the_calibrated_ones_unless_the_wish_says_others(card: Mo
     assert allowed_rules(card, wish(closed_exits=("exit1", "exit2"))) == ((),)
 
 
+def test_an_exit_that_nobody_is_sure_enough_for_is_closed(card: ModelCard) -> None:
+    (rules,) = allowed_rules(card, wish(thresholds={"exit1": 1.0, "exit2": 0.7}))
+    assert [rule.name for rule in rules] == ["exit2"]
+    half_closed = OperatingPoint(thresholds=(1.0, 0.6), shares=(0.0, 0.5), accuracy=0.97)
+    measured = card.model_copy(update={"operating_points": (*POINTS, half_closed)})
+    rules = allowed_rules(measured, wish(accuracy_min=0.96))[0]
+    assert [(rule.name, rule.threshold, rule.share) for rule in rules] == [("exit2", 0.6, 0.5)]
+    assert accuracy_of(measured, rules) == 0.97
+
+
 def test_shares_between_measured_thresholds_are_interpolated_and_add_up(card: ModelCard) -> None:
     (rules,) = allowed_rules(card, wish(thresholds={"exit1": 0.65, "exit2": 0.7}))
     assert rules[0].share == pytest.approx(0.5)
