@@ -9,6 +9,7 @@ EXPERIMENTS: Final = (
     "policies",
     "peers",
     "memory_bound",
+    "rows",
     "codec",
     "planning",
     "bus",

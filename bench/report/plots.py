@@ -86,6 +86,23 @@ def policies(results: Results) -> Figure | None:
     return drawn if some else None
 
 
+def rows_side_by_side(results: Results) -> Figure | None:
+    """Latency with rows shared and without, by model."""
+    told = [
+        {"model": row.get("model"), "plan": name, "latency_ms": row.get(value), "spread": row.get(around)}
+        for row in rows(results, "rows")
+        for name, value, around in (
+            ("without", "without_ms", "without_spread"), ("rows side by side", "latency_ms", "latency_spread"),
+        )
+    ]  # fmt: skip
+    drawn, (axes,) = drawing()
+    some = grouped_bars(axes, told, group="model", series="plan", value="latency_ms", spread="spread")
+    axes.set_ylabel("ms, one request at a time")
+    logarithmic(axes)
+    legend_above(drawn, axes)
+    return drawn if some else None
+
+
 def peers(results: Results) -> Figure | None:
     """Throughput of other systems and of the controls."""
     drawn, (axes,) = drawing(height=4.0)
