@@ -62,8 +62,10 @@ class Declared(Message):
         return self
 
 
-_EXITS: Final = TypeAdapter(Annotated[Many[DeclaredExit], Field(max_length=64)])
-_POINTS: Final = TypeAdapter(Annotated[Many[OperatingPoint], Field(max_length=256)])
+_EXITS: Final[TypeAdapter[tuple[DeclaredExit, ...]]] = TypeAdapter(Annotated[Many[DeclaredExit], Field(max_length=64)])
+_POINTS: Final[TypeAdapter[tuple[OperatingPoint, ...]]] = TypeAdapter(
+    Annotated[Many[OperatingPoint], Field(max_length=256)]
+)
 
 
 def declare(thresholds: Mapping[str, float], outputs: Sequence[str]) -> Declared:
