@@ -105,6 +105,7 @@ def document(card: ModelCard) -> dict[str, object]:
         "inputs": [str(spec) for spec in card.inputs],
         "outputs": [str(spec) for spec in card.outputs],
         "labels": len(card.labels),
+        "exits": [{"name": one.name, "block": one.block, "threshold": one.threshold} for one in card.exits],
         "cuts": [{"position": p, "bytes": cut.nbytes, "tensors": len(cut.tensors)} for p, cut in enumerate(card.cuts)],
         "notes": list(card.notes),
     }
@@ -117,6 +118,12 @@ def _show(console: Console, card: ModelCard, library: Library) -> None:
         f"{card.weight_bytes / 1e6:.1f} MB of weights, in {library.root}"
     )
     console.print(f"  takes {inputs}\n  gives {outputs}", markup=False)
+    for one in card.exits:
+        share = sum(block.macs for block in card.blocks[: one.block + 1]) / max(1, card.macs)
+        console.print(
+            f"  exit {one.name} after block {one.block} ({share:.0%} of the work), for who is sure by {one.threshold:.3g}",
+            markup=False,
+        )
     for note in card.notes:
         console.print(f"  note: {note}", markup=False)
     positions = spread_cuts(card, _ROWS)
