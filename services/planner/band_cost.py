@@ -1,10 +1,12 @@
 """What rows side by side cost: every band on its device, and the stages behind them.
 
-    latency = submitter + extra rows + max over bands (rtt + down + compute + frame + up) + further frames + stages
+    band     rtt + down + compute + frame + up, and on to the device that joins them: half a hop + down
+    latency  submitter + extra rows + the slowest band + further frames + stages
 
-Bands run at the same time, so the slowest counts. Rows of the halo are sent twice, and the first stage takes in as many
-frames as there are bands. Terms are those of every stage (`services.planner.stage_times`), a band's blocks by the share
-of each that it computes (`models.rows.cost.band_fractions`).
+Bands run at the same time, so the slowest counts. The band of the device that joins them stays there: nothing of it
+goes through the broker. Rows of the halo are sent twice, and the first stage takes in as many frames as there are other
+bands. Terms are those of every stage (`services.planner.stage_times`), a band's blocks by the share of each that it
+computes (`models.rows.cost.band_fractions`).
 
 A device with a CPU quota that has just computed a band finds that much of it used up when its stage's turn comes.
 """
@@ -48,6 +50,7 @@ class BandTimes:
     """Of m possible bands on one device that is at rest, (m,) each."""
 
     rtt_ms: float
+    """Half of it where what the band gives stays on its device."""
     down_ms: Floats
     compute_ms: Floats
     """Codecs included."""
@@ -57,10 +60,11 @@ class BandTimes:
     """Computing, codecs and frames at sustained load."""
     taken_bytes: Floats
     given_bytes: Floats
+    """To the broker."""
 
     @property
     def total_ms(self) -> Floats:
-        """From the broker and back to it."""
+        """From the broker and back to it, or to where it stays."""
         return self.rtt_ms + self.down_ms + self.compute_ms + self.frame_ms + self.up_ms
 
 
@@ -74,11 +78,13 @@ class SharedCost:
     more_ms: tuple[float, ...]
     """By stage behind them, what it takes longer because its device has computed a band just before."""
     further_frames_ms: float
-    """Of the first of these stages."""
+    """Of the first of these stages,"""
+    arriving: float
+    """and the share of what it takes that comes through the broker."""
 
 
 def band_times(
-    problem: Problem, device: int, position: int, *, takes: Floats, gives: Floats, shares: Floats
+    problem: Problem, device: int, position: int, *, takes: Floats, gives: Floats, shares: Floats, stays: bool = False
 ) -> BandTimes:
     """What bands cost a device.
 
@@ -89,12 +95,13 @@ def band_times(
         takes: (m,) rows of the input, how many.
         gives: (m,) rows of what crosses the cut.
         shares: (m, blocks before the cut) of each block that is computed.
+        stays: this device also joins the bands.
     """
     facts, card = problem.devices[device], problem.card
     last = int(problem.positions[position])
     taken_bytes = takes / card.inputs[0].shape[input_axis(card)] * problem.wire_bytes[0]
     given = gives / card.cuts[last].tensors[0].shape[OUTPUT_AXIS]
-    given_bytes = given * problem.wire_bytes[position]
+    given_bytes = given * (0.0 if stays else problem.wire_bytes[position])
     per_mb = facts.profile.frame_ms_per_mb * facts.frame_slowdown
     codec = per_mb * given * card.cuts[last].nbytes / 1e6 if problem.deployment.codec != "fp32" else 0.0 * given
     work = shares @ np.array(facts.profile.block_ms[:last]) + facts.stage_overhead_ms
@@ -102,7 +109,7 @@ def band_times(
     frame = facts.profile.frame_ms * facts.frame_slowdown + per_mb * (taken_bytes + given_bytes) / 1e6
     at_rest = when_idle([facts], compute[None])[0]
     return BandTimes(
-        rtt_ms=facts.link.rtt_ms,
+        rtt_ms=facts.link.rtt_ms * (0.5 if stays else 1.0),
         down_ms=transfer_ms(taken_bytes, facts.link.down_mbps),
         compute_ms=at_rest,
         frame_ms=np.maximum(0.0, when_idle([facts], (compute + frame)[None])[0] - at_rest),
@@ -130,8 +137,8 @@ def band_need_bytes(problem: Problem, position: int) -> int:
     return int(problem.need_bytes[0, position])
 
 
-def each_band(problem: Problem, shared: Shared) -> tuple[BandTimes, ...]:
-    """What every band costs its device, in order; arrays of one."""
+def each_band(problem: Problem, shared: Shared, joins: int) -> tuple[BandTimes, ...]:
+    """What every band costs its device, in order; arrays of one. `joins` is the device of the stage behind."""
     return tuple(
         band_times(
             problem,
@@ -140,6 +147,7 @@ def each_band(problem: Problem, shared: Shared) -> tuple[BandTimes, ...]:
             takes=np.array([below - above], dtype=np.float64),
             gives=np.array([end - start], dtype=np.float64),
             shares=np.array([share]),
+            stays=device == joins,
         )
         for device, (above, below), (start, end), share in zip(
             shared.devices, shared.takes, shared.gives, shared.shares, strict=True
@@ -157,16 +165,23 @@ def busy_ms(shared: Shared, bands: Sequence[BandTimes]) -> dict[int, float]:
 
 def shared_cost(problem: Problem, shared: Shared, rest: Line) -> SharedCost:
     """Bands, and the stages of `rest` behind them; inf where a stage is not feasible."""
-    bands = each_band(problem, shared)
+    joins = rest[0].device
+    bands = each_band(problem, shared, joins)
     busy = busy_ms(shared, bands)
     more = tuple(_more_of_stage_ms(problem, stage, busy.get(stage.device, 0.0)) for stage in rest)
-    further = (len(bands) - 1) * _frame_ms(problem.devices[rest[0].device])
-    slowest = max(float(band.total_ms[0]) for band in bands)
-    stages = sum(float(problem.latency_ms[stage]) for stage in rest)
+    away = [device != joins for device in shared.devices]
+    rows = [last - first for first, last in shared.gives]
+    arriving = sum(count for count, goes in zip(rows, away, strict=True) if goes) / sum(rows)
+    further = max(0, sum(away) - 1) * _frame_ms(problem.devices[joins])
+    slowest = max(
+        float(band.total_ms[0]) + (arrival_ms(problem, shared.position, joins, arriving) if goes else 0.0)
+        for band, goes in zip(bands, away, strict=True)
+    )
+    stages = sum(float(problem.latency_ms[stage]) for stage in rest) - arrival_ms(problem, shared.position, joins, 1.0)
     taken = sum(float(band.taken_bytes[0]) for band in bands)
     line = LineCost(
         latency_ms=problem.submit_ms + extra_rows_ms(problem, taken) + slowest + further + stages + sum(more),
-        bottleneck_ms=_bottleneck_ms(problem, shared, bands, rest),
+        bottleneck_ms=_bottleneck_ms(problem, shared, bands, rest, arriving),
         energy_j=_energy_j(problem, shared, bands, rest),
         moved_bytes=taken
         + sum(float(band.given_bytes[0]) for band in bands)
@@ -178,7 +193,12 @@ def shared_cost(problem: Problem, shared: Shared, rest: Line) -> SharedCost:
             for device in (*shared.devices, *(stage.device for stage in rest))
         ),
     )
-    return SharedCost(line, bands, more, further)
+    return SharedCost(line, bands, more, further, arriving)
+
+
+def arrival_ms(problem: Problem, position: int, joins: int, share: float) -> float:
+    """From the broker to the device that joins the bands, of that share of what crosses the cut."""
+    return float(problem.rtt_ms[joins]) / 2 + share * float(problem.down_ms[joins, position])
 
 
 def behind(problem: Problem, position: int, bands: Mapping[int, float]) -> Problem:
@@ -235,16 +255,16 @@ def _frame_ms(facts: DeviceFacts) -> float:
     return facts.profile.frame_ms * facts.frame_slowdown
 
 
-def _bottleneck_ms(problem: Problem, shared: Shared, bands: tuple[BandTimes, ...], rest: Line) -> float:
+def _bottleneck_ms(problem: Problem, shared: Shared, bands: Sequence[BandTimes], rest: Line, arriving: float) -> float:
     """Of the device that one request keeps busy longest, or of its link."""
     service, down, up = busy_ms(shared, bands), dict[int, float](), dict[int, float]()
     for device, band in zip(shared.devices, bands, strict=True):
         down[device] = down.get(device, 0.0) + float(band.down_ms[0])
         up[device] = up.get(device, 0.0) + float(band.up_ms[0])
     for stage in rest:
-        device = stage.device
+        device, share = stage.device, arriving if stage is rest[0] else 1.0
         service[device] = service.get(device, 0.0) + float(problem.service_ms[stage])
-        down[device] = down.get(device, 0.0) + float(problem.down_ms[device, stage.first])
+        down[device] = down.get(device, 0.0) + share * float(problem.down_ms[device, stage.first])
         up[device] = up.get(device, 0.0) + float(problem.up_ms[device, stage.last])
     return max((*service.values(), *down.values(), *up.values()))
 

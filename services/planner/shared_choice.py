@@ -137,7 +137,11 @@ def _stage_predictions(problem: Problem, rest: Line, cost: SharedCost) -> tuple[
     told = []
     for number, (stage, more_ms) in enumerate(zip(rest, cost.more_ms, strict=True)):
         alone = stage_prediction(problem, stage)
-        frames_ms = cost.further_frames_ms if number == 0 else 0.0
-        more = {"compute_ms": alone.compute_ms + more_ms, "frame_ms": alone.frame_ms + frames_ms}
-        told.append(alone.model_copy(update=more))
+        frames_ms, share = (cost.further_frames_ms, cost.arriving) if number == 0 else (0.0, 1.0)
+        changed = {
+            "down_ms": share * alone.down_ms,
+            "compute_ms": alone.compute_ms + more_ms,
+            "frame_ms": alone.frame_ms + frames_ms,
+        }
+        told.append(alone.model_copy(update=changed))
     return tuple(told)

@@ -22,6 +22,7 @@ from models.rows.shares import fastest
 from schemas.deployment import Deployment
 from services.planner.band_cost import (
     Shared,
+    arrival_ms,
     band_times,
     behind,
     busy_ms,
@@ -96,6 +97,28 @@ def _group(problem: Problem) -> list[int]:
     return sorted(list(dict.fromkeys(int(device) for device in by_turns))[:GROUP])
 
 
+def _worked_out(problem: Problem, known: RowsKnown, shared: Shared) -> tuple[float, Shared, Line] | None:
+    """Bands with the best stages behind them, every device with its own burden; and what all takes, ms.
+
+    Once it is known who joins the bands, that device can take more of the rows: what it gives needs not travel.
+    """
+    best: tuple[float, Shared, Line] | None = None
+    for _ in range(2):
+        burden = busy_ms(shared, each_band(problem, shared, -1))
+        line = best_line(behind(problem, shared.position, burden))
+        if line is None:
+            return best
+        rest = shifted(line, shared.position)
+        latency_ms = shared_cost(problem, shared, rest).line.latency_ms
+        if best is None or latency_ms < best[0]:
+            best = latency_ms, shared, rest
+        again = _divided(problem, known, shared.position, shared.devices, joins=rest[0].device)
+        if again is None or again == shared:
+            break
+        shared = again
+    return best
+
+
 def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Shared, Line] | None:
     """The quickest bands and stages behind them, if quicker than `most_ms`."""
     tried: list[tuple[float, Shared]] = []
@@ -104,7 +127,8 @@ def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Share
         if unburdened is None:
             continue
         after = shifted(unburdened, position)
-        stages_ms = line_cost(problem, after).latency_ms
+        # At best, all that the slowest band gives stays on its device.
+        stages_ms = line_cost(problem, after).latency_ms - arrival_ms(problem, position, after[0].device, 1.0)
         for shared, bands_ms in _bands(problem, known, position):
             if stages_ms + bands_ms < most_ms:
                 tried.append((stages_ms + bands_ms, shared))
@@ -112,12 +136,9 @@ def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Share
     for at_least_ms, shared in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
         if best is not None and best[0] <= at_least_ms:
             break
-        line = best_line(behind(problem, shared.position, busy_ms(shared, each_band(problem, shared))))
-        if line is not None:
-            rest = shifted(line, shared.position)
-            latency_ms = shared_cost(problem, shared, rest).line.latency_ms
-            if latency_ms < (best[0] if best is not None else most_ms):
-                best = latency_ms, shared, rest
+        found = _worked_out(problem, known, shared)
+        if found is not None and found[0] < (best[0] if best is not None else most_ms):
+            best = found
     return None if best is None else best[1:]
 
 
@@ -144,39 +165,55 @@ def _places(problem: Problem, known: RowsKnown) -> list[int]:
 
 def _bands(problem: Problem, known: RowsKnown, position: int) -> Iterator[tuple[Shared, float]]:
     """Bands that end at a cut, by the quickest few devices and by all but one of them; and what they take, ms."""
+    able = [device for device in range(len(problem.devices)) if may_take_a_band(problem, device, position)]
+    alone = {device: float(_times(problem, known, device, position)[-1]) for device in able}
+    team = sorted(sorted(able, key=lambda device: alone[device])[:TEAM])
+    seen: list[Shared] = []
+    for devices in (team, *([one for one in team if one != left_out] for left_out in team)):
+        shared = _divided(problem, known, position, devices)
+        if shared is not None and shared not in seen:
+            seen.append(shared)
+            bands = each_band(problem, shared, -1)
+            taken = sum(float(band.taken_bytes[0]) for band in bands)
+            yield shared, max(float(band.total_ms[0]) for band in bands) + extra_rows_ms(problem, taken)
+
+
+def _divided(
+    problem: Problem, known: RowsKnown, position: int, devices: Sequence[int], joins: int = -1
+) -> Shared | None:
+    """Bands that are all done at about the same time; None where fewer than two devices would get any rows.
+
+    Args:
+        problem: for the devices.
+        known: of the model's rows.
+        position: of the cut that they end at.
+        devices: that may share; who is too slow is left out.
+        joins: the device whose band stays there, once it is known.
+    """
+    if len(devices) < 2:
+        return None
     chain = known.chain(int(problem.positions[position]))
-    times = {
-        device: _times(problem, known, device, position)
-        for device in range(len(problem.devices))
-        if may_take_a_band(problem, device, position)
-    }
-    team = sorted(sorted(times, key=lambda device: float(times[device][-1]))[:TEAM])
-    teams = [team, *([one for one in team if one != left_out] for left_out in team)]
-    seen: set[tuple[tuple[int, ...], tuple[Rows, ...]]] = set()
-    for devices in teams:
-        if len(devices) < 2:
-            continue
-        try:
-            rows = fastest(chain.height, [_cost(times[device]) for device in devices])
-        except RowsError:
-            continue  # a device's times are beyond any number
-        given = [(device, mine) for device, mine in zip(devices, rows, strict=True) if mine is not None]
-        key = tuple(device for device, _ in given), tuple(mine for _, mine in given)
-        if len(given) < 2 or key in seen:
-            continue
-        seen.add(key)
-        shared = shared_rows(chain, position, *key)
-        overlapping = sum(below - above for above, below in shared.takes) / chain.tensors[chain.input].height
-        slowest_ms = max(float(times[device][last - first]) for device, (first, last) in given)
-        yield shared, slowest_ms + extra_rows_ms(problem, overlapping * float(problem.wire_bytes[0]))
+    later_ms = arrival_ms(problem, position, joins, 0.5) if joins in devices else 0.0
+    times = [
+        _times(problem, known, device, position, stays=device == joins) + (0.0 if device == joins else later_ms)
+        for device in devices
+    ]
+    try:
+        rows = fastest(chain.height, [_cost(one) for one in times])
+    except RowsError:
+        return None  # a device's times are beyond any number
+    given = [(device, mine) for device, mine in zip(devices, rows, strict=True) if mine is not None]
+    if len(given) < 2:
+        return None
+    return shared_rows(chain, position, [device for device, _ in given], [mine for _, mine in given])
 
 
-def _times(problem: Problem, known: RowsKnown, device: int, position: int) -> Floats:
+def _times(problem: Problem, known: RowsKnown, device: int, position: int, *, stays: bool = False) -> Floats:
     """What bands of 0, 1, 2 ... rows take a device, (height + 1,), ms; never less than those of fewer rows."""
     table = known.table(int(problem.positions[position]))
     gives = np.arange(len(table.takes), dtype=np.float64)
-    total = band_times(problem, device, position, takes=table.takes, gives=gives, shares=table.shares).total_ms
-    longest: Floats = np.maximum.accumulate(total)
+    bands = band_times(problem, device, position, takes=table.takes, gives=gives, shares=table.shares, stays=stays)
+    longest: Floats = np.maximum.accumulate(bands.total_ms)
     return longest
 
 

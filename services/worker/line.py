@@ -11,16 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
 from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
 from broker.rejections import Rejections
-from schemas.frame import Frame, FrameHeader, remaining_budget_ms
+from schemas.frame import Frame, FrameHeader, open_frame, remaining_budget_ms
 from schemas.topics import ANSWER, STAGE
 from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
+from services.worker.following import StageKey
 from services.worker.joining import Joined, Joiner
 from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
 from services.worker.timing import Timings
@@ -43,6 +44,15 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class _Joining:
+    """A stage that joins bands, as it is served."""
+
+    lane: Lane
+    traffic: Traffic
+    joiner: Joiner
+
+
+@dataclass(frozen=True, slots=True)
 class Beside:
     """Frames of other stages: taken in so far, and of these not yet handed on."""
 
@@ -59,6 +69,8 @@ class Line:
         self._timings = timings
         self._total = Traffic()
         self._stages = 0
+        self._joining: dict[StageKey, _Joining] = {}
+        """Stages here that join bands: one that is computed here needs no broker to get there."""
         self._watts: Watts = UNKNOWN
         self._refused = Rejections(logger, "frame refused:")
         self._undelivered = Rejections(logger, "result not delivered:")
@@ -108,11 +120,14 @@ class Line:
             self._stages += 1
             subscribed()
             tidying = frames.create_task(_keep_expiring(joiner)) if joiner else None
+            if joiner is not None:
+                self._joining[key] = _Joining(lane, traffic, joiner)
             try:
                 async for delivery in deliveries:
                     frames.create_task(self._through(lane, traffic, delivery, joiner))
             finally:
                 self._stages -= 1
+                self._joining.pop(key, None)
                 if tidying is not None:
                     tidying.cancel()
 
@@ -167,6 +182,11 @@ class Line:
 
     async def _hand_on(self, lane: Lane, done: Done) -> None:
         here = lane.assignment
+        if here.next_device == self._device and here.next_stage is not None:
+            joining = self._joining.get(replace(here.key, stage=here.next_stage))
+            if joining is not None:
+                await self._through(joining.lane, joining.traffic, _delivered(done), joining.joiner)
+                return
         try:
             if done.header.kind == "answer" or here.next_device is None or here.next_stage is None:
                 await self._answer(lane, done.header, done.payload)
@@ -233,6 +253,16 @@ def _fields(lane: Lane, header: FrameHeader) -> dict[str, object]:
         "attempt": header.attempt,
         **lane.assignment.key.fields,
     }
+
+
+def _delivered(done: Done) -> FrameDelivery:
+    """What a stage here gets of another one here. The frame that it was made of is acknowledged after it."""
+    frame = open_frame(done.payload)
+    return FrameDelivery(frame, {}, expiry_s(done.header.budget_ms), time.monotonic(), _nobody_waits)
+
+
+def _nobody_waits() -> None:
+    """No broker holds anything back for this one."""
 
 
 def _taken(joiner: Joiner, delivery: FrameDelivery) -> Joined | None:
