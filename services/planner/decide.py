@@ -38,14 +38,14 @@ class Decider:
         experience: Experience,
         hub: HubFacts,
         *,
-        proposers: Proposers,
+        proposers: Proposers | None = None,
     ) -> None:
         self._watch = watch
         self._library = library
         self._measurer = measurer
         self._experience = experience
         self._hub = hub
-        self._proposers = proposers
+        self._proposers = proposers or Proposers()
 
     async def decide(self, question: Decide, uses: Sequence[Use], tell: Tell) -> None:
         """Tell `Planned` or `Refused`; `Profiling` before it while devices measure."""
