@@ -126,6 +126,8 @@ def _object(schema: Json, defs: Json) -> st.SearchStrategy[Any]:
 
 
 def _array(schema: Json, defs: Json) -> st.SearchStrategy[Any]:
+    if "prefixItems" in schema:
+        return st.tuples(*(_values(one, defs) for one in schema["prefixItems"])).map(list)
     least = schema.get("minItems", 0)
     most = min(schema.get("maxItems", _MOST_ITEMS), max(_MOST_ITEMS, least))
     return st.lists(_values(schema["items"], defs), min_size=least, max_size=most)
@@ -174,15 +176,37 @@ def _blocks_in_order(said: Json) -> Json:
 
 
 def _one_after_the_other(said: Json) -> Json:
-    """Of routes: stages that follow one another from block 0, and the answer as it is."""
-    ends = list(accumulate(1 + stage["first"] % 9 for stage in said["stages"]))
+    """Of routes: stages that follow one another from block 0, or from where bands end, and the answer as it is."""
+    shared = said.get("side_by_side")
+    start = 0 if shared is None else 1 + shared["last"] % 9
+    ends = [start + end for end in accumulate(1 + stage["first"] % 9 for stage in said["stages"])]
     stages = [
         {**stage, "first": first, "last": last}
-        for stage, first, last in zip(said["stages"], [0, *ends], ends, strict=False)
+        for stage, first, last in zip(said["stages"], [start, *ends], ends, strict=False)
     ]
+    if shared is not None:
+        said = {**said, "side_by_side": {**shared, "last": start}}
     stages[-1] = {**stages[-1], "codec": "fp32"}
     predictions = said.get("stage_predictions", [])
     return {**said, "stages": stages, "stage_predictions": predictions if len(predictions) == len(stages) else []}
+
+
+def _top_to_bottom(said: Json) -> Json:
+    """Of bands: each goes on where the one above it ends."""
+    ends = list(accumulate(1 + band["gives"][0] % 9 for band in said["bands"]))
+    bands = [
+        {**band, "gives": [first, last]} for band, first, last in zip(said["bands"], [0, *ends], ends, strict=False)
+    ]
+    predictions = said.get("predictions", [])
+    return {**said, "bands": bands, "predictions": predictions if len(predictions) == len(bands) else []}
+
+
+def _some_rows(said: Json) -> Json:
+    rows = {}
+    for name in ("takes", "gives"):
+        first = min(*said[name], 2**53 - 1)
+        rows[name] = [first, max(*said[name], first + 1)]
+    return {**said, **rows}
 
 
 def _adding_up(said: Json) -> Json:
@@ -199,7 +223,32 @@ def _adding_up(said: Json) -> Json:
         for block, first, last in zip(said["blocks"], [0, *ends], ends, strict=False)
     ]
     cuts = [*said["cuts"], *[{"tensors": []}] * (len(blocks) + 1)][: len(blocks) + 1]
-    return {**said, "blocks": blocks, "cuts": cuts}
+    return {**said, "blocks": blocks, "cuts": cuts, **_exits(said, len(blocks))}
+
+
+def _exits(said: Json, blocks: int) -> Json:
+    """Of cards: exits in order before the last block, each giving what the model gives; points that name them all."""
+    outputs = said["outputs"]
+    room = blocks - 1 if len(outputs) == 1 else 0
+    exits = [
+        {**one, "name": f"exit{number}", "block": number, "output": {**outputs[0], "name": one["output"]["name"]}}
+        for number, one in enumerate(said.get("exits", [])[:room])
+    ]
+    even = [1 / len(exits)] * len(exits) if exits else []
+    points = [{**point, "thresholds": even, "shares": even} for point in said.get("operating_points", [])]
+    return {"exits": exits, "operating_points": points}
+
+
+def _met_in_order(said: Json) -> Json:
+    """Of plans: exits as a request meets them."""
+    return {**said, "exits": [{**rule, "block": number} for number, rule in enumerate(said.get("exits", []))]}
+
+
+def _one_way_to_thresholds(said: Json) -> Json:
+    """Of deployments: thresholds are given or chosen, and of open exits only."""
+    given = {} if said.get("accuracy_min") is not None else said.get("thresholds", {})
+    closed = [name for name in said.get("closed_exits", []) if name not in given]
+    return {**said, "thresholds": given, "closed_exits": closed}
 
 
 def _failed_for_a_reason(said: Json) -> Json:
@@ -209,7 +258,11 @@ def _failed_for_a_reason(said: Json) -> Json:
 _AGREEMENTS: Final[dict[str, Callable[[Json], Json]]] = {
     "Pin": _blocks_in_order,
     "Stage": _blocks_in_order,
+    "Band": _some_rows,
+    "SideBySide": _top_to_bottom,
     "Route": _one_after_the_other,
+    "Plan": _met_in_order,
     "ModelCard": _adding_up,
+    "Deployment": _one_way_to_thresholds,
     "Delivered": _failed_for_a_reason,
 }
