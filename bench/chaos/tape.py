@@ -13,7 +13,7 @@ from typing import Final
 
 from broker.bus import Bus
 from broker.delivery import RawDelivery
-from schemas.plan import Plan, stage_id, stage_places
+from schemas.plan import Plan, part_at
 from schemas.topics import STAGE
 
 WORK: Final = "stage/#"
@@ -69,8 +69,5 @@ def towards(address: str, plan: Plan) -> str:
     Where that plan has no such stage, the address of its first.
     """
     _, deployment, _, _, stage = address.split("/")
-    route, place = stage_places(stage)
-    if route >= len(plan.routes) or place >= len(plan.routes[route].stages):
-        route, place = 0, 0
-    device = plan.routes[route].stages[place].device
-    return STAGE.address(deployment=deployment, generation=plan.generation, device=device, stage=stage_id(route, place))
+    part = part_at(plan, stage) or plan.parts[0]
+    return STAGE.address(deployment=deployment, generation=plan.generation, device=part.device, stage=part.stage)
