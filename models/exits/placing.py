@@ -131,7 +131,7 @@ def _check_apart(exits: Sequence[DeclaredExit], heads: Sequence[_Head]) -> None:
             if owner.setdefault(i, one.name) != one.name:
                 raise ExitError(
                     f"exits {owner[i]} and {one.name} share nodes that the rest of the model does not need: "
-                    "each needs a head of its own, which can be left out when it is closed"
+                    "each needs a head of its own, which can be left out when it is closed, at a cut of its own"
                 )
 
 

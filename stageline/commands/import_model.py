@@ -121,7 +121,7 @@ def _show(console: Console, card: ModelCard, library: Library) -> None:
     for one in card.exits:
         share = sum(block.macs for block in card.blocks[: one.block + 1]) / max(1, card.macs)
         console.print(
-            f"  exit {one.name} after block {one.block} ({share:.0%} of the work), for who is sure by {one.threshold:.3g}",
+            f"  exit {one.name} after block {one.block} ({share:.0%} of the work), threshold {one.threshold:.3g}",
             markup=False,
         )
     for note in card.notes:
