@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
-from schemas.plan import Plan, Route, StagePrediction, part_at, predicted_parts
+from schemas.plan import Part, Plan, Route, StagePrediction, part_at, predicted_parts
 from schemas.stages import StageTiming, Timing
 from services.planner.moving_average import Average
 
@@ -105,7 +105,7 @@ class Ledger:
     def explained_ms(self, number: int) -> float:
         """What stages of a route take longer than predicted, and frames wait for them, ms: not the links' fault."""
         bands, stages = [0.0], [0.0]
-        for part, predicted in predicted_parts(self.plan.routes[number], number):
+        for part, predicted in self._predicted(number):
             if part.stage in self.stages:
                 took = self.stages[part.stage].average.value() + self._of(self.waits, part.stage).average.value()
                 which = bands if part.is_band else stages
@@ -116,10 +116,13 @@ class Ledger:
         """How many times longer than predicted the slowest stage of a route takes, at least 1: so much slower is it."""
         ratios = [
             self.stages[part.stage].average.value() / predicted.compute_ms
-            for part, predicted in predicted_parts(self.plan.routes[number], number)
+            for part, predicted in self._predicted(number)
             if part.stage in self.stages and predicted.compute_ms > 0
         ]
         return max(1.0, *ratios, 1.0)
+
+    def _predicted(self, number: int) -> tuple[tuple[Part, StagePrediction], ...]:
+        return predicted_parts(self.plan.routes[number], number) if number < len(self.plan.routes) else ()
 
     def _route(self, number: int, route: Route, now_s: float) -> RouteAccuracy:
         rates = [rate for (of, _), (rate, at_s) in self.rates.items() if of == number and now_s - at_s < SEEN_WITHIN_S]

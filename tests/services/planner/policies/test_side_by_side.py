@@ -145,8 +145,8 @@ def test_bands_end_before_the_first_pinned_block(model: Model, make_device: Make
     assert route.stages[-1].device == "c"
 
 
-def test_slow_links_and_unknown_rows_keep_a_model_whole(model: Model, make_device: Make) -> None:
-    slow = problem(model, fleet(make_device, 1, 1, 1, mbps=(2.0, 2.0)))
+def test_long_ways_and_unknown_rows_keep_a_model_whole(model: Model, make_device: Make) -> None:
+    slow = problem(model, fleet(make_device, 1, 1, 1, rtt_ms=150.0))
     assert EXACT.plan(slow).label == "one device"
     unknown = replace(problem(model, fleet(make_device, 1, 1, 1)), rows=None)
     assert EXACT.plan(unknown).label == "one device"
@@ -239,7 +239,8 @@ def test_a_served_plan_with_bands_is_predicted_again_and_kept(model: Model, make
     # One whose rows nobody knows any more can still be told about, if not exactly.
     rough = still(replace(made, rows=None), plan)
     assert rough is not None
-    assert rough.predicted.latency_ms == pytest.approx(plan.predicted.latency_ms if plan.predicted else 0, rel=0.3)
+    assert plan.predicted is not None
+    assert plan.predicted.latency_ms <= rough.predicted.latency_ms < 2 * plan.predicted.latency_ms
 
 
 def test_a_device_that_computes_a_band_is_lost_like_any_other(model: Model, make_device: Make) -> None:
