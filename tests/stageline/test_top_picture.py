@@ -92,7 +92,7 @@ def test_a_deployment_without_a_plan_says_why_and_what_served_before_is_not_show
     assert "cats: no plan: no device left" in lines(dead)
     assert "generation 3" not in lines(dead)
     assert document(dead, 0.0)["deployments"] == {
-        "cats": {"plan": None, "generation": None, "state": "failed", "error": "no device left"}
+        "cats": {"plan": None, "generation": None, "state": "failed", "error": "no device left", "exits": []}
     }
     measuring = Decision(deployment="dogs", generation=0, requested=1, state="profiling")
     new = heard(dead, PLAN_DECISION, measuring, deployment="dogs")
