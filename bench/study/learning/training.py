@@ -1,0 +1,101 @@
+"""Trains one policy for a whole table: all bandwidths and weights, not one for each point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+
+from bench.study.learning.environment import ManySharedEdges
+from bench.study.learning.ways import Way, at_first
+from bench.study.learning.world import Instances
+from bench.study.problem import Decision, Point, Problem, decide
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """How long and how PPO is trained (Schulman et al., 2017). Reconstructed: the paper's settings are not public."""
+
+    decisions: int = 1_500_000
+    together: int = 512
+    steps: int = 8
+    """Of all instances between two updates."""
+    batch: int = 1024
+    epochs: int = 6
+    rate: float = 2e-3
+    """Of learning; falls to 0."""
+    entropy: float = 0.01
+    """What acting at random is worth in the beginning; falls to 0."""
+    width: int = 64
+
+
+FULL: Final = Lessons()
+QUICK: Final = Lessons(decisions=120_000, together=256)
+
+
+class Policy:
+    """A trained learner."""
+
+    def __init__(self, model: Any, problem: Problem, way: Way, trained_s: float) -> None:
+        self._model, self._problem, self._way = model, problem, way
+        self.trained_s = trained_s
+        """Seconds that its training took."""
+
+    def decide(self, points: Sequence[Point]) -> list[Decision]:
+        """What it does at each point, without chance: the last decision of an episode."""
+        asked = Instances(np.array([one.bandwidth_mbps for one in points]), np.array([one.w for one in points]))
+        splits, shares = at_first(self._problem, len(points))
+        for _ in range(self._way.decisions):
+            seen = self._way.observe(self._problem, asked, splits, shares)
+            actions, _ = self._model.predict(seen, deterministic=True)
+            splits, shares = self._way.decode(self._problem, actions)
+        every = zip(points, splits, shares, strict=True)
+        return [decide(self._problem, point, mine.tolist(), share.tolist()) for point, mine, share in every]
+
+    def save(self, file: Path) -> None:
+        """Keep it as stable-baselines3 does."""
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._model.save(file)
+
+
+def train(problem: Problem, way: Way, lessons: Lessons, seed: int, tell: Callable[[int], None]) -> Policy:
+    """A policy for this problem.
+
+    Args:
+        problem: whose devices.
+        way: how it sees and acts.
+        lessons: how it is trained.
+        seed: of its first weights, its chances and its questions.
+        tell: is told the decisions made so far, now and then.
+    """
+    began = time.monotonic()
+    model = PPO(
+        "MlpPolicy", ManySharedEdges(problem, way, lessons.together, seed),
+        learning_rate=lambda left: lessons.rate * left, n_steps=lessons.steps, batch_size=lessons.batch,
+        n_epochs=lessons.epochs, gamma=0.0, gae_lambda=1.0, ent_coef=lessons.entropy,
+        policy_kwargs={"net_arch": [lessons.width, lessons.width]}, device="cpu", seed=seed,
+    )  # fmt: skip
+    model.learn(lessons.decisions, callback=_Course(lessons, tell))
+    return Policy(model, problem, way, time.monotonic() - began)
+
+
+class _Course(BaseCallback):  # type: ignore[misc]  # stable-baselines3 is optional, and its types with it
+    """Tells how far it is, and lets chance fade out."""
+
+    def __init__(self, lessons: Lessons, tell: Callable[[int], None]) -> None:
+        super().__init__()
+        self._lessons, self._tell = lessons, tell
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_end(self) -> None:
+        done = min(1.0, self.num_timesteps / self._lessons.decisions)
+        self.model.ent_coef = self._lessons.entropy * (1 - done)
+        self._tell(self.num_timesteps)
