@@ -68,7 +68,7 @@ class Measured:
             BadMeasurementError: see there.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 return cls(arrays["confidence"], arrays["correct"])
         except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
             raise BadMeasurementError(path, str(error)) from error

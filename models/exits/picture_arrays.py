@@ -28,7 +28,7 @@ def read_npz(path: Path) -> InMemory:
         BadDataError: the file is missing, holds other arrays, or they do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             held = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, EOFError, BadZipFile) as error:
         raise BadDataError(f"{path} cannot be read as saved arrays ({error}); it should hold {_FORMS}") from error

@@ -32,7 +32,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
         BadWeightsError: no such file, or another network's.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         module.load_state_dict(state)
     except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, TypeError) as error:

@@ -1,8 +1,8 @@
 """Every choice of thresholds worth having: those that no other beats in accuracy and work at once. Pure.
 
 Exits are decided one after the other, front to back. Partial choices are compared by what they would lead to if all
-later exits stayed closed, and the most accurate ones of each cost are pursued: a beam search [R], which is exhaustive
-as long as nothing falls out of the beam.
+later exits stayed closed, and by what if everybody left at the next one; the most accurate ones of each cost are
+pursued: a beam search [R], which is exhaustive as long as nothing falls out of the beam.
 """
 
 from __future__ import annotations
@@ -66,12 +66,14 @@ class _Partial:
 
 @dataclass(frozen=True, slots=True)
 class _Grown:
-    """A partial choice with one more threshold: hits and work as if all later exits were closed."""
+    """A partial choice with one more threshold: hits and work if all later exits were closed, and if all left next."""
 
     parent: int
     threshold: float
     hits: int
     macs: int
+    hits_next: int
+    macs_next: int
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class _Exit:
     candidates: tuple[float, ...]
     leaving: Verdicts
     right: Verdicts
+    right_next: Verdicts
     right_at_end: Verdicts
     until: int
+    until_next: int
     whole: int
     head: int
 
@@ -97,8 +101,10 @@ class _Exit:
             candidates,
             np.stack([verdicts(measured, place, one) for one in candidates]),
             measured.correct[:, place],
+            measured.correct[:, place + 1],
             measured.correct[:, -1],
             work.until[place],
+            work.until[place + 1] + (*work.heads, 0)[place + 1],
             work.until[-1],
             work.heads[place],
         )
@@ -107,14 +113,22 @@ class _Exit:
 def _grown(parent: int, each: _Partial, exit_: _Exit) -> Iterator[_Grown]:
     leaves = exit_.leaving & each.alive
     gone = leaves.sum(axis=1)
-    hits = (leaves & exit_.right).sum(axis=1)
-    # Who leaves here is not answered by the end.
-    late = int((each.alive & exit_.right_at_end).sum()) - (leaves & exit_.right_at_end).sum(axis=1)
+    hits = each.hits + (leaves & exit_.right).sum(axis=1)
+    # Who leaves here is not answered later.
+    end = (each.alive & exit_.right_at_end).sum() - (leaves & exit_.right_at_end).sum(axis=1)
+    next_ = (each.alive & exit_.right_next).sum() - (leaves & exit_.right_next).sum(axis=1)
     here = int(each.alive.sum())
     for number, threshold in enumerate(exit_.candidates):
-        macs = exit_.until * int(gone[number]) + exit_.whole * (here - int(gone[number]))
-        head = exit_.head * here if threshold < CLOSED else 0
-        yield _Grown(parent, threshold, each.hits + int(hits[number] + late[number]), each.macs + macs + head)
+        left = int(gone[number])
+        macs = each.macs + exit_.until * left + (exit_.head * here if threshold < CLOSED else 0)
+        yield _Grown(
+            parent,
+            threshold,
+            int(hits[number] + end[number]),
+            macs + exit_.whole * (here - left),
+            int(hits[number] + next_[number]),
+            macs + exit_.until_next * (here - left),
+        )
 
 
 def _taken(each: _Partial, exit_: _Exit, threshold: float) -> _Partial:
@@ -129,12 +143,19 @@ def _taken(each: _Partial, exit_: _Exit, threshold: float) -> _Partial:
 
 
 def _kept(grown: Sequence[_Grown], beam: int) -> list[_Grown]:
-    """The most accurate of each cost, `beam` costs; not only the front, since later exits change the order."""
+    """The most accurate of each cost, half of them by either way of looking ahead."""
     if len(grown) <= beam:
         return list(grown)
-    ordered = sorted(grown, key=lambda one: (one.macs, -one.hits))
-    edges = np.linspace(0, len(ordered), beam + 1).round().astype(int)
-    return [max(ordered[a:b], key=lambda one: one.hits) for a, b in pairwise(edges)]
+    closed = _best([(one.macs, one.hits) for one in grown], beam // 2)
+    leaving = _best([(one.macs_next, one.hits_next) for one in grown], beam - beam // 2)
+    return [grown[number] for number in sorted({*closed, *leaving})]
+
+
+def _best(worth: Sequence[tuple[int, int]], count: int) -> list[int]:
+    """Numbers of the most accurate ones in each of `count` equal parts, ordered by cost."""
+    ordered = sorted(range(len(worth)), key=lambda number: (worth[number][0], -worth[number][1]))
+    edges = np.linspace(0, len(ordered), count + 1).round().astype(int)
+    return [max(ordered[a:b], key=lambda number: worth[number][1]) for a, b in pairwise(edges)]
 
 
 def _front(grown: Sequence[_Grown]) -> list[_Grown]:
