@@ -13,6 +13,7 @@ from bench.learning.regrets import DECISIONS, SETTLED, regrets
 from bench.learning.scene import fleet_world, some_slow_links
 from bench.learning.speed import decision_times
 from bench.learning.transfer import trained_on, transferred
+from services.planner.learning.learner import Proposer
 from services.planner.learning.training import NoTrainingError
 from services.planner.learning.ucb import Ucb
 from stageline.commands import options
@@ -61,7 +62,7 @@ def _measured(report: Report, *, quick: bool) -> dict[str, Any]:
         wrong, right = some_slow_links(count), [fleet_world(seed) for seed in range(100, 100 + count)]
         # Trained on fleets that none of those is: what the policy knows is how to find out.
         actor, training = trained_on([fleet_world(seed) for seed in range(500, 508)], steps=steps, seed=0, tell=tell)
-        proposers = {"bandit": lambda _number: Ucb(), "ppo": lambda _number: actor}
+        proposers: dict[str, Proposer] = {"bandit": Ucb(), "ppo": actor}
         return {
             "quick": quick,
             "slow_link": [one.as_data() for one in regrets(wrong, proposers, noises=noises, tell=tell)],
@@ -74,7 +75,7 @@ def _measured(report: Report, *, quick: bool) -> dict[str, Any]:
             ],
             "training": training,
             "transfer": transferred(steps=steps // 2, seeds=seeds, tell=tell),
-            "decision": decision_times({"bandit": Ucb(), "ppo": actor}, rounds=3 if quick else 15),
+            "decision": decision_times(proposers, rounds=3 if quick else 15),
         }
 
 

@@ -46,25 +46,22 @@ class Regrets:
         }
 
 
-def regrets(
-    worlds: Sequence[World], proposers: Mapping[str, Callable[[int], Proposer]], *, noises: int, tell: Tell
-) -> list[Regrets]:
+def regrets(worlds: Sequence[World], proposers: Mapping[str, Proposer], *, noises: int, tell: Tell) -> list[Regrets]:
     """Every policy in every world.
 
     Args:
         worlds: as they are believed to be and as they are.
-        proposers: by name, the one for the world of that number.
+        proposers: by name.
         noises: seeds of the noise for each world.
         tell: how far it is.
     """
     found = []
-    for place, (name, proposer_for) in enumerate(proposers.items()):
+    for place, (name, proposer) in enumerate(proposers.items()):
         runs = []
         for number, world in enumerate(worlds):
             tell(name, (place + number / len(worlds)) / len(proposers))
             runs += [
-                played(world, proposer_for(number), decisions=DECISIONS, seed=1000 * number + noise)
-                for noise in range(noises)
+                played(world, proposer, decisions=DECISIONS, seed=1000 * number + noise) for noise in range(noises)
             ]
         found.append(Regrets(name, tuple(runs)))
     return found

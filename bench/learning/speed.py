@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any, Final
 
 from bench.learning.scene import fleet_world
+from services.planner.cost import Problem
 from services.planner.learning.learner import Learner, Proposer
 from services.planner.learning.world import World
 from services.planner.policies.exact import Exact
@@ -21,8 +23,8 @@ def decision_times(proposers: Mapping[str, Proposer], *, rounds: int) -> list[di
     rows = []
     for devices in FLEETS:
         world = fleet_world(1, devices=devices)
-        problem_ms = _median_ms(lambda world=world: World(world.card, world.wish, world.facts).believed, rounds)
-        exact_ms = _median_ms(lambda world=world: Exact().plan(world.believed), rounds)
+        problem_ms = _median_ms(partial(_believed, world), rounds)
+        exact_ms = _median_ms(partial(Exact().plan, world.believed), rounds)
         gather_ms = _median_ms(world.arms, rounds)
         for name, proposer in proposers.items():
             rows.append(
@@ -32,6 +34,10 @@ def decision_times(proposers: Mapping[str, Proposer], *, rounds: int) -> list[di
                 }
             )  # fmt: skip
     return rows
+
+
+def _believed(world: World) -> Problem:
+    return World(world.card, world.wish, world.facts).believed
 
 
 def _decide_ms(world: World, proposer: Proposer) -> float:

@@ -1,13 +1,13 @@
 """The plans that a learner may choose from: the exact planner's, and the best of those that are really different.
 
 A cost model that is wrong about one device or one link is wrong about every plan that uses it, so the plans that are
-next best under the model are of little help: they are the same with a cut moved by one block. What is gathered:
+next best under the model are of little help: they are the same with a cut moved by one block. What is gathered, in this
+order, each group by what it is predicted to cost (`services.planner.learning.other_plans`):
 
-    the exact planner's plan, always the first; what is served now, if that is another one
-    the whole model on every device that can hold it, and on all of them as replicas
-    rows side by side, and exact's plan without them
-    the best plan without each device in turn; the best over each two devices, at the cuts where the pair is best
-    the next best by the model itself: without each stage of the best plan in turn (Lawler 1972, Murty 1968)
+    the exact planner's plan; what is served now
+    rows side by side, exact's plan without them, the best single device, and for each device what exact would plan if
+    its link were half as quick
+    others: whole copies, plans without one device, the best pairs, the next best
 
 Of plans that visit the same devices in the same order, the best ALIKE_MOST are kept.
 """
@@ -20,32 +20,21 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import numpy as np
-
 from schemas.plan import Objective, Plan, Prediction
-from services.planner.complete import choose, kind, lines_of
+from services.planner.complete import choose, kind
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError, PlanningError
-from services.planner.large_fleet import fleet_lines
+from services.planner.learning.other_plans import lines_if_slower, other_lines
 from services.planner.learning.terms import terms_of
-from services.planner.line_cost import Line, line_cost
-from services.planner.one_route import EXACT_DEVICES, renumbered
 from services.planner.policy import Choice
-from services.planner.search import best_line, stage_cost
 from services.planner.shared_choice import again
 from services.planner.side_by_side import with_rows_shared
-from services.planner.two_stages import two_stage_lines
-from services.planner.whole_copies import whole_copies
 from services.planner.wording import clip
 
-ARMS_MOST: Final = 8
+ARMS_MOST: Final = 10
 ALIKE_MOST: Final = 2
 REACH: Final = 3.0
 """A plan that is predicted to cost more than so many times the best is not worth a thought."""
-_WHOLE_MOST: Final = 16
-_PAIRS_MOST: Final = 12
-_OUT_MOST: Final = 4
-"""What is looked at before the best are kept."""
 LEARNABLE: Final[tuple[Objective, ...]] = ("latency", "throughput")
 """What submitters see of a plan, and so the learner."""
 
@@ -119,15 +108,19 @@ def arms_of(problem: Problem, exact: Choice, serving: Plan | None = None, *, mos
     if serving is not None and serving.card_sha == problem.card.sha256:
         shares = [route.weight for route in serving.routes] if serving.in_turn else None
         arms.update(_completed(problem, [partial(again, problem, serving.routes, "what is served", shares=shares)]))
-    others = [partial(choose, problem, lines, kind(lines)) for lines in _other_lines(problem, exact)]
     plain = exact.without or exact
-    found = dict(_completed(problem, [*others, lambda: plain, partial(with_rows_shared, problem, plain)]))
+    rows: list[Callable[[], Choice]] = [lambda: plain, partial(with_rows_shared, problem, plain)]
     visits = Counter(_visited(arm) for arm in arms.values())
-    for name, arm in sorted(found.items(), key=lambda one: (one[1].cost, one[0])):
-        alike = visits[_visited(arm)]
-        if len(arms) < most and name not in arms and alike < ALIKE_MOST and arm.cost <= REACH * first.cost:
-            arms[name] = arm
-            visits[_visited(arm)] += 1
+    for lines_found in (lines_if_slower(problem, exact), other_lines(problem, exact)):
+        makers: list[Callable[[], Choice]] = [
+            *rows,
+            *(partial(choose, problem, lines, kind(lines)) for lines in lines_found),
+        ]
+        for name, arm in sorted(_completed(problem, makers), key=lambda one: (one[1].cost, one[0])):
+            alike = visits[_visited(arm)]
+            if len(arms) < most and name not in arms and alike < ALIKE_MOST and arm.cost <= REACH * first.cost:
+                arms[name] = arm
+                visits[_visited(arm)] += 1
     return tuple(arms.values())
 
 
@@ -143,51 +136,3 @@ def _completed(problem: Problem, makers: Sequence[Callable[[], Choice]]) -> Iter
         except InfeasibleError:
             continue
         yield arm.name, arm
-
-
-def _other_lines(problem: Problem, exact: Choice) -> Iterator[Sequence[Line]]:
-    """Every kind of other plan, each several times perhaps."""
-    whole = whole_copies(problem)
-    yield from ([line] for line in whole[:_WHOLE_MOST])
-    if len(whole) > 1 and problem.deployment.objective == "throughput":
-        yield whole
-    yield from _without_one(problem, exact)
-    throughput = problem.deployment.objective == "throughput"
-    cost, combine = (problem.bottleneck_ms, np.maximum) if throughput else (stage_cost(problem), np.add)
-    pairs = sorted(two_stage_lines(problem, cost, combine), key=lambda line: _alone_ms(problem, line))
-    yield from ([line] for line in pairs[:_PAIRS_MOST])
-    yield from _next_best(problem, exact)
-
-
-def _alone_ms(problem: Problem, line: Line) -> float:
-    found = line_cost(problem, line)
-    return found.bottleneck_ms if problem.deployment.objective == "throughput" else found.latency_ms
-
-
-def _without_one(problem: Problem, exact: Choice) -> Iterator[Sequence[Line]]:
-    """The best plan over all devices but one; in a large fleet, over all but one of those that matter most."""
-    used = list(dict.fromkeys(stage.device for route in exact.routes for stage in route.stages))
-    fleet = list(range(len(problem.devices)))
-    large = len(fleet) > EXACT_DEVICES
-    left_out = [index for index in fleet if problem.devices[index].name in used][:_OUT_MOST] if large else fleet
-    for out in left_out if len(fleet) > 1 else ():
-        group = [index for index in fleet if index != out]
-        lines = fleet_lines(problem.only(group))
-        if lines:
-            yield [renumbered(line, group) for line in lines]
-
-
-def _next_best(problem: Problem, exact: Choice) -> Iterator[Sequence[Line]]:
-    """Of one route: the best that lacks one of its stages, for each; the second best of all is among them."""
-    if len(exact.routes) != 1 or exact.routes[0].side_by_side or len(problem.devices) > EXACT_DEVICES:
-        return
-    try:
-        (line,) = lines_of(problem, exact.routes)
-    except InfeasibleError:
-        return
-    for stage in line:
-        others = np.ones_like(problem.feasible)
-        others[stage] = False
-        other = best_line(problem.allowing(others))
-        if other is not None:
-            yield [other]

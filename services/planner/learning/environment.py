@@ -32,7 +32,7 @@ SWITCH_COST: Final = 0.03
 LOST_MOST: Final = 3.0
 
 
-class DecidingEnv(gymnasium.Env[Floats, np.int64]):
+class DecidingEnv(gymnasium.Env[Floats, np.int64]):  # type: ignore[misc]  # its types are not followed
     """Observations (OBSERVED,) float32 in -2..2; actions 0..ARMS_MOST-1, of plans that are not there: the incumbent's.
 
     Args:

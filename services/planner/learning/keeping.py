@@ -20,6 +20,7 @@ from services.planner.moving_average import Average
 REMEMBERED: Final = 0.5
 """Of the pairs that are read back."""
 _BOUND: Final = 1e9
+_DECISIONS_MOST: Final = 1 << 50
 
 
 def told(
@@ -69,12 +70,13 @@ def told(
 
 def restored(message: Learning) -> Learner:
     """What a planner before this one had learned, as far as it was told."""
-    explored = min(message.explored, message.decisions)
+    decisions = min(_DECISIONS_MOST, message.decisions)
+    explored = min(message.explored, decisions)
     learner = Learner(
         tried={one.plan: _known(one) for one in message.tried if one.measured > 0},
-        budget=Budget(decisions=message.decisions, explored=explored, extra=message.extra_cost * message.decisions),
+        budget=Budget(decisions=decisions, explored=explored, extra=message.extra_cost * decisions),
         regret=Average().with_sample(message.regret, 1.0),
-        probed=message.decisions,
+        probed=decisions,
         incumbent=message.serving if message.by == "learned" else "",
     )
     if not message.tried:

@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Annotated, Final, Literal
 
 import numpy as np
@@ -170,7 +171,7 @@ def check_fits(
 
 _UNREADABLE: Final = (
     zipfile.BadZipFile, zlib.error, struct.error, ValueError, ArithmeticError, OSError, EOFError, LookupError,
-    SyntaxError, RuntimeError, MemoryError, TypeError,
+    SyntaxError, TokenError, RuntimeError, MemoryError, TypeError,
 )  # fmt: skip
 """What numpy and zipfile raise of files that somebody has damaged, or made to be read wrongly."""
 _WHAT_TO_DO: Final = (

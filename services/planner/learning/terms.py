@@ -44,11 +44,11 @@ def terms_of(choice: Choice, cost_ms: float, objective: Objective) -> Mapping[st
 
 def _all(route: Route) -> list[tuple[str, float]]:
     """Of bands side by side, those of the one that all wait for."""
-    parts = list(zip(route.stages, route.stage_predictions, strict=False))
+    parts = [(stage.device, one) for stage, one in zip(route.stages, route.stage_predictions, strict=False)]
     side = route.side_by_side
-    bands = list(zip(side.bands, side.predictions, strict=False)) if side is not None else []
+    bands = [(band.device, one) for band, one in zip(side.bands, side.predictions, strict=False)] if side else []
     slowest = [max(bands, key=lambda one: sum(ms for _, ms in _of(one[1])))] if bands else []
-    return [(f"{part.device}.{kind}", ms) for part, predicted in [*slowest, *parts] for kind, ms in _of(predicted)]
+    return [(f"{device}.{kind}", ms) for device, predicted in [*slowest, *parts] for kind, ms in _of(predicted)]
 
 
 def _of(predicted: StagePrediction) -> list[tuple[str, float]]:

@@ -83,16 +83,19 @@ def test_whatever_a_trained_policy_proposes_the_safety_net_holds(small: Training
     assert sum(extra) <= limits.cost_share * 150 + limits.cost_free + max(extra, default=0.0)
 
 
-def test_plans_that_deserve_it_act_whoever_proposes_them() -> None:
-    class Everything:
-        """Proposes all there is."""
+def test_who_proposes_the_worst_first_loses_no_more_than_the_budget() -> None:
+    class Contrary:
+        """Proposes all there is, the dearest first."""
 
         def propose(self, _learner: Any, arms: Any, incumbent: Any) -> Any:
-            return [arm for arm in reversed(arms) if arm is not incumbent]
+            return sorted((arm for arm in arms if arm is not incumbent), key=lambda arm: -arm.cost)
 
-    (world,) = some_slow_links(1)
-    run = played(world, Everything(), decisions=400, seed=2)
-    assert run.regret(350) < run.regret_of_exact()
+    for seed, world in enumerate(some_slow_links(3)):
+        run = played(world, Contrary(), decisions=400, seed=seed)
+        limits = run.learner.budget.limits
+        lost = sum(step.cost / step.exact - 1 for step in run.steps)
+        assert lost <= limits.cost_share * 400 + limits.cost_free + max(step.cost / step.exact for step in run.steps)
+        assert all(step.cost < 1.02 * step.exact for step in run.steps if step.by == "learned")
 
 
 def test_an_observation_is_bounded_and_says_nothing_of_plans_that_are_not_there() -> None:

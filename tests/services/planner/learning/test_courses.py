@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.learning.scene import some_slow_links
@@ -127,6 +127,7 @@ def test_a_plan_of_another_generation_or_policy_is_not_taken_for_what_was_learne
 numbers = st.floats(0, 1e18)
 
 
+@settings(max_examples=40)
 @given(
     st.lists(
         st.builds(
