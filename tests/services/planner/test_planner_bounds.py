@@ -89,7 +89,7 @@ def test_a_deployment_that_had_to_give_up_its_place_continues_from_its_generatio
 
 
 async def test_numbers_nobody_thought_of_end_one_decision_also_while_room_is_looked_for() -> None:
-    library = Mock(cards={"net": Mock()}, scan=AsyncMock())
+    library = Mock(cards={"net": Mock()}, scan=AsyncMock(), learn_rows=AsyncMock())
     decider = Decider(Mock(), library, Mock(within_s=9.0), Mock(), Mock())
     told: list[Event] = []
     question = Decide(7, Deployment(deployment="cats", model="net"), {})
