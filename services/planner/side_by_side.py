@@ -97,14 +97,15 @@ def _group(problem: Problem) -> list[int]:
     return sorted(list(dict.fromkeys(int(device) for device in by_turns))[:GROUP])
 
 
-def _worked_out(problem: Problem, known: RowsKnown, shared: Shared) -> tuple[float, Shared, Line] | None:
+def _worked_out(problem: Problem, known: RowsKnown, shared: Shared, joins: int) -> tuple[float, Shared, Line] | None:
     """Bands with the best stages behind them, every device with its own burden; and what all takes, ms.
 
-    Once it is known who joins the bands, that device can take more of the rows: what it gives needs not travel.
+    Where another device than was thought joins the bands, that one can take more of the rows: what it gives needs not
+    travel.
     """
     best: tuple[float, Shared, Line] | None = None
     for _ in range(2):
-        burden = busy_ms(shared, each_band(problem, shared, -1))
+        burden = busy_ms(shared, each_band(problem, shared, joins))
         line = best_line(behind(problem, shared.position, burden))
         if line is None:
             return best
@@ -112,8 +113,11 @@ def _worked_out(problem: Problem, known: RowsKnown, shared: Shared) -> tuple[flo
         latency_ms = shared_cost(problem, shared, rest).line.latency_ms
         if best is None or latency_ms < best[0]:
             best = latency_ms, shared, rest
-        again = _divided(problem, known, shared.position, shared.devices, joins=rest[0].device)
-        if again is None or again == shared:
+        if rest[0].device == joins:
+            break
+        joins = rest[0].device
+        again = _divided(problem, known, shared.position, shared.devices, joins)
+        if again is None:
             break
         shared = again
     return best
@@ -121,22 +125,22 @@ def _worked_out(problem: Problem, known: RowsKnown, shared: Shared) -> tuple[flo
 
 def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Shared, Line] | None:
     """The quickest bands and stages behind them, if quicker than `most_ms`."""
-    tried: list[tuple[float, Shared]] = []
+    tried: list[tuple[float, Shared, int]] = []
     for position in _places(problem, known):
         unburdened = best_line(behind(problem, position, {}))
         if unburdened is None:
             continue
         after = shifted(unburdened, position)
-        # At best, all that the slowest band gives stays on its device.
-        stages_ms = line_cost(problem, after).latency_ms - arrival_ms(problem, position, after[0].device, 1.0)
-        for shared, bands_ms in _bands(problem, known, position):
+        joins = after[0].device
+        stages_ms = line_cost(problem, after).latency_ms - arrival_ms(problem, position, joins, 1.0)
+        for shared, bands_ms in _bands(problem, known, position, joins):
             if stages_ms + bands_ms < most_ms:
-                tried.append((stages_ms + bands_ms, shared))
+                tried.append((stages_ms + bands_ms, shared, joins))
     best: tuple[float, Shared, Line] | None = None
-    for at_least_ms, shared in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
+    for at_least_ms, shared, joins in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
         if best is not None and best[0] <= at_least_ms:
             break
-        found = _worked_out(problem, known, shared)
+        found = _worked_out(problem, known, shared, joins)
         if found is not None and found[0] < (best[0] if best is not None else most_ms):
             best = found
     return None if best is None else best[1:]
@@ -163,24 +167,24 @@ def _places(problem: Problem, known: RowsKnown) -> list[int]:
     return [position for _, position in sorted(promise)[:PLACES]]
 
 
-def _bands(problem: Problem, known: RowsKnown, position: int) -> Iterator[tuple[Shared, float]]:
-    """Bands that end at a cut, by the quickest few devices and by all but one of them; and what they take, ms."""
+def _bands(problem: Problem, known: RowsKnown, position: int, joins: int) -> Iterator[tuple[Shared, float]]:
+    """Bands that end at a cut, by the quickest few devices and by all but one of them; and how long until all are at
+    the device that joins them, at least, ms.
+    """
     able = [device for device in range(len(problem.devices)) if may_take_a_band(problem, device, position)]
     alone = {device: float(_times(problem, known, device, position)[-1]) for device in able}
     team = sorted(sorted(able, key=lambda device: alone[device])[:TEAM])
     seen: list[Shared] = []
     for devices in (team, *([one for one in team if one != left_out] for left_out in team)):
-        shared = _divided(problem, known, position, devices)
+        shared = _divided(problem, known, position, devices, joins)
         if shared is not None and shared not in seen:
             seen.append(shared)
-            bands = each_band(problem, shared, -1)
+            bands = each_band(problem, shared, joins)
             taken = sum(float(band.taken_bytes[0]) for band in bands)
             yield shared, max(float(band.total_ms[0]) for band in bands) + extra_rows_ms(problem, taken)
 
 
-def _divided(
-    problem: Problem, known: RowsKnown, position: int, devices: Sequence[int], joins: int = -1
-) -> Shared | None:
+def _divided(problem: Problem, known: RowsKnown, position: int, devices: Sequence[int], joins: int) -> Shared | None:
     """Bands that are all done at about the same time; None where fewer than two devices would get any rows.
 
     Args:
@@ -188,7 +192,7 @@ def _divided(
         known: of the model's rows.
         position: of the cut that they end at.
         devices: that may share; who is too slow is left out.
-        joins: the device whose band stays there, once it is known.
+        joins: the device whose band stays there.
     """
     if len(devices) < 2:
         return None

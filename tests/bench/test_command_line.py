@@ -39,7 +39,7 @@ def test_nothing_is_measured_twice_when_resuming(results, tmp_path, monkeypatch)
     monkeypatch.setattr("bench.__main__.enter_private_network", lambda: None)
     write_results(tmp_path / "results.json", results)
     assert run(app, ["--resume", "--out", str(tmp_path)]).exit_code == 0
-    assert measured == ["memory_bound", "bus"]
+    assert measured == ["memory_bound", "rows", "bus"]
 
 
 def test_a_full_run_takes_no_quick_figures_for_done(results, tmp_path, monkeypatch):
@@ -49,7 +49,7 @@ def test_a_full_run_takes_no_quick_figures_for_done(results, tmp_path, monkeypat
     results["meta"]["experiments"]["limit"]["mode"] = "quick"
     write_results(tmp_path / "results.json", results)
     assert run(app, ["--resume", "--out", str(tmp_path)]).exit_code == 0
-    assert measured == ["limit", "memory_bound", "bus"]
+    assert measured == ["limit", "memory_bound", "rows", "bus"]
 
 
 def _outcome(results):

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from schemas.plan import (
     ROUTE_STAGES,
     Band,
+    CodecName,
     Plan,
     PlanTextError,
     Route,
@@ -18,7 +19,7 @@ from schemas.plan import (
     parts_of,
 )
 
-CODECS = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
+CODECS: list[CodecName] = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
 TEXT = "(high rows 0:9 from 0:23 + low-1 rows 9:14 from 13:32)[0:20) -u8-> high[20:30)"
 
