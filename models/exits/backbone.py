@@ -97,7 +97,7 @@ def _replace_last(module: nn.Module, outputs: int, classes: int, seed: int) -> N
         (path, layer)
         for path, layer in module.named_modules()
         if (isinstance(layer, nn.Linear) and layer.out_features == outputs)
-        or (isinstance(layer, nn.Conv2d) and layer.out_channels == outputs)
+        or (isinstance(layer, nn.Conv2d) and layer.out_channels == outputs and layer.kernel_size == (1, 1))
     ]
     if not fitting:
         raise WrongClassesError(
@@ -110,8 +110,7 @@ def _replace_last(module: nn.Module, outputs: int, classes: int, seed: int) -> N
         if isinstance(last, nn.Linear):
             new: nn.Module = nn.Linear(last.in_features, classes, bias=last.bias is not None)
         else:
-            new = nn.Conv2d(
-                last.in_channels, classes, last.kernel_size, last.stride, last.padding, bias=last.bias is not None
-            )  # type: ignore[arg-type]
+            # A classifier's last convolution sees each cell by itself.
+            new = nn.Conv2d(last.in_channels, classes, 1, bias=last.bias is not None)
     parent, _, name = path.rpartition(".")
     setattr(module.get_submodule(parent), name, new)

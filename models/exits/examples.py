@@ -24,11 +24,20 @@ class BadDataError(ValueError):
 class Dataset(Protocol):
     """Examples that may lie in memory or on the disk."""
 
-    labels: Rows
-    """Of every example, 0 to classes - 1."""
-    classes: tuple[str, ...]
-    held_out: Rows
-    """Examples that whoever made the data set apart for testing; may be none."""
+    @property
+    def labels(self) -> Rows:
+        """Of every example, 0 to classes - 1."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names."""
+        ...
+
+    @property
+    def held_out(self) -> Rows:
+        """Examples that whoever made the data set apart for testing; may be none."""
+        ...
 
     def batch(self, rows: Rows) -> Examples:
         """These examples, in this order."""

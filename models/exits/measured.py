@@ -49,7 +49,7 @@ class Measured:
     @property
     def exits(self) -> int:
         """How many exits there are."""
-        return self.confidence.shape[1] - 1
+        return int(self.confidence.shape[1]) - 1
 
     @property
     def accuracy(self) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -13,6 +13,8 @@ from models.exits.examples import BadDataError, Examples, Rows, checked_labels
 from models.pictures import picture_tensor
 from models.torchvision_import import torchvision
 from schemas.model import Preprocess
+
+_SOME: Final = ("CIFAR10", "CIFAR100", "MNIST", "STL10", "Flowers102")
 
 
 class TorchvisionData:
@@ -58,13 +60,11 @@ def read_torchvision(name: str, folder: Path, size: tuple[int, int], *, download
     Raises:
         BadDataError: no such data set, not there, or none with one label for each picture.
     """
-    kind = getattr(torchvision.datasets, name, None)
-    if not (inspect.isclass(kind) and "root" in inspect.signature(kind).parameters):
-        known = [
-            one for one in ("CIFAR10", "CIFAR100", "MNIST", "STL10", "Flowers102") if hasattr(torchvision.datasets, one)
-        ]
-        raise BadDataError(f"torchvision has no data set {name!r}; it has {', '.join(known)} and more")
-    known = inspect.signature(kind).parameters
+    kind: Any = getattr(torchvision.datasets, name, None)
+    known = inspect.signature(kind).parameters if inspect.isclass(kind) else {}
+    if "root" not in known:
+        some = [one for one in _SOME if hasattr(torchvision.datasets, one)]
+        raise BadDataError(f"torchvision has no data set {name!r}; it has {', '.join(some)} and more")
     if "train" in known:
         options: tuple[dict[str, Any], ...] = ({"train": True}, {"train": False})
     elif "split" in known:
