@@ -24,7 +24,7 @@ DEFAULT_FOLDER: Final = Path("build/learning")
 _HELP: Final = (
     "Measure what learning is worth where a link is twice as slow as the cost model believes, what it costs where "
     "nothing is wrong, how long a decision takes, and what training and transfer take.\n\n"
-    "  python -m bench.learning              [dim]# about ten minutes on one core[/dim]\n"
+    "  python -m bench.learning              [dim]# some minutes on one core[/dim]\n"
     "  python -m bench.learning --quick      [dim]# about one[/dim]"
 )
 
@@ -51,7 +51,7 @@ def learning(
 
 
 def _measured(report: Report, *, quick: bool) -> dict[str, Any]:
-    count, noises, steps, seeds = (4, 1, 4_000, (0,)) if quick else (20, 3, 60_000, (0, 1, 2))
+    count, noises, steps, seeds = (4, 1, 4_000, (0,)) if quick else (12, 3, 24_000, (0, 1))
     columns = SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn()
     with Progress(*columns, console=report.err, transient=True, disable=not report.err.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
@@ -100,8 +100,8 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
     report.out.print(f"Means over runs of {DECISIONS} decisions; regret against the best plan of all.")
     training, transfer = found["training"], found["transfer"]
     report.out.print(
-        f"Training: {training['steps']} decisions in {training['seconds']:.0f} s "
-        f"({training['ms_per_step']:.2f} ms each), {training['software']}"
+        f"Training: {training['steps']} decisions in {training['seconds']:.0f} s, {training['cpu_s']:.0f} s of processor "
+        f"time ({training['cpu_ms_per_step']:.2f} ms each), {training['software']}"
     )
     for name in ("from_scratch", "transferred"):
         curve = transfer[name]

@@ -35,7 +35,7 @@ def transferred(*, steps: int, seeds: Sequence[int], tell: Tell) -> dict[str, An
         "seeds": list(seeds),
         "from_scratch": _mean([one.curve for one in scratch]),
         "transferred": _mean([one.curve for one in later]),
-        "seconds": fmean(one.seconds for one in scratch),
+        "cpu_s": fmean(one.cpu_s for one in scratch),
     }
 
 
@@ -43,7 +43,8 @@ def trained_on(worlds: Sequence[World], *, steps: int, seed: int, tell: Tell) ->
     """One actor for all of these fleets, and what its training took."""
     training = train(worlds, steps=steps, seed=seed, progress=lambda at, _regret: tell("training", at / steps))
     return training.actor, {
-        "steps": training.steps, "seconds": training.seconds, "ms_per_step": 1e3 * training.seconds / training.steps,
+        "steps": training.steps, "seconds": training.seconds, "cpu_s": training.cpu_s,
+        "cpu_ms_per_step": 1e3 * training.cpu_s / training.steps,
         "software": training.software, "curve": list(training.curve),
     }  # fmt: skip
 
