@@ -54,7 +54,7 @@ fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by cov
 bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
 	@$(JSON_FOLDER)$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
-study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan, ~15 min; QUICK=1: 1
+study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan: ~3 min; QUICK=1: 1
 	@$(JSON_FOLDER)$(BIN)/python -m bench.study $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)

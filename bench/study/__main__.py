@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER: Final = Path("build/study")
 _HELP: Final = (
     "Several devices with networks that may exit early share one edge server: who computes how much?\n\n"
-    "  python -m bench.study                    [dim]# everything: about ten minutes, most of it training[/dim]\n"
+    "  python -m bench.study                    [dim]# everything: two to three minutes, most of it training[/dim]\n"
     "  python -m bench.study --quick            [dim]# few points, little training: under a minute[/dim]\n"
     "  python -m bench.study --without-learning [dim]# the exact planner and the baselines only: seconds[/dim]"
 )
@@ -82,7 +82,7 @@ def _trainer(out: Path, seed: int, *, quick: bool) -> Train:
 
         policy = training.train(table.problem, by_name[method], lessons, seed, told)
         policy.save(out / f"{method}-{table.name}.zip")
-        return Learned(policy.decide, policy.trained_s, lessons.decisions)
+        return Learned(policy.decide, policy.trained_s, policy.trained_cpu_s, lessons.decisions)
 
     return train
 
@@ -127,7 +127,8 @@ def _tell(report: Report, out: Path, studied: list[Studied], checked: list[Sensi
     for one in studied:
         report.out.print(gap_table(one))
         for name, learned in one.learned.items():
-            report.out.print(f"{name}: {learned.decisions} decisions in training, {learned.trained_s:.0f} s")
+            took = f"{learned.trained_s:.0f} s, {learned.trained_cpu_s:.0f} s of one core"
+            report.out.print(f"{name}: trained on {learned.decisions} decisions in {took}")
     report.out.print(statement_table(studied))
     report.out.print(sensitivity_table(checked))
     report.out.print(f"\nresults, figures and policies: {out}")

@@ -26,6 +26,7 @@ class Learned:
 
     decide: Deciding
     trained_s: float
+    trained_cpu_s: float
     decisions: int
 
 

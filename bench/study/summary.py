@@ -40,7 +40,10 @@ def _of_table(one: Studied) -> dict[str, Any]:
         "gap_to_exact": {name: asdict(gap) for name, gap in gaps(one.answers).items()},
         "beaten": beaten(one.answers),
         "statements": [asdict(verdict) for verdict in said_of(one)],
-        "training": {name: {"s": each.trained_s, "decisions": each.decisions} for name, each in one.learned.items()},
+        "training": {
+            name: {"s": each.trained_s, "cpu_s": each.trained_cpu_s, "decisions": each.decisions}
+            for name, each in one.learned.items()
+        },
         "decide_ms": dict(one.decide_ms),
         "exits_too": asdict(one.exits_too),
     }
