@@ -100,8 +100,8 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
     report.out.print(f"Means over runs of {DECISIONS} decisions; regret against the best plan of all.")
     training, transfer = found["training"], found["transfer"]
     report.out.print(
-        f"Training: {training['steps']} decisions in {training['seconds']:.0f} s, {training['cpu_s']:.0f} s of processor "
-        f"time ({training['cpu_ms_per_step']:.2f} ms each), {training['software']}"
+        f"Training: {training['steps']} decisions in {training['seconds']:.0f} s, {training['cpu_s']:.0f} s of "
+        f"processor time ({training['cpu_ms_per_step']:.2f} ms each), {training['software']}"
     )
     for name in ("from_scratch", "transferred"):
         curve = transfer[name]

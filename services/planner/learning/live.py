@@ -128,7 +128,8 @@ class Live:
             proposer = self._proposers.proposer(wish, ground.card, ground.facts)
             after, move = await asyncio.to_thread(_decided, course, proposer, cost, ground, self._hub)
         except PlanningError as error:
-            self._courses[name] = replace(course, reason=str(error), window=course.window.again(now_s))
+            # Whatever is served, reviews of exact's plan take over.
+            self._courses[name] = replace(course, by="exact", reason=str(error), window=course.window.again(now_s))
             logger.info("nothing learned: %s", error, extra=fields)
         except (ValueError, ArithmeticError):
             self._courses[name] = replace(course, window=course.window.again(now_s))

@@ -8,12 +8,18 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from schemas.accuracy import RouteSeen, Seen
 from schemas.plan import Plan
 from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_LEARNING, SEEN
+from services.lifecycle import OperatorError
 from services.planner.learning import live
+from services.planner.learning.actor import Actor
+from services.planner.learning.arms import ARMS_MOST
+from services.planner.learning.observation import FEATURES, OBSERVED
+from services.planner.learning.policy_file import Member, PolicyHeader, save_policy
 
 if TYPE_CHECKING:
     from tests.services.planner.conftest import House
@@ -87,9 +93,32 @@ async def test_a_trained_policy_that_is_not_there_or_of_no_use_is_refused_with_w
         assert (await house.serving()).devices == ("fast",)
 
 
-async def test_a_planner_that_is_given_no_policy_for_one_says_so(house: House, tmp_path: Path) -> None:
-    from services.lifecycle import OperatorError
+async def test_a_trained_policy_learns_on_its_fleet_and_is_idle_on_another(house: House, tmp_path: Path) -> None:
+    card = house.import_model()
+    await house.watch(PLAN_LEARNING)
+    await house.device("fast")
+    await house.device("slow", block_ms=1.6)
+    draw = np.random.default_rng(1)
+    shapes = [(8, OBSERVED), (ARMS_MOST, 8)]
+    actor = Actor(tuple((draw.standard_normal(one).astype(np.float32), np.zeros(one[0], np.float32)) for one in shapes))
+    header = PolicyHeader(
+        model="net", card_sha=card.sha256, objective="latency", features=FEATURES, plans=ARMS_MOST, seed=1, steps=0,
+        trained_s=0.0, software="by hand",
+        fleet=tuple(Member(device=name, cores=1.0, whole_ms=ms) for name, ms in (("fast", 4.0), ("slow", 6.4))),
+    )  # fmt: skip
+    save_policy(tmp_path / "policy.npz", header, actor)
+    took = {"fast": 5.0, "slow": 9.0, "third": 9.0}
+    async with submitting(house, took), house.planner(learn_period_s=0.2, learned=tmp_path / "policy.npz"):
+        await house.want(policy="ppo")
+        assert (await house.serving()).policy == "ppo"
+        told = await house.until(PLAN_LEARNING, "cats", lambda told: told.decisions >= 2)
+        assert (told.policy, told.reason) == ("ppo", "")
+        await house.device("third", block_ms=9.0)
+        idle = await house.until(PLAN_LEARNING, "cats", lambda told: told.state == "idle")
+        assert "trained on fast, slow, and there are fast, slow, third" in idle.reason
 
+
+async def test_a_planner_that_is_given_no_policy_for_one_says_so(house: House, tmp_path: Path) -> None:
     junk = tmp_path / "junk.npz"
     junk.write_bytes(b"junk")
     with pytest.raises(OperatorError, match="STAGELINE_LEARNED"):
