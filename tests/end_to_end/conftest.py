@@ -20,7 +20,9 @@ from stageline.emulation.house import House
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     folder = tmp_path_factory.mktemp("house")
-    with house(folder, folder / "library", DEVICES) as everything:
+    # Models here are small: measuring them takes no longer.
+    quick = {"STAGELINE_PROFILE_BUDGET_S": "0.5"}
+    with house(folder, folder / "library", DEVICES, quick) as everything:
         yield everything
 
 
