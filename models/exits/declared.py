@@ -14,7 +14,7 @@ from typing import Annotated, Final, Self
 import onnx
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from schemas.base import Fraction, Many, Message, Name, brief, first_mistake
+from schemas.base import Fraction, Many, Message, Name, first_mistake
 from schemas.model import OperatingPoint, TensorName
 
 EXITS_KEY: Final = "stageline.exits"
@@ -127,15 +127,12 @@ def write_declared(model: onnx.ModelProto, declared: Declared) -> None:
 
 def _texts(model: onnx.ModelProto) -> dict[str, str]:
     texts: dict[str, str] = {}
-    try:
-        for entry in model.metadata_props:
-            if entry.key in (EXITS_KEY, POINTS_KEY):
-                if entry.key in texts:
-                    raise ExitError(f"the model's metadata has {entry.key} twice; keep one")
-                texts[entry.key] = entry.value
-    except UnicodeDecodeError as error:
-        raise ExitError("the model's metadata is not text; export the model again") from error
-    for key, text in texts.items():
-        if len(text) > MOST_BYTES:
-            raise ExitError(brief(f"{key} in the model's metadata has {len(text)} characters, more than {MOST_BYTES}"))
+    for entry in model.metadata_props:
+        if entry.key not in (EXITS_KEY, POINTS_KEY):
+            continue
+        if entry.key in texts:
+            raise ExitError(f"the model's metadata has {entry.key} twice; keep one")
+        if len(entry.value) > MOST_BYTES:
+            raise ExitError(f"{entry.key} in the model's metadata has {len(entry.value)} characters: too many")
+        texts[entry.key] = entry.value
     return texts

@@ -124,6 +124,12 @@ def test_a_declaration_that_is_there_twice_is_refused() -> None:
         read_declared(model)
 
 
+def test_metadata_that_is_no_text_is_refused() -> None:
+    data = saying(exits="XXXX").SerializeToString().replace(b"XXXX", b"\xff\xfe\x80[")
+    with pytest.raises(ExitError, match="cannot be read"):
+        read_declared(onnx.ModelProto.FromString(data))
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_whatever_the_metadata_says_it_is_read_or_refused(text: str) -> None:
