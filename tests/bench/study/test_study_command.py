@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,10 @@ def test_a_quick_study_without_learning_leaves_results_summary_and_figures(
     assert summary["tables"]["images"]["beaten"] == []
     assert len(summary["tables"]["video"]["exits"]) == 7
     assert {file.name for file in out.glob("*.svg")} == {"images.svg", "video.svg", "gaps.svg", "weights.svg"}
+
+
+def test_without_what_training_needs_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    done = CliRunner().invoke(app, ["--quick", "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "pip install 'stageline[learn]', or leave it out with --without-learning" in done.output.replace("\n", " ")
