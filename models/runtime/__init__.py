@@ -16,7 +16,7 @@ from models.runtime.stage_runner import StageRunner
 from models.stage import StageSlice, stage_model
 from schemas.model import ModelCard
 
-__all__ = ["Backend", "Passed", "StageRunner", "load_stage", "stage_memory_bytes"]
+__all__ = ["Backend", "Passed", "StageRunner", "load_piece", "load_stage", "stage_memory_bytes"]
 
 Backend = Literal["onnxruntime", "torch"]
 
@@ -54,19 +54,19 @@ def load_stage(
     memory = stage_memory_bytes(card, first, last, exits)
     if not opened:
         piece = stage_model(card, store, first, last)
-        return _load(piece, store, backend, threads=threads, memory_bytes=memory, accelerator=accelerator)
+        return load_piece(piece, store, backend, threads=threads, memory_bytes=memory, accelerator=accelerator)
     parts: list[Part] = []
     with ExitStack() as made_so_far:
         for one in segments(first, last, opened):
             piece = stage_model(card, store, one.first, one.last, at_end=one.exit)
-            runner = _load(piece, store, backend, threads=threads, memory_bytes=0, accelerator=accelerator)
+            runner = load_piece(piece, store, backend, threads=threads, memory_bytes=0, accelerator=accelerator)
             made_so_far.callback(runner.close)
             parts.append(Part(runner, one.exit))
         made_so_far.pop_all()
     return SegmentedRunner(parts, card.outputs[0].name, memory_bytes=memory)
 
 
-def _load(
+def load_piece(
     piece: StageSlice,
     store: BlobStore,
     backend: Backend,
@@ -75,6 +75,12 @@ def _load(
     memory_bytes: int,
     accelerator: Accelerator,
 ) -> StageRunner:
+    """Build any piece of a model whose weights are all in `store`; `memory_bytes` is what its runner says it takes.
+
+    Raises:
+        models.blobs.MissingBlobError, models.blobs.WrongHashError: a blob is not here, or damaged.
+        models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
+    """
     shas = [weight.sha256 for weight in piece.weights]
     store.pin(shas)
     try:

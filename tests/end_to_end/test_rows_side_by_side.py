@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import onnx
@@ -15,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 from broker.bus import Bus
 from models.importer import import_model
 from models.library import Library
-from models.runtime import StageRunner, load_stage
+from models.runtime import StageRunner
 from schemas.codec import Array
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
@@ -60,14 +59,6 @@ def card(running: House) -> ModelCard:
     path = running.folder / "wide.onnx"
     onnx.save(wide_convolutions(), path)
     return import_model(str(path), Library(running.library))
-
-
-@pytest.fixture(scope="module")
-def reference(running: House, card: ModelCard) -> Iterator[StageRunner]:
-    """The unsplit model."""
-    whole = load_stage(card, Library(running.library).blobs, 0, len(card.blocks))
-    yield whole
-    whole.close()
 
 
 async def test_rows_are_shared_and_a_device_killed_with_its_band_costs_no_answer(
