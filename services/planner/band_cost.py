@@ -27,6 +27,7 @@ from services.planner.line_cost import Line, LineCost, Placement
 from services.planner.stage_times import StageTimes, transfer_ms, when_idle
 
 _OVER_STAGES: Final = frozenset({"feasible", "latency_ms", "bottleneck_ms", "energy_j"})
+_CURVE: Final = 200
 _OVER_CUTS: Final = ("positions", "wire_bytes", "reach", "crossing_bytes")
 """Of a `Problem`, arrays that are not among its `StageTimes`."""
 
@@ -107,12 +108,12 @@ def band_times(
     work = shares @ np.array(facts.profile.block_ms[:last]) + facts.stage_overhead_ms
     compute = work * facts.slowdown + codec
     frame = facts.profile.frame_ms * facts.frame_slowdown + per_mb * (taken_bytes + given_bytes) / 1e6
-    at_rest = when_idle([facts], compute[None])[0]
+    at_rest, and_frames = when_idle([facts], np.stack([compute, compute + frame])[None])[0]
     return BandTimes(
         rtt_ms=facts.link.rtt_ms * (0.5 if stays else 1.0),
         down_ms=transfer_ms(taken_bytes, facts.link.down_mbps),
         compute_ms=at_rest,
-        frame_ms=np.maximum(0.0, when_idle([facts], (compute + frame)[None])[0] - at_rest),
+        frame_ms=np.maximum(0.0, and_frames - at_rest),
         up_ms=transfer_ms(given_bytes, facts.link.up_mbps),
         busy_ms=compute + frame,
         taken_bytes=taken_bytes,
@@ -219,7 +220,9 @@ def behind(problem: Problem, position: int, bands: Mapping[int, float]) -> Probl
     for device, before_ms in bands.items():
         feasible[device] &= need + band_need_bytes(problem, position) <= problem.budget_bytes(device)
         alone = times["compute_ms"][device] + times["codec_ms"][device] + times["frame_ms"][device]
-        latency[device] += more_ms(problem.devices[device], alone, before_ms)
+        # Read off a curve: there are thousands of stages, and they differ by next to nothing.
+        some = np.linspace(0.0, float(alone.max()), _CURVE)
+        latency[device] += np.interp(alone, some, more_ms(problem.devices[device], some, before_ms))
     times |= {"feasible": feasible, "latency_ms": np.where(feasible, latency, np.inf), "need_bytes": need}
     times |= {name: getattr(problem, name)[position:] for name in _OVER_CUTS}
     return replace(problem, **times)
@@ -230,13 +233,13 @@ def more_ms(facts: DeviceFacts, alone: Floats, before_ms: float) -> Floats:
 
     Args:
         facts: of the device.
-        alone: (.., ..) what the stages keep it busy at sustained load.
+        alone: what the stages keep it busy at sustained load.
         before_ms: for how long it has been, at sustained load.
     """
     if before_ms <= 0:
         return np.zeros_like(alone)
-    both = when_idle([facts], (alone + before_ms)[None])[0] - when_idle([facts], np.full((1, 1), before_ms))[0]
-    longer: Floats = np.maximum(0.0, both - when_idle([facts], alone[None])[0])
+    both, mine = when_idle([facts], np.stack([alone + before_ms, alone])[None])[0]
+    longer: Floats = np.maximum(0.0, both - when_idle([facts], np.full((1, 1), before_ms))[0, 0] - mine)
     return longer
 
 
@@ -248,7 +251,7 @@ def extra_rows_ms(problem: Problem, taken_bytes: float) -> float:
 
 def _more_of_stage_ms(problem: Problem, stage: Placement, before_ms: float) -> float:
     alone = problem.compute_ms[stage] + problem.codec_ms[stage] + problem.frame_ms[stage]
-    return float(more_ms(problem.devices[stage.device], np.array([[alone]]), before_ms)[0, 0])
+    return float(more_ms(problem.devices[stage.device], np.array([alone]), before_ms)[0])
 
 
 def _frame_ms(facts: DeviceFacts) -> float:

@@ -63,7 +63,7 @@ def with_rows_shared(problem: Problem, plain: Choice) -> Choice:
     if known is None or not shares_rows(problem.deployment) or len(problem.devices) < 2:
         return plain
     group = _group(problem)
-    found = _quickest(problem.only(group), known, plain.predicted.latency_ms)
+    found = _Search(problem.only(group), known).quickest(plain.predicted.latency_ms)
     if found is None:
         return plain
     shared, rest = found
@@ -97,53 +97,114 @@ def _group(problem: Problem) -> list[int]:
     return sorted(list(dict.fromkeys(int(device) for device in by_turns))[:GROUP])
 
 
-def _worked_out(problem: Problem, known: RowsKnown, shared: Shared, joins: int) -> tuple[float, Shared, Line] | None:
-    """Bands with the best stages behind them, every device with its own burden; and what all takes, ms.
+class _Search:
+    """For the quickest bands and stages behind them; what a band takes a device is worked out once."""
 
-    Where another device than was thought joins the bands, that one can take more of the rows: what it gives needs not
-    travel.
-    """
-    best: tuple[float, Shared, Line] | None = None
-    for _ in range(2):
-        burden = busy_ms(shared, each_band(problem, shared, joins))
-        line = best_line(behind(problem, shared.position, burden))
-        if line is None:
-            return best
-        rest = shifted(line, shared.position)
-        latency_ms = shared_cost(problem, shared, rest).line.latency_ms
-        if best is None or latency_ms < best[0]:
-            best = latency_ms, shared, rest
-        if rest[0].device == joins:
-            break
-        joins = rest[0].device
-        again = _divided(problem, known, shared.position, shared.devices, joins)
-        if again is None:
-            break
-        shared = again
-    return best
+    def __init__(self, problem: Problem, known: RowsKnown) -> None:
+        self._problem = problem
+        self._known = known
+        self._times: dict[tuple[int, int, bool], Floats] = {}
 
+    def quickest(self, most_ms: float) -> tuple[Shared, Line] | None:
+        """The quickest bands and stages behind them, if quicker than `most_ms`."""
+        tried: list[tuple[float, Shared, int]] = []
+        for position in _places(self._problem, self._known):
+            unburdened = best_line(behind(self._problem, position, {}))
+            if unburdened is None:
+                continue
+            after = shifted(unburdened, position)
+            joins = after[0].device
+            stages_ms = line_cost(self._problem, after).latency_ms - arrival_ms(self._problem, position, joins, 1.0)
+            for shared, bands_ms in self._bands(position, joins):
+                if stages_ms + bands_ms < most_ms:
+                    tried.append((stages_ms + bands_ms, shared, joins))
+        best: tuple[float, Shared, Line] | None = None
+        for at_least_ms, shared, joins in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
+            if best is not None and best[0] <= at_least_ms:
+                break
+            found = self._worked_out(shared, joins)
+            if found is not None and found[0] < (best[0] if best is not None else most_ms):
+                best = found
+        return None if best is None else best[1:]
 
-def _quickest(problem: Problem, known: RowsKnown, most_ms: float) -> tuple[Shared, Line] | None:
-    """The quickest bands and stages behind them, if quicker than `most_ms`."""
-    tried: list[tuple[float, Shared, int]] = []
-    for position in _places(problem, known):
-        unburdened = best_line(behind(problem, position, {}))
-        if unburdened is None:
-            continue
-        after = shifted(unburdened, position)
-        joins = after[0].device
-        stages_ms = line_cost(problem, after).latency_ms - arrival_ms(problem, position, joins, 1.0)
-        for shared, bands_ms in _bands(problem, known, position, joins):
-            if stages_ms + bands_ms < most_ms:
-                tried.append((stages_ms + bands_ms, shared, joins))
-    best: tuple[float, Shared, Line] | None = None
-    for at_least_ms, shared, joins in sorted(tried, key=lambda one: one[0])[:WORKED_OUT]:
-        if best is not None and best[0] <= at_least_ms:
-            break
-        found = _worked_out(problem, known, shared, joins)
-        if found is not None and found[0] < (best[0] if best is not None else most_ms):
-            best = found
-    return None if best is None else best[1:]
+    def _worked_out(self, shared: Shared, joins: int) -> tuple[float, Shared, Line] | None:
+        """Bands with the best stages behind them, every device with its own burden; and what all takes, ms.
+
+        Where another device than was thought joins the bands, that one can take more of the rows: what it gives needs
+        not travel.
+        """
+        best: tuple[float, Shared, Line] | None = None
+        for _ in range(2):
+            burden = busy_ms(shared, each_band(self._problem, shared, joins))
+            line = best_line(behind(self._problem, shared.position, burden))
+            if line is None:
+                return best
+            rest = shifted(line, shared.position)
+            latency_ms = shared_cost(self._problem, shared, rest).line.latency_ms
+            if best is None or latency_ms < best[0]:
+                best = latency_ms, shared, rest
+            if rest[0].device == joins:
+                break
+            joins = rest[0].device
+            again = self._divided(shared.position, shared.devices, joins)
+            if again is None:
+                break
+            shared = again
+        return best
+
+    def _bands(self, position: int, joins: int) -> Iterator[tuple[Shared, float]]:
+        """Bands that end at a cut, by the quickest few devices and by all but one of them; and how long until all are
+        at the device that joins them, at least, ms.
+        """
+        problem = self._problem
+        able = [device for device in range(len(problem.devices)) if may_take_a_band(problem, device, position)]
+        alone = {device: float(self._sizes_ms(device, position, stays=device == joins)[-1]) for device in able}
+        team = sorted(sorted(able, key=lambda device: alone[device])[:TEAM])
+        seen: list[Shared] = []
+        for devices in (team, *([one for one in team if one != left_out] for left_out in team)):
+            shared = self._divided(position, devices, joins)
+            if shared is not None and shared not in seen:
+                seen.append(shared)
+                bands = each_band(problem, shared, joins)
+                taken = sum(float(band.taken_bytes[0]) for band in bands)
+                yield shared, max(float(band.total_ms[0]) for band in bands) + extra_rows_ms(problem, taken)
+
+    def _divided(self, position: int, devices: Sequence[int], joins: int) -> Shared | None:
+        """Bands that are all done at about the same time; None where fewer than two devices would get any rows.
+
+        Args:
+            position: of the cut that they end at.
+            devices: that may share; who is too slow is left out.
+            joins: the device whose band stays there.
+        """
+        if len(devices) < 2:
+            return None
+        chain = self._known.chain(int(self._problem.positions[position]))
+        later_ms = arrival_ms(self._problem, position, joins, 0.5) if joins in devices else 0.0
+        times = [
+            self._sizes_ms(device, position, stays=device == joins) + (0.0 if device == joins else later_ms)
+            for device in devices
+        ]
+        try:
+            rows = fastest(chain.height, [_cost(one) for one in times])
+        except RowsError:
+            return None  # a device's times are beyond any number
+        given = [(device, mine) for device, mine in zip(devices, rows, strict=True) if mine is not None]
+        if len(given) < 2:
+            return None
+        return shared_rows(chain, position, [device for device, _ in given], [mine for _, mine in given])
+
+    def _sizes_ms(self, device: int, position: int, *, stays: bool) -> Floats:
+        """What bands of 0, 1, 2 ... rows take a device, (height + 1,), ms; never less than those of fewer rows."""
+        key = device, position, stays
+        if key not in self._times:
+            table = self._known.table(int(self._problem.positions[position]))
+            gives = np.arange(len(table.takes), dtype=np.float64)
+            bands = band_times(
+                self._problem, device, position, takes=table.takes, gives=gives, shares=table.shares, stays=stays
+            )
+            self._times[key] = np.maximum.accumulate(bands.total_ms)
+        return self._times[key]
 
 
 def _places(problem: Problem, known: RowsKnown) -> list[int]:
@@ -165,60 +226,6 @@ def _places(problem: Problem, known: RowsKnown) -> list[int]:
         rest_ms = float(problem.idle_compute_ms[:, position, -1].min())
         promise.append((divided_ms + moving_ms + rest_ms, position))
     return [position for _, position in sorted(promise)[:PLACES]]
-
-
-def _bands(problem: Problem, known: RowsKnown, position: int, joins: int) -> Iterator[tuple[Shared, float]]:
-    """Bands that end at a cut, by the quickest few devices and by all but one of them; and how long until all are at
-    the device that joins them, at least, ms.
-    """
-    able = [device for device in range(len(problem.devices)) if may_take_a_band(problem, device, position)]
-    alone = {device: float(_times(problem, known, device, position)[-1]) for device in able}
-    team = sorted(sorted(able, key=lambda device: alone[device])[:TEAM])
-    seen: list[Shared] = []
-    for devices in (team, *([one for one in team if one != left_out] for left_out in team)):
-        shared = _divided(problem, known, position, devices, joins)
-        if shared is not None and shared not in seen:
-            seen.append(shared)
-            bands = each_band(problem, shared, joins)
-            taken = sum(float(band.taken_bytes[0]) for band in bands)
-            yield shared, max(float(band.total_ms[0]) for band in bands) + extra_rows_ms(problem, taken)
-
-
-def _divided(problem: Problem, known: RowsKnown, position: int, devices: Sequence[int], joins: int) -> Shared | None:
-    """Bands that are all done at about the same time; None where fewer than two devices would get any rows.
-
-    Args:
-        problem: for the devices.
-        known: of the model's rows.
-        position: of the cut that they end at.
-        devices: that may share; who is too slow is left out.
-        joins: the device whose band stays there.
-    """
-    if len(devices) < 2:
-        return None
-    chain = known.chain(int(problem.positions[position]))
-    later_ms = arrival_ms(problem, position, joins, 0.5) if joins in devices else 0.0
-    times = [
-        _times(problem, known, device, position, stays=device == joins) + (0.0 if device == joins else later_ms)
-        for device in devices
-    ]
-    try:
-        rows = fastest(chain.height, [_cost(one) for one in times])
-    except RowsError:
-        return None  # a device's times are beyond any number
-    given = [(device, mine) for device, mine in zip(devices, rows, strict=True) if mine is not None]
-    if len(given) < 2:
-        return None
-    return shared_rows(chain, position, [device for device, _ in given], [mine for _, mine in given])
-
-
-def _times(problem: Problem, known: RowsKnown, device: int, position: int, *, stays: bool = False) -> Floats:
-    """What bands of 0, 1, 2 ... rows take a device, (height + 1,), ms; never less than those of fewer rows."""
-    table = known.table(int(problem.positions[position]))
-    gives = np.arange(len(table.takes), dtype=np.float64)
-    bands = band_times(problem, device, position, takes=table.takes, gives=gives, shares=table.shares, stays=stays)
-    longest: Floats = np.maximum.accumulate(bands.total_ms)
-    return longest
 
 
 def _cost(times: Floats) -> Callable[[Rows], float]:
