@@ -7,7 +7,7 @@ JSON_FOLDER = $(if $(JSON),mkdir -p '$(dir $(JSON))' && )
 SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-bench setup-learn setup-dev demo test check format bench bench-adaptive study chaos fuzz clean
+.PHONY: help setup setup-bench setup-learn setup-dev demo test check format bench bench-adaptive bench-exits bench-learning study chaos fuzz clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -54,8 +54,14 @@ fuzz: setup-dev ## damaged bytes at everything that decodes bytes, guided by cov
 bench-adaptive: setup-bench ## plans that follow a changing fleet against plans that stay: ~35 min; QUICK=1: 9; LOAD=paced: half
 	@$(JSON_FOLDER)$(BIN)/python -m bench.adaptive $(if $(QUICK),--quick) $(if $(LOAD),--load $(LOAD)) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
+bench-exits: setup-bench ## easy inputs, then hard ones, and the cut moves, live: about 3 min; ARGS='--seconds 20': less
+	@$(JSON_FOLDER)$(BIN)/python -m bench.exits $(if $(JSON),--json '$(JSON)') $(ARGS)
+
 study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan: ~3 min; QUICK=1: 1
 	@$(JSON_FOLDER)$(BIN)/python -m bench.study $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
+
+bench-learning: setup-learn ## policies that learn where the cost model is wrong, made-up worlds: some minutes; QUICK=1: less
+	@$(JSON_FOLDER)$(BIN)/python -m bench.learning $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 clean: ## remove what was made (not .venv)
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
