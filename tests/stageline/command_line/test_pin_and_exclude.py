@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from tests.stageline.command_line.conftest import Background, House
 
 
+def test_exits_of_a_model_that_has_none_cannot_be_set(served: House) -> None:
+    result = served.invoke("exits", "set", "pictures", "exit1=0.5")
+    assert result.exit_code == 2, result.output
+    assert "doubler has no exits: leave out thresholds" in " ".join(result.stderr.split())
+    assert "say what to change" in served.invoke("exits", "set", "pictures").stderr
+    assert "exit1=0.8" in served.invoke("exits", "set", "pictures", "exit1=2").stderr
+
+
 def test_pins_and_exclusions_change_a_running_deployment_and_leave_the_rest_of_the_wish(
     house: House, background: Background
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -133,6 +134,28 @@ def test_workers_reports_make_the_planner_look_again_and_move(card: ModelCard, d
     assert second >= 20 + rules.agree_sudden
     assert found.best.routes[0].stages[0].last < 3
     assert found.cause.startswith("more requests leave at exit1")
+
+
+def test_inputs_that_are_as_mixed_as_ever_move_nothing_however_they_come(card: ModelCard, devices: Any) -> None:
+    plan = planned(card, devices)
+    adaptation, fleet, draw = Adaptation(), Fleet(cards={"made-up": card}), random.Random(7)
+    for second in range(400):
+        met = draw.randint(1, 30)
+        left = sum(draw.random() < 0.4 for _ in range(met))
+        stage = StageTiming(
+            deployment="d", generation=1, stage="r0s1", frames=met, wait_ms=0, compute_ms=1, codec_ms=0, bytes_in=1,
+            bytes_out=1, exits=(ExitSeen(name="exit1", met=met, left=left),),
+        )  # fmt: skip
+        said = Timing(device="box", boot_id="b", period_s=1.0, queue_depth=0, stages=(stage,))
+        now_s = float(second)
+        adaptation = adaptation.heard(
+            DEVICE_TIMING, {"device": "box"}, said, now_s=now_s, fleet=fleet, serving={"d": plan}
+        )
+        question = adaptation.question(
+            wish=WISH, card=card, rest=devices, serving=plan, fleet=fleet, hub=NO_HUB, now_s=now_s
+        )
+        adaptation, found, move = due(adaptation, question, now_s=now_s, rules=Rules())
+        assert not move, (second, found)
 
 
 def test_with_an_accuracy_the_points_are_chosen_anew_with_the_split(card: ModelCard, devices: Any) -> None:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.deployment import Deployment, Pin
@@ -16,6 +16,7 @@ from schemas.plan import ExitRule
 from services.planner.complete import choose, to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.facts import DeviceFacts, HubFacts
+from services.planner.flow import objective
 from services.planner.line_cost import Line, Placement, line_cost
 from services.planner.policies import POLICIES, find_policy
 from services.planner.stage_times import transfer_ms
@@ -100,6 +101,18 @@ def test_a_lines_costs_are_the_mean_over_what_becomes_of_requests(make_card, mak
     assert cost.latency_ms - problem.submit_ms == pytest.approx(latency, rel=1e-6, abs=1e-6)
     for stage, mean in zip(line, busy, strict=True):
         assert float(problem.service_ms[stage]) == pytest.approx(mean, rel=1e-6, abs=1e-6)
+
+
+@settings(max_examples=60)
+@given(lines_with_exits(), st.sampled_from(["latency", "throughput", "energy", "cost"]))
+def test_exact_is_as_good_as_brute_force_under_exits(make_card, make_device, drawn, objective_: str) -> None:
+    _, exits, shares, _, devices, sizes, codec = drawn
+    card = with_exits(make_card(sizes), exits)
+    facts = [make_device(name, **one) for name, one in zip("abc", devices, strict=False)]
+    wish = Deployment(deployment="d", model="made-up", codec=codec, objective=objective_)
+    problem = problem_from(card, wish, facts, NO_HUB, exits=rules(card, shares))
+    best, oracle = (objective(problem, find_policy(name).plan(problem).predicted) for name in ("exact", "brute-force"))
+    assert best == pytest.approx(oracle, rel=1e-6, abs=1e-9)
 
 
 def alone(problem: Problem, line: Line, left: int | None) -> tuple[float, ...]:
