@@ -19,18 +19,20 @@ from models.stage import StageSlice, cut_stage
 from schemas.model import ModelCard, TensorSpec
 
 
-def band_model(card: ModelCard, store: BlobStore, last: int, takes: Rows, gives: Rows) -> StageSlice:
+def band_model(
+    card: ModelCard, store: BlobStore, last: int, takes: Rows, gives: Rows, *, by_window: bool = True
+) -> StageSlice:
     """The graph of one band: the nodes and weights of blocks `[0, last)`, padding only at the picture's true borders.
 
     It takes `models.rows.specs.band_input(card, takes)` and gives `band_output(card, last, gives)`; rows that it is
-    given beyond what it needs are cut away.
+    given beyond what it needs are cut away. `by_window` is for ONNX Runtime, see `models.rows.crops`.
 
     Raises:
         models.rows.chain.RowsError: bands are not possible so far, no such rows, or `takes` lacks some of the halo.
         models.blobs.MissingBlobError, models.blobs.WrongHashError: the graph blob is not here or damaged.
         models.stage.BadGraphError: the graph does not fit the card.
     """
-    return _cut_band(card, store.read(card.graph.sha256), last, takes, gives)[0]
+    return _cut_band(card, store.read(card.graph.sha256), last, takes, gives, by_window=by_window)[0]
 
 
 def load_band(
@@ -54,7 +56,8 @@ def load_band(
         models.stage.BadGraphError: the graph does not fit the card.
         models.runtime.checks.BackendError: the runtime cannot run this graph, or is not installed.
     """
-    piece, memory = _cut_band(card, store.read(card.graph.sha256), last, takes, gives)
+    blob = store.read(card.graph.sha256)
+    piece, memory = _cut_band(card, blob, last, takes, gives, by_window=backend == "onnxruntime")
     shas = [weight.sha256 for weight in piece.weights]
     store.pin(shas)
     try:
@@ -76,14 +79,16 @@ def load_band(
         store.unpin(shas)
 
 
-def _cut_band(card: ModelCard, graph_blob: bytes, last: int, takes: Rows, gives: Rows) -> tuple[StageSlice, int]:
+def _cut_band(
+    card: ModelCard, graph_blob: bytes, last: int, takes: Rows, gives: Rows, *, by_window: bool
+) -> tuple[StageSlice, int]:
     """The band, and what it takes in memory (bytes)."""
     taken, given = band_input(card, takes), band_output(card, last, gives)
     chain = deepest(card, graph_blob).chain(last)
     whole = cut_stage(card, graph_blob, 0, last)
     graph = whole.model.graph
     opset = max((entry.version for entry in whole.model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
-    band = BandGraph(chain, graph, opset, takes, gives)
+    band = BandGraph(chain, graph, opset, takes, gives, by_window=by_window)
     used = {name for node in band.nodes for name in reads(node)}
     piece = onnx.GraphProto(
         name=f"{card.name}[0:{last}) rows {gives[0]}:{gives[1]}",

@@ -6,18 +6,34 @@ import onnx
 from onnx import TensorProto, helper
 
 from models.rows.chain import RowChain, Rows, RowsError, RowStep
+from models.rows.crops import crop_by_slice, crop_by_window, fits_window
 from models.rows.needed import inside, rows_by_tensor
 from models.rows.operators import WINDOWS
 
 
 class BandGraph:
-    """The nodes of one band, and the constants that they need besides the graph's own."""
+    """The nodes of one band, and the constants that they need besides the graph's own.
 
-    def __init__(self, chain: RowChain, graph: onnx.GraphProto, opset: int, takes: Rows, gives: Rows) -> None:
+    Args:
+        chain: what the band computes.
+        graph: blocks `[0, chain.last)`.
+        opset: of the graph.
+        takes: rows of the input that it is given.
+        gives: rows of the output that it makes.
+        by_window: crop as ONNX Runtime likes it, see `models.rows.crops`.
+
+    Raises:
+        RowsError: `takes` lacks rows that are needed.
+    """
+
+    def __init__(
+        self, chain: RowChain, graph: onnx.GraphProto, opset: int, takes: Rows, gives: Rows, *, by_window: bool
+    ) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[TensorProto] = []
         self._chain = chain
         self._opset = opset
+        self._by_window = by_window
         self._needed = rows_by_tensor(chain, gives)
         lacks = self._needed[chain.input]
         if not takes[0] <= lacks[0] < lacks[1] <= takes[1]:
@@ -57,16 +73,20 @@ class BandGraph:
             self._cropped.add(part)
             self._crop(name, part, rows, self._have[name])
         node.input[:] = [part if read == name else read for read in node.input]
+        if self._by_window and node.op_type in ("Add", "Sum") and len(node.input) == 2 and node.input[0] == part:
+            # The runtime adds to the convolution that comes first: it shall be the one that it is without bands.
+            node.input[:] = [node.input[1], part]
 
     def _crop(self, name: str, part: str, rows: Rows, held: Rows) -> None:
-        axis = self._chain.tensors[name if name in self._chain.tensors else part].axis
-        bounds = {"starts": rows[0] - held[0], "ends": rows[1] - held[0], "axes": axis}
-        if self._opset < 10:
-            attributes = {key: [number] for key, number in bounds.items()}
-            self.nodes.append(helper.make_node("Slice", [name], [part], part, **attributes))
-            return
-        inputs = [self._constant(f"{part}/{key}", [number]) for key, number in bounds.items()]
-        self.nodes.append(helper.make_node("Slice", [name, *inputs], [part], part))
+        tensor = self._chain.tensors[name if name in self._chain.tensors else part]
+        above, below = rows[0] - held[0], held[1] - rows[1]
+        if self._by_window and name != self._chain.input and fits_window(tensor, above, below):
+            node, weight = crop_by_window(name, part, tensor, above, below)
+            self.constants.append(weight)
+        else:
+            node, numbers = crop_by_slice(name, part, tensor.axis, (above, rows[1] - held[0]), self._opset)
+            self.constants.extend(numbers)
+        self.nodes.append(node)
 
     def _pad_window(self, node: onnx.NodeProto, step: RowStep, rows: Rows) -> None:
         [(name, reach)] = step.reads

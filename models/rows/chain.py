@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from schemas.tensors import ITEM_BYTES
+
 Rows = tuple[int, int]
 """Rows `[first, last)` of a picture or feature map."""
 
@@ -44,7 +46,8 @@ class RowTensor:
     name: str
     shape: tuple[int, ...]
     axis: int
-    item_bytes: int
+    dtype: str
+    """As numpy calls it."""
 
     @property
     def height(self) -> int:
@@ -54,7 +57,7 @@ class RowTensor:
     @property
     def row_bytes(self) -> int:
         """One row, uncompressed."""
-        return math.prod(self.shape) // self.height * self.item_bytes
+        return math.prod(self.shape) // self.height * ITEM_BYTES.get(self.dtype, 4)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a graph says of its tensors: shapes, element sizes, and constants that are axes or paddings."""
+"""What a graph says of its tensors: shapes, element types, and constants that are axes or paddings."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from onnx import numpy_helper
 
 from models.macs import Shape
 from models.proto import numpy_name
-from schemas.tensors import ITEM_BYTES
 
 _SMALL: Final = 64
 """Constants of more numbers are no list of axes or paddings."""
@@ -26,13 +25,9 @@ def static_shapes(graph: onnx.GraphProto) -> dict[str, Shape]:
     return shapes
 
 
-def item_bytes(graph: onnx.GraphProto) -> dict[str, int]:
-    """Bytes of one element, by name."""
-    return {
-        value.name: ITEM_BYTES.get(numpy_name(value.type.tensor_type.elem_type), 4)
-        for value in _values(graph)
-        if value.type.tensor_type.elem_type
-    }
+def element_types(graph: onnx.GraphProto) -> dict[str, str]:
+    """numpy's names of element types, by tensor."""
+    return {value.name: numpy_name(value.type.tensor_type.elem_type) for value in _values(graph)}
 
 
 def small_numbers(graph: onnx.GraphProto) -> dict[str, Sequence[int]]:

@@ -9,12 +9,11 @@ import onnx
 from models.macs import node_macs
 from models.proto import reads
 from models.rows.chain import ONE_TO_ONE, RowChain, RowsError, RowStep, RowTensor
-from models.rows.facts import item_bytes, small_numbers, static_shapes
+from models.rows.facts import element_types, small_numbers, static_shapes
 from models.rows.given import Divided, Given
 from models.rows.operators import divide
 from models.rows.specs import OUTPUT_AXIS
 from schemas.model import TensorSpec
-from schemas.tensors import ITEM_BYTES
 
 
 class Walk:
@@ -24,7 +23,7 @@ class Walk:
         graph = model.graph
         self._opset = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
         self._shapes = static_shapes(graph)
-        self._item_bytes = item_bytes(graph)
+        self._dtypes = element_types(graph)
         self._numbers = small_numbers(graph)
         self._constants = {"", *(t.name for t in graph.initializer), *(t.values.name for t in graph.sparse_initializer)}
         self._input = spec.name
@@ -33,7 +32,7 @@ class Walk:
         """Tensors that bands cannot make, with the reason."""
         self._steps: list[tuple[RowStep, tuple[str, ...]]] = []
         if len(spec.shape) > axis and spec.shape[axis] > 1:
-            self._rows[spec.name] = RowTensor(spec.name, spec.shape, axis, ITEM_BYTES[spec.dtype])
+            self._rows[spec.name] = RowTensor(spec.name, spec.shape, axis, spec.dtype)
         else:
             self.undivided[spec.name] = f"input {spec} has no rows along axis {axis}"
 
@@ -80,7 +79,7 @@ class Walk:
         shape = self._shapes.get(name, ())
         if len(shape) <= axis or 0 in shape:
             raise RowsError(f"{node.op_type} has no static shape with rows at {name!r}")
-        return RowTensor(name, shape, axis, self._item_bytes.get(name, 4))
+        return RowTensor(name, shape, axis, self._dtypes.get(name, ""))
 
     def gives(self, spec: TensorSpec) -> bool:
         """Whether bands can end with this tensor."""

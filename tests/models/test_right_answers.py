@@ -14,6 +14,12 @@ import torch
 
 from models.catalog import LITE, TORCHVISION, resolve
 from models.library import BlobStore, Library
+from models.rows.band import load_band
+from models.rows.join import cut_rows, join
+from models.rows.legal import deepest
+from models.rows.needed import rows_needed
+from models.rows.shares import bands
+from models.rows.specs import input_axis
 from models.runtime import Backend, load_stage
 from models.torch_source import build
 from schemas.codec import Array
@@ -94,3 +100,27 @@ def test_a_model_cut_anywhere_answers_as_the_original_does(
         assert list(answers) == [spec.name for spec in card.outputs]
         for output, expected in zip(answers.values(), right, strict=True):
             np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5, err_msg=f"{name} {edges}")
+
+
+@pytest.mark.parametrize("name", [*TORCHVISION, LITE])
+def test_bands_of_rows_join_to_what_one_device_makes(
+    name: str,
+    library: Library,
+    imported: Callable[[str], ModelCard],
+    example_inputs: Callable[[ModelCard], dict[str, Array]],
+) -> None:
+    card = imported(name)
+    possible = deepest(card, library.blobs.read(card.graph.sha256))
+    [(picture, pixels)] = example_inputs(card).items()
+    # As far as it goes, and somewhere before: three devices, one of them slow.
+    for last in (possible.lasts[-1], possible.lasts[len(possible.lasts) // 3]):
+        chain = possible.chain(last)
+        [right] = load_stage(card, library.blobs, 0, last).run({picture: pixels}).values()
+        parts = []
+        for gives in filter(None, bands(chain.height, [1.0, 0.4, 0.8])):
+            takes = rows_needed(chain, gives)
+            band = load_band(card, library.blobs, last, takes, gives)
+            [part] = band.run({picture: cut_rows(pixels, takes, input_axis(card))}).values()
+            parts.append(part)
+            band.close()
+        np.testing.assert_array_equal(join(parts), right, err_msg=f"{name} {last}")

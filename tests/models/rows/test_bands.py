@@ -50,7 +50,7 @@ def divided(
     return join(parts)
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_chain_in_any_bands_gives_what_the_undivided_model_gives(data: st.DataObject) -> None:
     # Whole numbers, which are exact: with others the runtime's order of summation depends on a tensor's size.
@@ -65,7 +65,7 @@ def test_any_chain_in_any_bands_gives_what_the_undivided_model_gives(data: st.Da
         np.testing.assert_array_equal(divided(card, store, x, rows), undivided(card, store, x))
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.data())
 def test_the_torch_backend_gives_it_too(data: st.DataObject) -> None:
     model, output = data.draw(divisible())

@@ -12,10 +12,10 @@ from models.rows.needed import rows_by_tensor, rows_needed
 
 def chain(height: int, *steps: tuple[str, str, Reach, int]) -> RowChain:
     """From `x`; each step reads, makes, how, and how many rows come out."""
-    tensors = {"x": RowTensor("x", (1, 1, height, 1), 2, 4)}
+    tensors = {"x": RowTensor("x", (1, 1, height, 1), 2, "float32")}
     rows = []
     for i, (read, made, reach, out) in enumerate(steps):
-        tensors[made] = RowTensor(made, (1, 1, out, 1), 2, 4)
+        tensors[made] = RowTensor(made, (1, 1, out, 1), 2, "float32")
         rows.append(RowStep(i, 0, "Conv", tuple((name, reach) for name in read.split("+")), (made,), 0))
     return RowChain(1, "x", steps[-1][1], tensors, tuple(rows))
 

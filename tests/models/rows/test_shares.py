@@ -67,7 +67,7 @@ def test_a_picture_without_rows_cannot_be_divided() -> None:
 
 def halos(height: int, span: int) -> RowChain:
     """Two convolutions with a window of `span` rows and as much padding as keeps the height."""
-    tensors = {name: RowTensor(name, (1, 1, height, 1), 2, 4) for name in "xay"}
+    tensors = {name: RowTensor(name, (1, 1, height, 1), 2, "float32") for name in "xay"}
     reach = Reach(span, 1, span // 2)
     steps = (
         RowStep(0, 0, "Conv", (("x", reach),), ("a",), 1000 * height),
