@@ -246,7 +246,7 @@ def _who(problem: Problem, choice: Choice) -> str:
 
 def _difference_parts(problem: Problem, whole: Choice, split: Choice) -> tuple[float, float]:
     """Compute that the split saves, and what it costs more in links and frames, ms per request."""
-    computing = round(_compute_ms(problem, whole) - _compute_ms(problem, split), _DECIMALS)
+    computing = round(_compute_ms(problem, whole) - _compute_ms(problem, split), _DECIMALS) + 0.0  # never "-0.0"
     # What is not computing moves data: transfers, round trips, frames. Taken from the figures as people see
     # them, so that the parts add up to the difference.
     slower = round(split.predicted.latency_ms, _DECIMALS) - round(whole.predicted.latency_ms, _DECIMALS)
