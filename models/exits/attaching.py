@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -25,7 +26,9 @@ from models.exits.training_card import Examples, TrainingCard
 from models.torch_source import TorchModel
 from schemas.base import check_name
 
-_USUAL_LOSS = 0.01
+_USUAL_LOSS: Final = 0.01
+_ENOUGH: Final = 300
+"""Validation examples; with these a share is known to about three hundredths."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,9 @@ def train_exits(
     )  # fmt: skip
     write_trained(folder, model, made, facts, validation, test)
     target = Target(drop=_USUAL_LOSS) if wish.accuracy_min is None else Target(accuracy_min=wish.accuracy_min)
-    return calibrate(folder, target), tuple(one for one in (remark, where) if one)
+    few = f"only {len(parts.validation)} validation examples: figures and thresholds are rough"
+    remarks = (remark, where, few if len(parts.validation) < _ENOUGH else "")
+    return calibrate(folder, target), tuple(one for one in remarks if one)
 
 
 def default_name(source: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,10 +97,29 @@ def write_trained(  # noqa: PLR0917 - what a run leaves behind
 def to_onnx(model: MultiExit, made: TorchModel) -> onnx.ModelProto:
     """The graph with its exits declared, none calibrated, and with what is needed to hand it pictures."""
     graph = export(TorchModel(_AnswerFirst(model), made.example))
+    _name_as_people_do(graph.graph, [tap.exit for tap in model.taps])
     outputs = [value.name for value in graph.graph.output]
     write_declared(graph, declare({tap.exit: UNCALIBRATED for tap in model.taps}, outputs))
     write_notes(graph, made.picture, made.labels)
     return graph
+
+
+def _name_as_people_do(graph: onnx.GraphProto, exits: Sequence[str]) -> None:
+    """Weights of the backbone by its own names, those of a head by its exit's: blocks are labelled after them."""
+    given = [(f"model.heads.{place}.", f"{name}.") for place, name in enumerate(exits)]
+    given.append(("model.backbone.", ""))
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    renamed: dict[str, str] = {}
+    for tensor in graph.initializer:
+        for long, short in given:
+            better = short + tensor.name.removeprefix(long)
+            if tensor.name.startswith(long) and better not in taken:
+                renamed[tensor.name] = better
+                tensor.name = better
+                taken.add(better)
+                break
+    for node in graph.node:
+        node.input[:] = [renamed.get(name, name) for name in node.input]
 
 
 class _AnswerFirst(nn.Module):

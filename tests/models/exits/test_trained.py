@@ -84,6 +84,7 @@ def test_the_file_imports_with_its_exits_and_answers_as_was_measured(done: Path,
     ]
     assert [point.accuracy for point in imported.operating_points] == [point.accuracy for point in card.points]
     assert imported.preprocess is not None
+    assert [block.label for block in imported.blocks] == ["normalise", "Conv 0.0", "Conv 1.0", "Conv 2.0", "Gemm 5"]
     assert imported.labels == tuple(f"c{n}" for n in range(10))
     data = read_npz(inputs / "data.npz")
     rows = split(data, RECIPE.seed).validation
