@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json as to_json
+import os
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -52,6 +53,7 @@ def exits(
     """
 
     def work(report: Report) -> int:
+        before = os.getloadavg()[0]
         try:
             rows, audit = _measured(report.err, seconds)
         except (*LINE_FAILURES, ServiceEndedError, SilentPlannerError, NoPlannerError) as error:
@@ -60,6 +62,7 @@ def exits(
         found: dict[str, Any] = {
             "devices": DEVICES, "pinned": {CAMERA: [0, 1]}, "seconds": seconds,
             "rows": [row.as_dict() for row in rows], "audit": audit,
+            "machine_load": [round(before, 2), round(os.getloadavg()[0], 2)],
         }  # fmt: skip
         out.mkdir(parents=True, exist_ok=True)
         (out / "results.json").write_text(to_json.dumps(found, indent=2) + "\n", encoding="utf-8")
