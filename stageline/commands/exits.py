@@ -16,6 +16,10 @@ def exits() -> None:
 
     stageline import my-exits/mobilenet_v2-exits.onnx
 
+    stageline deploy mobilenet_v2-exits
+
+    stageline exits set mobilenet_v2-exits exit1=0.7   (while it is served)
+
     Each explains itself with --help; docs/how-to/early-exits.md goes through an example.
 
     Exit codes: 0.
@@ -26,6 +30,7 @@ def exits() -> None:
             "stageline exits show MODEL|FOLDER   where exits may stand; what trained ones are worth\n"
             "stageline exits train MODEL         attach heads and train them\n"
             "stageline exits calibrate FOLDER    choose thresholds for an accuracy, again and again if you like\n"
+            "stageline exits set DEPLOYMENT      change thresholds while it is served\n"
             "Each explains itself with --help.",
             markup=False,
         )
