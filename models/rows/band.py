@@ -13,8 +13,8 @@ from models.rows.chain import Rows
 from models.rows.cost import band_memory_bytes
 from models.rows.legal import deepest
 from models.rows.specs import band_input, band_output
-from models.runtime import Backend, StageRunner
-from models.runtime.checks import Accelerator, BackendError
+from models.runtime import Backend, StageRunner, load_piece
+from models.runtime.checks import Accelerator
 from models.stage import StageSlice, cut_stage
 from schemas.model import ModelCard, TensorSpec
 
@@ -58,25 +58,7 @@ def load_band(
     """
     blob = store.read(card.graph.sha256)
     piece, memory = _cut_band(card, blob, last, takes, gives, by_window=backend == "onnxruntime")
-    shas = [weight.sha256 for weight in piece.weights]
-    store.pin(shas)
-    try:
-        for sha in shas:
-            store.path(sha)
-        if backend == "torch":
-            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
-
-            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
-        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
-
-        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory, accelerator=accelerator)
-    except ImportError as error:
-        raise BackendError(
-            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
-            "or use the backend onnxruntime"
-        ) from error
-    finally:
-        store.unpin(shas)
+    return load_piece(piece, store, backend, threads=threads, memory_bytes=memory, accelerator=accelerator)
 
 
 def _cut_band(
