@@ -70,7 +70,10 @@ def _measured(report: Report, *, quick: bool) -> dict[str, Any]:
             "throughput": [
                 one.as_data()
                 for one in regrets(
-                    some_slow_links(max(2, count // 4), objective="throughput"), proposers, noises=noises, tell=tell
+                    some_slow_links(max(2, count // 2), objective="throughput"),
+                    {"bandit": Ucb()},  # what is trained is for one objective
+                    noises=noises,
+                    tell=tell,
                 )
             ],
             "training": training,
