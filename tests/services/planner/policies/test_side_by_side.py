@@ -21,7 +21,7 @@ from schemas.model import ModelCard
 from schemas.plan import Plan, parse_route
 from schemas.stages import HeldStage, StagesHeld
 from services.planner.band_cost import more_ms, shared_cost
-from services.planner.certainty import SPLIT_MARGIN, Cautious
+from services.planner.certainty import ROWS_LEAST, SPLIT_MARGIN, Cautious, alike_ms
 from services.planner.complete import to_plan
 from services.planner.cost import Problem, problem_from
 from services.planner.evidence import evidence
@@ -187,20 +187,32 @@ def test_rows_are_shared_only_where_that_wins_by_the_margin(model: Model, make_d
     policy = Cautious(EXACT)
     wins = problem(model, fleet(make_device, 1, 1, 1))
     assert policy.plan(wins).label == "rows side by side"
-    # A link at which sharing gains something, and less than predictions may be off.
+    # A link at which sharing gains something, and less than predictions may be off of what is done differently.
     for mbps in np.geomspace(40.0, 1.0, 40).tolist():
         made = problem(model, fleet(make_device, 1, 1, 1, mbps=(mbps, mbps)))
         found = EXACT.plan(made)
         if found.without is None:
             continue
-        gain = 1 - found.predicted.latency_ms / found.without.predicted.latency_ms
-        if 0.01 < gain < SPLIT_MARGIN - 0.01:
-            kept = policy.plan(made)
+        same = alike_ms(made, found.routes[0], found.without.routes[0])
+        shared, alone = found.predicted.latency_ms - same, found.without.predicted.latency_ms - same
+        kept = policy.plan(made)
+        assert (kept.without is not None) == (
+            shared < (1 - SPLIT_MARGIN) * alone and shared + same < (1 - ROWS_LEAST) * (alone + same)
+        )
+        if kept.without is None:
             assert kept.label == "one device"
             assert "rows side by side on" in kept.notes[-1]
-            assert "no more than the 15%" in explain(made, kept, policy).explanation
+            assert "by 15% of what would be done differently" in explain(made, kept, policy).explanation
             return
     pytest.fail("no link at which sharing rows gains just a little")
+
+
+def test_what_both_plans_have_the_same_device_do_counts_for_neither(model: Model, make_device: Make) -> None:
+    made = problem(model, fleet(make_device, 1, 2))
+    shared = parse_route("(a rows 0:9 from 0:12 + b rows 9:24 from 6:24)[0:3) -> b[3:5) -> a[5:6)")
+    assert alike_ms(made, shared, parse_route("b[0:6)")) == pytest.approx(2 * BLOCK_MS / 2)
+    assert alike_ms(made, shared, parse_route("b[0:2) -> a[2:6)")) == pytest.approx(BLOCK_MS)
+    assert alike_ms(made, shared, parse_route("a[0:5) -> b[5:6)")) == 0.0
 
 
 def test_why_rows_are_shared_is_told_with_both_figures(model: Model, make_device: Make) -> None:
