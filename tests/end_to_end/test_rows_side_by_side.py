@@ -23,8 +23,8 @@ from stageline.client import Client
 from stageline.deploying import deploy
 from stageline.emulation.house import House
 
-REQUESTS = 24
-SIZE = 96
+REQUESTS = 12
+SIZE = 80
 
 
 def wide_convolutions() -> onnx.ModelProto:
