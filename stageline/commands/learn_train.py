@@ -20,9 +20,9 @@ from services.planner.learning.policy_file import (
     PolicyHeader,
     TrainedPolicy,
     load_policy,
-    members,
     save_policy,
 )
+from services.planner.learning.policy_fits import members
 from services.planner.learning.training import STEPS, NoTrainingError, Training, train
 from services.planner.learning.training import Progress as Tell
 from services.planner.learning.world import World

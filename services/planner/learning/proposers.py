@@ -11,7 +11,8 @@ from services.lifecycle import OperatorError
 from services.planner.facts import DeviceFacts
 from services.planner.learning.arms import check_learnable
 from services.planner.learning.learner import Proposer
-from services.planner.learning.policy_file import PolicyFileError, TrainedPolicy, check_fits, load_policy
+from services.planner.learning.policy_file import PolicyFileError, TrainedPolicy, load_policy
+from services.planner.learning.policy_fits import check_fits
 from services.planner.learning.ucb import Ucb
 from services.planner.policies import LEARNING_POLICIES
 

@@ -14,7 +14,8 @@ from services.planner.learning.arms import ARMS_MOST
 from services.planner.learning.learner import Learner
 from services.planner.learning.observation import FEATURES, OBSERVED, observation
 from services.planner.learning.playing import played
-from services.planner.learning.policy_file import PolicyHeader, TrainedPolicy, members
+from services.planner.learning.policy_file import PolicyHeader, TrainedPolicy
+from services.planner.learning.policy_fits import members
 from services.planner.learning.proposers import NoTrainedPolicyError, Proposers
 from services.planner.learning.training import HIDDEN, NoTrainingError, Training, actor_of, train
 from services.planner.policies.ppo import Ppo

@@ -18,16 +18,13 @@ from services.planner.learning.actor import Actor, ActorShapeError
 from services.planner.learning.arms import ARMS_MOST
 from services.planner.learning.observation import FEATURES, OBSERVED
 from services.planner.learning.policy_file import (
-    OtherFleetError,
-    OtherModelError,
     PolicyFileError,
     PolicyHeader,
     TrainedPolicy,
-    check_fits,
     load_policy,
-    members,
     save_policy,
 )
+from services.planner.learning.policy_fits import OtherFleetError, OtherModelError, check_fits, members
 
 WORLD = fleet_world(1)
 
