@@ -208,7 +208,7 @@ class _Search:
 
 
 def _places(problem: Problem, known: RowsKnown) -> list[int]:
-    """Positions of the cuts that promise most: if work could be divided without any loss, and one device did the rest.
+    """Positions of the cuts that promise most: if rows were divided evenly at any speed, and one device did the rest.
 
     No pinned block may lie before them (rows of it would run elsewhere), and no exit that is open.
     """
@@ -221,11 +221,19 @@ def _places(problem: Problem, known: RowsKnown) -> list[int]:
         if position is None or last > limit:
             continue
         alone = np.sort(problem.idle_compute_ms[:, 0, position])[:TEAM]
-        divided_ms = 1.0 / float(np.sum(1.0 / np.maximum(alone, 1e-6)))
+        divided_ms = _with_halo(problem, known, last, len(alone)) / float(np.sum(1.0 / np.maximum(alone, 1e-6)))
         moving_ms = float(problem.up_ms[:, position].min() / len(alone) + problem.down_ms[:, position].min())
         rest_ms = float(problem.idle_compute_ms[:, position, -1].min())
         promise.append((divided_ms + moving_ms + rest_ms, position))
     return [position for _, position in sorted(promise)[:PLACES]]
+
+
+def _with_halo(problem: Problem, known: RowsKnown, last: int, bands: int) -> float:
+    """How many times more than one device so many equal bands compute together."""
+    shares = known.table(last).shares
+    work = np.array(problem.devices[0].profile.block_ms[:last])
+    size = max(1, (len(shares) - 1) // bands)
+    return bands * float(shares[size] @ work) / max(float(work.sum()), 1e-9)
 
 
 def _cost(times: Floats) -> Callable[[Rows], float]:
