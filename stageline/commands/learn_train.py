@@ -38,7 +38,7 @@ from stageline.wishes import BadWishError, make_wish
 
 def learn_train(
     recording: Annotated[
-        Path | None, typer.Argument(metavar="[RECORDING]", help="What a fleet said (`stageline record FILE`).")
+        Path | None, typer.Argument(metavar="RECORDING", help="What a fleet said (`stageline record FILE`).")
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="Where the policy goes.")] = Path("policy.npz"),
     deployment: Annotated[
@@ -136,13 +136,14 @@ def _header(world: World, trained: Training, seed: int, begun: TrainedPolicy | N
 
 def _tell(report: Report, out: Path, header: PolicyHeader, trained: Training) -> None:
     first, last = trained.curve[0][1], trained.curve[-1][1]
+    regret = f"{first:.1%} at first, {last:.1%} at last" if len(trained.curve) > 1 else f"{last:.1%}"
     report.out.print(
         f"{out}: a policy for {header.model} on {', '.join(one.device for one in header.fleet)}, trained with "
-        f"{trained.steps} decisions in {trained.seconds:.0f} s; mean regret {first:.1%} at first, {last:.1%} at last",
+        f"{trained.steps} decisions in {trained.seconds:.0f} s; mean regret {regret}",
         markup=False,
     )
     report.out.print(f"stageline-planner --learned {out}, then stageline deploy --policy ppo", markup=False)
-    curve = [{"steps": at, "regret": round(regret, 5)} for at, regret in trained.curve]
+    curve = [{"steps": at, "regret": round(mean, 5)} for at, mean in trained.curve]
     report.write_json({"file": str(out), **header.model_dump(mode="json"), "curve": curve})
 
 
