@@ -14,7 +14,11 @@ from systemd_listener import Systemd
 from broker.embedded import EmbeddedBroker
 
 # How long an example takes says something of the machine and its other work, not of what is tested.
-settings.register_profile("stageline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_ANY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("explore", _ANY)
+# The same examples every time: a check that is asked whether a change is good must not depend on luck. For new ones:
+# pytest --hypothesis-profile explore
+settings.register_profile("stageline", _ANY, derandomize=True)
 settings.load_profile("stageline")
 
 

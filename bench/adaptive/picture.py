@@ -43,7 +43,7 @@ def draw(
             axes.spines[["top", "right"]].set_visible(False)
         logarithmic(slow)
         slow.set_title(literal(f"{load} load"), loc="left", fontsize=9)
-        slow.legend(loc="upper right", fontsize=7, frameon=False, ncols=4)
+        slow.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, frameon=False, ncols=4)  # above the labels
     panels[-1].set_xlabel("seconds")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, format="png", dpi=_DOTS_PER_INCH)

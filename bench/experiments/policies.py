@@ -38,6 +38,7 @@ _SETTINGS: Final = {"STAGELINE_DRAIN_S": "0.3", "STAGELINE_LINK_PERIOD_S": "3600
 at the start only: they do not change, and every policy should plan with the same facts."""
 
 Goal = Literal["throughput", "latency"]
+GOALS: Final[tuple[Goal, ...]] = ("throughput", "latency")
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,17 @@ class Amount:
     """Requests per round for latency."""
     latency_rounds: int
     """Of latency alone: short and often, because what disturbs it comes in bursts."""
+    latency_only: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further models, by fleet, of which no throughput is measured."""
+
+    @property
+    def cells(self) -> dict[str, tuple[tuple[str, tuple[Goal, ...]], ...]]:
+        """By fleet, all its models and what is measured of each."""
+        stems = dict.fromkeys((*self.fleets, *self.latency_only))
+        both = {stem: [(model, GOALS) for model in self.fleets.get(stem, ())] for stem in stems}
+        return {
+            stem: (*both[stem], *((model, ("latency",)) for model in self.latency_only.get(stem, ()))) for stem in stems
+        }
 
 
 FULL: Final = Amount(
@@ -65,6 +77,13 @@ FULL: Final = Amount(
     flat_out_s=2.0,
     one_by_one=8,
     latency_rounds=3,
+    latency_only={
+        "hm": ("mobilenet_v2", "resnet18", "squeezenet1_1"),
+        "hhml": ("resnet18", "squeezenet1_1"),
+        "pis": ("resnet18", "squeezenet1_1"),
+        "weak_link": ("resnet18", "squeezenet1_1"),
+        "eight": ("mobilenet_v2",),
+    },
 )
 QUICK: Final = Amount({"hml": ("mobilenet_v2",)}, rounds=1, flat_out_s=1.5, one_by_one=6, latency_rounds=2)
 
@@ -89,17 +108,17 @@ def run(context: Context) -> dict[str, Any]:
     """Measure every policy on every fleet and model: a row each."""
     amount = QUICK if context.quick else FULL
     rows: list[dict[str, Any]] = []
-    cells = [(stem, model) for stem, models in amount.fleets.items() for model in models]
-    for stem, models in amount.fleets.items():
+    cells = [(stem, model) for stem, models in amount.cells.items() for model, _goals in models]
+    for stem, models in amount.cells.items():
         left = list(models)
         while left:
-            context.progress(f"{stem}: devices joining", cells.index((stem, left[0])) / len(cells))
+            context.progress(f"{stem}: devices joining", cells.index((stem, left[0][0])) / len(cells))
             with testbed(context.fleet(stem), library=context.library.root, environment=_SETTINGS) as bed:
                 while left:
-                    model = left.pop(0)
+                    model, goals = left.pop(0)
                     context.progress(f"{stem}: {model}", cells.index((stem, model)) / len(cells))
                     try:
-                        rows += asyncio.run(_rows(context, bed, model, amount))
+                        rows += asyncio.run(_rows(context, bed, model, goals, amount))
                     except (*LINE_FAILURES, *BED_FAILURES) as error:
                         rows += lost(bed.fleet.name, model, reason(error))
                         context.raw("policies", {"fleet": bed.fleet.name, "model": model, "failed": reason(error)})
@@ -127,17 +146,19 @@ class _Cell:
     amount: Amount
 
 
-async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> list[dict[str, Any]]:
+async def _rows(
+    context: Context, bed: Testbed, model: str, goals: Sequence[Goal], amount: Amount
+) -> list[dict[str, Any]]:
     card = context.card(model)
     reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
     names = _policies()
     async with Bus(bed.url, name="bench-policies") as bus:
         await joined(bus, bed)
         # Has all devices measure the model; from then on every plan can be made on paper.
-        async with served(bus, bed, _wish(model, names[0], "throughput")):
+        async with served(bus, bed, _wish(model, names[0], goals[0])):
             fleet = await read_fleet(bus)
         rows = rows_of(card, context.library.blobs.read(card.graph.sha256))
-        made = {(name, goal): _made(fleet, _wish(model, name, goal), rows) for goal in _GOALS for name in names}
+        made = {(name, goal): _made(fleet, _wish(model, name, goal), rows) for goal in goals for name in names}
         cases = cases_of({key: plan for key, plan in made.items() if isinstance(plan, Plan)})
         cell = _Cell(bus, bed, model, reference, amount)
         for number in range(max(amount.rounds, amount.latency_rounds)):
@@ -150,9 +171,6 @@ async def _rows(context: Context, bed: Testbed, model: str, amount: Amount) -> l
     refusals = {key: plan for key, plan in made.items() if isinstance(plan, str)}
     unshaped = "; ".join(bed.unshaped)
     return [{**row(bed.fleet.name, model, name, cases, refusals), "unshaped": unshaped} for name in names]
-
-
-_GOALS: Final[tuple[Goal, ...]] = ("throughput", "latency")
 
 
 def _wish(model: str, policy: str, goal: Goal) -> Deployment:
@@ -222,7 +240,7 @@ def row(
     mine = {case.goal: case for case in cases if policy in case.policies}
     fast, quick = mine.get("throughput"), mine.get("latency")
     shown = fast or quick
-    notes = [*(f"for {goal}: {refusals[policy, goal]}" for goal in _GOALS if (policy, goal) in refusals)]
+    notes = [*(f"for {goal}: {refusals[policy, goal]}" for goal in GOALS if (policy, goal) in refusals)]
     notes += _each(note for case in mine.values() for note in case.notes)
     failures = _each(failure for case in mine.values() for failure in case.failures)
     errors = [case.error for case in mine.values() if case.error == case.error]

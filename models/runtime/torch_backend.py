@@ -69,6 +69,11 @@ class TorchRunner:
         return Passed(self.run(tensors))
 
     @property
+    def device(self) -> str:
+        """Where it computes: `cuda` or `cpu`."""
+        return self._device.type
+
+    @property
     def code(self) -> str:
         """The stage as Python, one line per operator; for people."""
         return self._module.code if self._module else ""

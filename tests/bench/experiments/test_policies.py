@@ -1,4 +1,4 @@
-from bench.experiments.policies import cases_of, described, lost, row
+from bench.experiments.policies import FULL, cases_of, described, lost, row
 from bench.on_paper import sameness
 from schemas.plan import Plan, Prediction, Route, Stage
 
@@ -79,3 +79,12 @@ def test_a_policy_without_a_plan_has_a_row_with_nulls_and_the_reason():
     assert found["throughput_rps"] is None
     assert found["latency_ms"] is None
     assert found["note"] == "for throughput: too big; for latency: too big"
+
+
+def test_each_model_of_a_fleet_is_measured_once_and_of_some_only_the_latency():
+    cells = FULL.cells
+    assert ("mobilenet_v2", ("throughput", "latency")) in cells["hml"]
+    assert cells["eight"] == (("mobilenet_v2", ("latency",)),)
+    for models in cells.values():
+        names = [name for name, _goals in models]
+        assert len(set(names)) == len(names)
