@@ -8,16 +8,15 @@ most NEAR worse than the best; what is said of it are its true predictions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import accumulate
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 
-from schemas.plan import ExitRule, Plan, Prediction, Route, predicted_parts
+from schemas.plan import Plan, Prediction
+from services.planner.cause import cause
 from services.planner.cost import Floats, Problem
 from services.planner.errors import InfeasibleError
 from services.planner.exit_choice import best_point, keeps_bound
@@ -31,15 +30,6 @@ NEAR: Final = 0.02
 """Plans whose objectives differ by no more than this share are about as good."""
 OVER_BOUND: Final = 1.1
 """A served plan that was within the latency bound is not given up before it is predicted so much beyond it."""
-CHANGED: Final = 0.1
-"""A time that differs by less than this share from what it was when planned is no cause,"""
-MATTERS: Final = 0.02
-"""and nor is one that differs by less than this share of a request's latency."""
-
-MIX_CHANGED: Final = 0.1
-"""So much of all requests must leave elsewhere than expected to be a cause."""
-
-_Term = Literal["down", "compute", "frame", "up"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,72 +172,3 @@ def gain(problem: Problem, present: Prediction, best: Prediction) -> float:
         return 1 - present.throughput_rps / best.throughput_rps if best.throughput_rps > 0 else 0.0
     now, then = objective(problem, present), objective(problem, best)
     return 1 - then / now if now > 0 else 0.0
-
-
-def cause(problem: Problem, serving: Plan, present: Choice | None) -> str:
-    """What has changed most since the served plan was made, in words."""
-    if (mix := _mix(serving, problem.exits)) is not None:
-        return mix
-    if present is None:
-        there = {facts.name for facts in problem.devices}
-        gone = [device for device in serving.devices if device not in there]
-        return f"{', '.join(gone)} cannot be used any more" if gone else "the plan breaks a constraint by now"
-    changes = [change for pair in zip(serving.routes, present.routes, strict=False) for change in _changes(*pair)]
-    matters = [change for change in changes if change[0] > MATTERS * present.predicted.latency_ms]
-    if len(serving.routes) == len(present.routes) and matters:
-        _, device, term, before, after = max(matters)
-        text = f"{_TERMS[term]} {device} takes {after:.3g} ms, {before:.3g} ms when planned"
-        return f"{text}{_why(problem, device) if term in ('compute', 'frame') else ''}"
-    return "another plan has become better than the one that is served"
-
-
-def _mix(serving: Plan, now: Sequence[ExitRule]) -> str | None:
-    """Where another share of the requests leaves than was expected, in words: that of the exit where most has changed.
-
-    Shares are told of all requests, as far as they have left by the exit.
-    """
-    expected, seen = accumulate(rule.share for rule in serving.exits), accumulate(rule.share for rule in now)
-    changes = [
-        (abs(after - before), rule.name, before, after)
-        for rule, before, after in zip(serving.exits, expected, seen, strict=False)
-    ]
-    change, name, before, after = max(changes, default=(0.0, "", 0.0, 0.0))
-    if change < MIX_CHANGED:
-        return None
-    return f"{'more' if after > before else 'fewer'} requests leave at {name} ({after:.0%}, expected {before:.0%})"
-
-
-_TERMS: Final[dict[_Term, str]] = {
-    "down": "sending to", "compute": "computing on", "frame": "handling frames on", "up": "sending from",
-}  # fmt: skip
-
-
-def _changes(before: Route, now: Route) -> list[tuple[float, str, _Term, float, float]]:
-    """How far each time of a route has grown or shrunk, ms, and what it was and is."""
-    found: list[tuple[float, str, _Term, float, float]] = []
-    for (part, then), (_, after) in zip(predicted_parts(before, 0), predicted_parts(now, 0), strict=False):
-        pairs: dict[_Term, tuple[float, float]] = {
-            "down": (then.down_ms, after.down_ms),
-            "compute": (then.compute_ms, after.compute_ms),
-            "frame": (then.frame_ms, after.frame_ms),
-            "up": (then.up_ms, after.up_ms),
-        }
-        found += [
-            (abs(b - a), part.device, term, a, b) for term, (a, b) in pairs.items() if abs(b - a) > CHANGED * max(a, b)
-        ]
-    return found
-
-
-def _why(problem: Problem, device: str) -> str:
-    """Of a device that computes slower or quicker: capacity, others, or unexplained."""
-    facts = next(one for one in problem.devices if one.name == device)
-    reasons = []
-    if not math.isclose(facts.capacity_scale, 1.0, rel_tol=CHANGED):
-        reasons.append(
-            f"it has {facts.info.capacity_cores:.3g} cores, {facts.profile.capacity_cores:.3g} when measured"
-        )
-    if facts.free < 1 - CHANGED:
-        reasons.append(f"{facts.free:.0%} of it is free")
-    if not math.isclose(facts.correction, 1.0, rel_tol=CHANGED):
-        reasons.append(f"its stages take {facts.correction:.2f} times what it measured at rest")
-    return f" ({'; '.join(reasons)})" if reasons else ""

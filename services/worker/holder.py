@@ -13,8 +13,6 @@ from functools import partial
 from typing import Final
 
 from broker.bus import BrokerUnreachableError
-from models.rows.chain import RowsError
-from models.rows.specs import band_input, band_output
 from models.runtime import stage_memory_bytes
 from schemas.model import ModelCard
 from schemas.stages import HeldStage, StageState
@@ -24,6 +22,7 @@ from services.worker.following import Assignment, Drain, Drop, Held, Load, Reviv
 from services.worker.line import Line, Traffic
 from services.worker.memory import MemoryRefusedError, check_fit, lasting
 from services.worker.plan_book import PlanBook
+from services.worker.plan_check import PlanMismatchError, check_against
 from services.worker.runners import BuildError, Runners
 from services.worker.stage_work import Lane
 
@@ -33,10 +32,6 @@ _LOOK_AGAIN_S: Final = 0.25
 _PROGRESS_EVERY_S: Final = 0.25
 _MOST_TOLD_BYTES: Final = 2**53
 """What a report can say (`HeldStage.memory_bytes`); a card may ask for more than any machine has."""
-
-
-class PlanMismatchError(Exception):
-    """A plan that names blocks or rows which its card does not have, or more stages than this device takes."""
 
 
 FAILURES: Final = (FetchError, BuildError, MemoryRefusedError, PlanMismatchError, OSError)
@@ -160,12 +155,7 @@ class Holder:
 
     def _check(self, entry: _Entry, card: ModelCard) -> None:
         wanted = entry.assignment.slice
-        if wanted.last > len(card.blocks):
-            raise PlanMismatchError(
-                f"the plan names blocks [{wanted.first}:{wanted.last}) of {card.name}, which has {len(card.blocks)}"
-            )
-        _check_rows(entry.assignment, card)
-        _check_exits(entry.assignment, card)
+        check_against(card, entry.assignment)
         entry.memory_bytes = stage_memory_bytes(card, wanted.first, wanted.last, wanted.exits)
         shared = any(
             other.assignment.slice == wanted and other.state in ("ready", "draining")
@@ -242,30 +232,6 @@ class Holder:
             memory_bytes=min(entry.memory_bytes, _MOST_TOLD_BYTES),
             error=entry.error[:4096],
         )
-
-
-def _check_rows(one: Assignment, card: ModelCard) -> None:
-    """Whether the rows that a plan divides are there, and the bands that are joined are all of them."""
-    try:
-        if one.slice.rows:
-            band_input(card, one.slice.rows.takes)
-            band_output(card, one.slice.last, one.slice.rows.gives)
-        whole = band_output(card, one.slice.first, (0, one.joins[-1][1])) if one.joins else None
-    except RowsError as error:
-        raise PlanMismatchError(f"the plan divides rows of {card.name} that it does not have: {error}") from error
-    if whole is not None and whole not in card.cuts[one.slice.first].tensors:
-        raise PlanMismatchError(f"the plan's bands give {whole}; {card.cuts[one.slice.first].tensors[0]} is needed")
-
-
-def _check_exits(one: Assignment, card: ModelCard) -> None:
-    """Whether the exits that a plan opens are where the card has them."""
-    there = {(known.name, known.block) for known in card.exits}
-    for rule in one.exits:
-        if (rule.name, rule.block) not in there:
-            have = ", ".join(f"{name} after block {block}" for name, block in sorted(there)) or "none"
-            raise PlanMismatchError(
-                f"the plan opens exit {rule.name} after block {rule.block} of {card.name}, whose exits are: {have}"
-            )
 
 
 def _fields(entry: _Entry) -> dict[str, object]:

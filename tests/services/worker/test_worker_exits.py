@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from bench.exits.network import EASY, HARD, MIDDLING, pictures
+from models.library import Library
 from models.runtime import load_stage
 from schemas.codec import Array
 from schemas.model import ModelCard
@@ -18,6 +19,7 @@ from schemas.plan import ExitRule, Plan, Route, Stage
 from schemas.stages import Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.following import Slice, assignments
+from services.worker.plan_check import PlanMismatchError, check_against
 
 THRESHOLDS = {"exit1": 0.8, "exit2": 0.8}
 
@@ -125,13 +127,20 @@ async def test_other_thresholds_take_effect_with_the_next_plan_and_nothing_is_fe
     assert sum(lab.hub.requested.values()) == asked
 
 
-async def test_a_plan_that_opens_an_exit_which_is_not_there_fails_with_the_exits_that_are(lab: Any) -> None:
-    lab.start("pi4")
-    plan = lab.plan("pi4[0:)", model="bright")
-    wrong = plan.model_copy(update={"exits": (ExitRule(name="exit1", block=2, threshold=0.5),)})
-    await lab.hub.next(wrong)
-    stage = await lab.hub.stage("pi4", wrong, "failed")
-    assert "opens exit exit1 after block 2 of bright, whose exits are: exit1 after block" in stage.error
+def test_a_plan_that_opens_an_exit_which_is_not_there_is_refused_with_those_that_are(worker_library: Library) -> None:
+    card = worker_library.card("bright")
+    first = card.exits[0]
+    plan = Plan(
+        deployment="d", generation=1, model="bright", card_sha=card.sha256, objective="latency", policy="exact",
+        routes=(Route(stages=(Stage(device="pi4", first=0, last=len(card.blocks)),)),),
+        exits=(ExitRule(name="exit1", block=first.block, threshold=0.5),),
+    )  # fmt: skip
+    (one,) = assignments(plan, "pi4")
+    check_against(card, one)
+    wrong = plan.model_copy(update={"exits": (ExitRule(name="exit1", block=first.block + 1, threshold=0.5),)})
+    (one,) = assignments(wrong, "pi4")
+    with pytest.raises(PlanMismatchError, match=f"whose exits are: exit1 after block {first.block}, exit2"):
+        check_against(card, one)
 
 
 @pytest.mark.parametrize("threshold", [0.5, 0.9])
