@@ -57,7 +57,7 @@ bench-adaptive: setup-bench ## plans that follow a changing fleet against plans 
 bench-exits: setup-bench ## easy inputs, then hard ones, and the cut moves, live: about 3 min; ARGS='--seconds 20': less
 	@$(JSON_FOLDER)$(BIN)/python -m bench.exits $(if $(JSON),--json '$(JSON)') $(ARGS)
 
-study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan: ~3 min; QUICK=1: 1
+study: setup-learn ## the paper's study of networks with exits: all methods beside the exact plan: ~5 min; QUICK=1: 1
 	@$(JSON_FOLDER)$(BIN)/python -m bench.study $(if $(QUICK),--quick) $(if $(JSON),--json '$(JSON)') $(ARGS)
 
 bench-learning: setup-learn ## policies that learn where the cost model is wrong, made-up worlds: some minutes; QUICK=1: less

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as to_json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 DEFAULT_FOLDER: Final = Path("build/study")
 _HELP: Final = (
     "Several devices with networks that may exit early share one edge server: who computes how much?\n\n"
-    "  python -m bench.study                    [dim]# everything: two to three minutes, most of it training[/dim]\n"
+    "  python -m bench.study                    [dim]# everything: about five minutes, most of it training[/dim]\n"
     "  python -m bench.study --quick            [dim]# few points, little training: under a minute[/dim]\n"
     "  python -m bench.study --without-learning [dim]# the exact planner and the baselines only: seconds[/dim]"
 )
@@ -73,10 +74,12 @@ def _trainer(out: Path, seed: int, *, quick: bool) -> Train:
             f"training needs {error.name}: pip install 'stageline[learn]', or leave it out with --without-learning"
         ) from error
     torch.set_num_threads(1)  # for so small a network more of them only wait for each other
-    lessons: Lessons = training.QUICK if quick else training.FULL
+    by_method: Mapping[str, Lessons] = training.QUICK if quick else training.FULL
     by_name: dict[str, ways.Way] = {way.name: way for way in (ways.PaperWay(), ways.SplitsWay())}
 
     def train(table: Table, method: str, tell: Tell) -> Learned:
+        lessons = by_method[method]
+
         def told(done: int) -> None:
             tell(f"{table.name}: training {method}", done, lessons.decisions)
 

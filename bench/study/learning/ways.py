@@ -44,10 +44,13 @@ class Way(Protocol):
 
 
 class PaperWay:
-    """The paper's [R]: two numbers for each device, its split and its share; it sees what its last decision led to."""
+    """The paper's [R]: two numbers for each device, its split and its share; it sees what its last decision led to.
+
+    With one decision in an episode, that is what everything at the edge server leads to.
+    """
 
     name = "ppo-paper"
-    decisions = 4
+    decisions = 1
 
     def sees(self, problem: Problem) -> int:
         """Five numbers for each device, and the weight: ours, so that one policy serves all weights."""

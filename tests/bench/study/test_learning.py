@@ -18,6 +18,12 @@ from bench.study.methods import Table
 from bench.study.problem import Point, Problem, decide
 
 BOTH = (PaperWay(), SplitsWay())
+
+
+class FourDecisions(PaperWay):
+    decisions = 4
+
+
 TINY = Problem(
     power_w=np.array([1.0, 2.0]), transmit_w=np.array([0.1, 0.1]),
     local_s=np.array([[0.0, 0.5, 1.0], [0.0, 0.2, 0.4]]), sent_mbit=np.array([[3.0, 9.0, 0.0], [3.0, 9.0, 0.0]]),
@@ -69,7 +75,7 @@ def test_rewards_are_minus_the_cost_in_those_of_even_shares_up_to_a_bound() -> N
 
 
 def test_episodes_of_many_questions_end_together_and_go_on_with_others() -> None:
-    many = ManySharedEdges(TINY, PaperWay(), together=3, seed=0)
+    many = ManySharedEdges(TINY, FourDecisions(), together=3, seed=0)
     first = many.reset()
     for step in range(1, 5):
         seen, paid, ended, infos = many.step(np.zeros((3, 4), dtype=np.float32))
