@@ -69,7 +69,9 @@ def with_classes(
     if set(classes) <= set(labels) and len(labels) == outputs and tuple(classes) != tuple(labels):
         return made, tuple(labels.index(name) for name in classes), "classes are found among the network's by name"
     if len(classes) == outputs:
-        return dataclasses.replace(made, labels=tuple(labels) or tuple(classes)), tuple(range(outputs)), ""
+        # What is trained on the data means the data's classes, whatever its outputs were called before.
+        named = tuple(labels) if frozen and labels else tuple(classes)
+        return dataclasses.replace(made, labels=named), tuple(range(outputs)), ""
     if frozen:
         raise WrongClassesError(
             f"the network answers {outputs} classes and the data has {len(classes)} others: heads alone cannot be "
