@@ -33,8 +33,9 @@ class Deployment(Message):
     latency_weight: Fraction = 0.5
     """The w of `cost(w) = w * latency_s + (1 - w) * energy_j`; only for objective `cost`."""
     latency_bound_ms: Annotated[float, Field(gt=0)] | None = None
-    """With objective `throughput`: no route may be predicted slower than this. With `latency` and a model with operating
-    points: the most accurate of them whose best plan keeps it."""
+    """With objective `throughput`: no route may be predicted slower than this. With `latency` and a model that has
+    operating points: the most accurate of them whose best plan keeps it.
+    """
     pins: Many[Pin] = ()
     exclude: Many[Name] = ()
     memory_limit_bytes: dict[Name, Count] = Field(default_factory=dict)
