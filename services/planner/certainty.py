@@ -6,7 +6,8 @@ instead of two is one less to lose.
 
 The same holds of rows side by side against whatever would be served without them, with one difference: most of the
 blocks are where they were, on the same device, and whatever their prediction is off by, it is off in both plans. So the
-margin is of what the two plans do differently; and a small share of the whole must be gained, too.
+margin is of what the two plans do differently; and a small share of the whole, and a few milliseconds, must be gained,
+too.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from services.planner.policy import Choice, Policy
 SPLIT_MARGIN: Final = 0.15
 """A split for latency is worth it from this share of the best single device's latency (or cost) on."""
 ROWS_LEAST: Final = 0.05
-"""Of the whole latency, that sharing rows must save at least."""
+"""Of the whole latency, that sharing rows must save at least,"""
+ROWS_LEAST_MS: Final = 3.0
+"""and so many milliseconds: several processes are woken up and waited for, which takes what nobody can predict."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,8 @@ def prefer_plain(problem: Problem, best: Choice, plain: Choice) -> Choice:
     """`best`, or the plan that would be served without rows side by side where these gain next to nothing. Pure."""
     shared, alone = best.predicted.latency_ms, plain.predicted.latency_ms
     same = alike_ms(problem, best.routes[0], plain.routes[0])
-    if shared - same < (1 - SPLIT_MARGIN) * (alone - same) and shared < (1 - ROWS_LEAST) * alone:
+    least = max(ROWS_LEAST * alone, ROWS_LEAST_MS)
+    if shared - same < (1 - SPLIT_MARGIN) * (alone - same) and alone - shared > least:
         return replace(best, without=plain)
     devices = len(best.routes[0].side_by_side.bands) if best.routes[0].side_by_side else 0
     saved = f"{alone - shared:.1f} ms, {1 - shared / alone if alone > 0 else 0.0:.0%} of the latency"

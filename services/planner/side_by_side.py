@@ -27,10 +27,11 @@ from services.planner.band_cost import (
     behind,
     busy_ms,
     each_band,
-    extra_rows_ms,
     may_take_a_band,
+    scatter_ms,
     shared_cost,
     shifted,
+    slowest_ms,
 )
 from services.planner.cost import Floats, Problem
 from services.planner.line_cost import Line, line_cost
@@ -166,8 +167,7 @@ class _Search:
             if shared is not None and shared not in seen:
                 seen.append(shared)
                 bands = each_band(problem, shared, joins)
-                taken = sum(float(band.taken_bytes[0]) for band in bands)
-                yield shared, max(float(band.total_ms[0]) for band in bands) + extra_rows_ms(problem, taken)
+                yield shared, slowest_ms([float(band.total_ms[0]) for band in bands]) + scatter_ms(problem, bands)
 
     def _divided(self, position: int, devices: Sequence[int], joins: int) -> Shared | None:
         """Bands that are all done at about the same time; None where fewer than two devices would get any rows.
