@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from schemas.plan import Route
-from services.planner.band_cost import band_need_bytes, shared_cost
+from services.planner.after_a_band import band_need_bytes
+from services.planner.band_cost import shared_cost
 from services.planner.complete import lines_of
 from services.planner.cost import Problem
 from services.planner.errors import PlanningError

@@ -9,32 +9,29 @@ through the broker. Rows of the halo are sent twice, and the first stage takes i
 bands. Terms are those of every stage (`services.planner.stage_times`), a band's blocks by the share of each that it
 computes (`models.rows.cost.band_fractions`).
 
-A device with a CPU quota that has just computed a band finds that much of it used up when its stage's turn comes.
+A device that has just computed a band is not at rest when its stage's turn comes: `services.planner.after_a_band`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from models.rows.chain import Rows
 from models.rows.specs import OUTPUT_AXIS, input_axis
+from services.planner.after_a_band import band_need_bytes, more_of_stage_ms
 from services.planner.cost import FRAME_HEADER_BYTES, Floats, Problem
 from services.planner.facts import UNLIMITED_BYTES, DeviceFacts
-from services.planner.line_cost import Line, LineCost, Placement
-from services.planner.stage_times import StageTimes, transfer_ms, when_idle
+from services.planner.line_cost import Line, LineCost
+from services.planner.stage_times import transfer_ms, when_idle
 
-_OVER_STAGES: Final = frozenset({"feasible", "latency_ms", "bottleneck_ms", "energy_j"})
-_CURVE: Final = 200
 SPREAD: Final = 0.1
 """By so much of its time a band is early or late, typically (docs/performance.md: stages miss by 3 to 14 %)."""
 _LATEST: Final = (0.0, 0.0, 0.56, 0.85, 1.03, 1.16, 1.27, 1.35, 1.42)
 """Expected greatest of 0, 1, 2 ... normal deviates; of more than 8 it hardly grows."""
-_OVER_CUTS: Final = ("positions", "wire_bytes", "reach", "crossing_bytes")
-"""Of a `Problem`, arrays that are not among its `StageTimes`."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +135,6 @@ def may_take_a_band(problem: Problem, device: int, position: int) -> bool:
     )
 
 
-def band_need_bytes(problem: Problem, position: int) -> int:
-    """Memory that a band takes: as its worker has it, no less than if it computed all rows."""
-    return int(problem.need_bytes[0, position])
-
-
 def each_band(problem: Problem, shared: Shared, joins: int) -> tuple[BandTimes, ...]:
     """What every band costs its device, in order; arrays of one. `joins` is the device of the stage behind."""
     return tuple(
@@ -174,7 +166,7 @@ def shared_cost(problem: Problem, shared: Shared, rest: Line) -> SharedCost:
     joins = rest[0].device
     bands = each_band(problem, shared, joins)
     busy = busy_ms(shared, bands)
-    more = tuple(_more_of_stage_ms(problem, stage, busy.get(stage.device, 0.0)) for stage in rest)
+    more = tuple(more_of_stage_ms(problem, stage, busy.get(stage.device, 0.0)) for stage in rest)
     away = [device != joins for device in shared.devices]
     rows = [last - first for first, last in shared.gives]
     arriving = sum(count for count, goes in zip(rows, away, strict=True) if goes) / sum(rows)
@@ -209,47 +201,6 @@ def arrival_ms(problem: Problem, position: int, joins: int, share: float) -> flo
     return float(problem.rtt_ms[joins]) / 2 + share * float(problem.down_ms[joins, position])
 
 
-def behind(problem: Problem, position: int, bands: Mapping[int, float]) -> Problem:
-    """The problem of the blocks behind a cut, for devices that have computed a band just before.
-
-    Args:
-        problem: the whole.
-        position: of the cut.
-        bands: by device, how long its band has kept it busy at sustained load; a device without one is not named.
-    """
-    times: dict[str, Any] = {}
-    for field in (*fields(StageTimes), *(one for one in fields(Problem) if one.name in _OVER_STAGES)):
-        whole = getattr(problem, field.name)
-        cuts = {3: np.s_[:, position:, position:], 2: np.s_[:, position:]}
-        times[field.name] = whole[cuts[whole.ndim]] if whole.ndim in cuts else whole
-    need = problem.need_bytes[position:, position:]
-    feasible, latency = times["feasible"].copy(), times["latency_ms"].copy()
-    for device, before_ms in bands.items():
-        feasible[device] &= need + band_need_bytes(problem, position) <= problem.budget_bytes(device)
-        alone = times["compute_ms"][device] + times["codec_ms"][device] + times["frame_ms"][device]
-        # Read off a curve: there are thousands of stages, and they differ by next to nothing.
-        some = np.linspace(0.0, float(alone.max()), _CURVE)
-        latency[device] += np.interp(alone, some, more_ms(problem.devices[device], some, before_ms))
-    times |= {"feasible": feasible, "latency_ms": np.where(feasible, latency, np.inf), "need_bytes": need}
-    times |= {name: getattr(problem, name)[position:] for name in _OVER_CUTS}
-    return replace(problem, **times)
-
-
-def more_ms(facts: DeviceFacts, alone: Floats, before_ms: float) -> Floats:
-    """What stages take longer on a device that has been busy until just now, ms; shaped like `alone`.
-
-    Args:
-        facts: of the device.
-        alone: what the stages keep it busy at sustained load.
-        before_ms: for how long it has been, at sustained load.
-    """
-    if before_ms <= 0:
-        return np.zeros_like(alone)
-    both, mine = when_idle([facts], np.stack([alone + before_ms, alone])[None])[0]
-    longer: Floats = np.maximum(0.0, both - when_idle([facts], np.full((1, 1), before_ms))[0, 0] - mine)
-    return longer
-
-
 def scatter_ms(problem: Problem, bands: Sequence[BandTimes]) -> float:
     """What the submitter needs longer for several frames whose rows overlap than for the input as it is.
 
@@ -265,11 +216,6 @@ def scatter_ms(problem: Problem, bands: Sequence[BandTimes]) -> float:
 def slowest_ms(bands_ms: Sequence[float]) -> float:
     """When the last of several bands is expected, each of which may be late."""
     return max(bands_ms) * (1 + SPREAD * _LATEST[min(len(bands_ms), len(_LATEST) - 1)])
-
-
-def _more_of_stage_ms(problem: Problem, stage: Placement, before_ms: float) -> float:
-    alone = problem.compute_ms[stage] + problem.codec_ms[stage] + problem.frame_ms[stage]
-    return float(more_ms(problem.devices[stage.device], np.array([alone]), before_ms)[0])
 
 
 def _frame_ms(facts: DeviceFacts) -> float:
@@ -297,8 +243,3 @@ def _energy_j(problem: Problem, shared: Shared, bands: tuple[BandTimes, ...], re
         moving_ms = float(band.down_ms[0] + band.up_ms[0])
         joules += (power.busy_w * float(band.busy_ms[0]) + power.idle_w * moving_ms) / 1e3
     return joules
-
-
-def shifted(line: Line, position: int) -> Line:
-    """A route of `behind(problem, position, ...)` in the numbers of the whole problem."""
-    return tuple(Placement(stage.device, stage.first + position, stage.last + position) for stage in line)

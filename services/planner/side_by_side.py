@@ -20,17 +20,16 @@ from models.rows.cost import band_fractions
 from models.rows.needed import rows_needed
 from models.rows.shares import fastest
 from schemas.deployment import Deployment
+from services.planner.after_a_band import behind, shifted
 from services.planner.band_cost import (
     Shared,
     arrival_ms,
     band_times,
-    behind,
     busy_ms,
     each_band,
     may_take_a_band,
     scatter_ms,
     shared_cost,
-    shifted,
     slowest_ms,
 )
 from services.planner.cost import Floats, Problem

@@ -20,7 +20,8 @@ from schemas.deployment import Deployment, Pin
 from schemas.model import ModelCard
 from schemas.plan import Plan, parse_route
 from schemas.stages import HeldStage, StagesHeld
-from services.planner.band_cost import more_ms, shared_cost, slowest_ms
+from services.planner.after_a_band import more_ms
+from services.planner.band_cost import shared_cost, slowest_ms
 from services.planner.certainty import ROWS_LEAST, ROWS_LEAST_MS, SPLIT_MARGIN, Cautious, alike_ms
 from services.planner.complete import to_plan
 from services.planner.cost import Problem, problem_from
