@@ -1,4 +1,4 @@
-"""Everything that the paper's text does not give, in one place. All of it is reconstructed [R]."""
+"""Every number that the paper's text does not give, in one place. All of it is reconstructed [R]."""
 
 from __future__ import annotations
 

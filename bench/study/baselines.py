@@ -20,7 +20,7 @@ def edge_only(problem: Problem, point: Point) -> Decision:
 def even_shares(problem: Problem, point: Point) -> Decision:
     """Each device's best split for an even share (SPINN-EAR or ACO-EAR, by the problem's exits).
 
-    That the split is the one of least cost is reconstructed: the paper says only that both are partitioned alike.
+    That the split is the one of least cost is reconstructed [R]: the paper says only that both are partitioned alike.
     """
     at_edge = problem.edge_gflop * problem.devices / problem.edge_gflops
     splits = (own_costs(problem, point) + point.w * at_edge).argmin(axis=1)

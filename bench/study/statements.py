@@ -1,6 +1,6 @@
 """What the paper says came of its experiments, asked again of ours. Pure.
 
-Its figures do not name their weight: half and half is reconstructed. A statement about all bandwidths is reproduced
+Its figures do not name their weight: half and half is reconstructed [R]. A statement about all bandwidths is reproduced
 where it holds at all of them, refuted where it holds at fewer than half, and in part between.
 """
 
