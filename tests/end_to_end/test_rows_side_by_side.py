@@ -24,26 +24,27 @@ from stageline.deploying import deploy
 from stageline.emulation.house import House
 
 REQUESTS = 12
-SIZE = 80
+SIZE = 96
+CHANNELS = 128
 
 
 def wide_convolutions() -> onnx.ModelProto:
     """Much work on many rows, then little data: made to be shared."""
     rng = np.random.default_rng(4)
     nodes, weights = [], []
-    for layer, channels in enumerate((8, 64, 64, 64)):
-        values = rng.standard_normal((64, channels, 3, 3)) / np.sqrt(9 * channels)
+    for layer, (channels, stride) in enumerate([(8, 1), (CHANNELS, 1), (CHANNELS, 1), (CHANNELS, 4), (CHANNELS, 1)]):
+        values = rng.standard_normal((CHANNELS, channels, 3, 3)) / np.sqrt(9 * channels)
         weights.append(numpy_helper.from_array(values.astype(np.float32), f"w{layer}"))
         source = "x" if layer == 0 else f"h{layer}"
-        nodes.append(helper.make_node("Conv", [source, f"w{layer}"], [f"c{layer}"], f"conv{layer}", pads=[1, 1, 1, 1]))
+        how = {"pads": [1, 1, 1, 1], "strides": [stride, stride]}
+        nodes.append(helper.make_node("Conv", [source, f"w{layer}"], [f"c{layer}"], f"conv{layer}", **how))
         nodes.append(helper.make_node("Relu", [f"c{layer}"], [f"h{layer + 1}"], f"relu{layer}"))
-    nodes.append(helper.make_node("MaxPool", ["h4"], ["p"], "pool", kernel_shape=[8, 8], strides=[8, 8]))
-    nodes.append(helper.make_node("GlobalAveragePool", ["p"], ["y"], "mean"))
+    nodes.append(helper.make_node("GlobalAveragePool", ["h5"], ["y"], "mean"))
     graph = helper.make_graph(
         nodes,
         "wide",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8, SIZE, SIZE])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64, 1, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, CHANNELS, 1, 1])],
         weights,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
