@@ -19,7 +19,7 @@ from stageline.journal.records import Handover, Outcome
 from stageline.journal.store import Journal
 from stageline.journal.trouble import JournalError, JournalFullError, SameRequestError
 
-FAR = time.time() + 1000
+FAR = time.time() + 1e6
 
 
 def request(name: str, data: bytes = b"pixels", deployment: str = "cats") -> Handover:
