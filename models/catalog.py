@@ -16,6 +16,8 @@ Weights = Literal["default", "random"]
 
 TORCHVISION: Final = ("mobilenet_v2", "resnet18", "squeezenet1_1", "inception_v3", "alexnet", "vgg16")
 LITE: Final = "efficientnet-lite0"
+PACKAGED: Final = {"cifar10-exits": Path(__file__).parent / "exits" / "shipped" / "cifar10-exits.onnx"}
+"""Files that come with Stageline, by name: a small network for CIFAR-10 with early exits."""
 
 _FACTORY: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -54,7 +56,7 @@ class Source:
 
 def names() -> tuple[str, ...]:
     """Models known by name without asking torchvision."""
-    return (*TORCHVISION, LITE)
+    return (*TORCHVISION, LITE, *PACKAGED)
 
 
 def resolve(source: str) -> Source:
@@ -65,6 +67,8 @@ def resolve(source: str) -> Source:
     """
     if source == LITE:
         return Source("efficientnet-lite", source)
+    if source in PACKAGED:
+        return Source("onnx", str(PACKAGED[source]))
     if source in TORCHVISION:
         return Source("torchvision", source)
     if source.lower().endswith(".onnx"):

@@ -23,6 +23,7 @@ from models.exits.training_card import Examples, ExitFigures, TrainingCard
 from models.exits.weights_file import weights_sha256
 from models.importer import import_model
 from models.library import Library
+from models.tidy import tidy
 from models.torch_source import TorchModel, export
 from schemas.base import check_name
 from schemas.model import ModelCard
@@ -96,7 +97,8 @@ def write_trained(  # noqa: PLR0917 - what a run leaves behind
 
 def to_onnx(model: MultiExit, made: TorchModel) -> onnx.ModelProto:
     """The graph with its exits declared, none calibrated, and with what is needed to hand it pictures."""
-    graph = export(TorchModel(_AnswerFirst(model), made.example))
+    # Without what the exporter notes down of its own source code, which is a fifth of a small file.
+    graph = tidy(export(TorchModel(_AnswerFirst(model), made.example)))
     _name_as_people_do(graph.graph, [tap.exit for tap in model.taps])
     outputs = [value.name for value in graph.graph.output]
     write_declared(graph, declare({tap.exit: UNCALIBRATED for tap in model.taps}, outputs))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from models.catalog import LITE, TORCHVISION, UnknownModelError, names, resolve
+from models.catalog import LITE, PACKAGED, TORCHVISION, UnknownModelError, names, resolve
 from schemas.base import check_name
 
 
-def test_the_six_and_lite0_are_known_by_name() -> None:
-    assert names() == (*TORCHVISION, LITE)
-    assert [resolve(name).kind for name in names()] == ["torchvision"] * 6 + ["efficientnet-lite"]
+def test_the_six_lite0_and_what_is_packaged_are_known_by_name() -> None:
+    assert names() == (*TORCHVISION, LITE, *PACKAGED)
+    assert [resolve(name).kind for name in names()] == ["torchvision"] * 6 + ["efficientnet-lite", "onnx"]
 
 
 def test_any_other_torchvision_classifier_is_known_too() -> None:
