@@ -12,7 +12,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from statistics import fmean, median
+from statistics import median
 from typing import Final, Protocol
 
 from broker.bus import Bus, BusError
@@ -22,7 +22,7 @@ from schemas.topics import DEVICE_TIMING
 from services.worker.following import StageKey
 
 _KEPT: Final = 256
-"""Traces per stage and period that the medians are taken of; the latest ones, so that memory is bounded."""
+"""Traces per stage and period that medians are taken of; the latest ones, so that memory is bounded."""
 
 
 class Computing(Protocol):
@@ -44,6 +44,10 @@ class _Seen:
     bytes_out: int = 0
     met: Counter[str] = field(default_factory=Counter)
     left: Counter[str] = field(default_factory=Counter)
+    wait_ms: float = 0.0
+    compute_ms: float = 0.0
+    codec_ms: float = 0.0
+    """Sums over all frames."""
     latest: deque[StageTrace] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
 
@@ -63,6 +67,9 @@ class Timings:
         seen.frames += 1
         seen.bytes_in += trace.bytes_in
         seen.bytes_out += trace.bytes_out
+        seen.wait_ms += trace.wait_ms
+        seen.compute_ms += trace.compute_ms
+        seen.codec_ms += trace.codec_ms
         seen.latest.append(trace)
         seen.met.update(met)
         if left:
@@ -97,16 +104,21 @@ class Timings:
 
 
 def _stage_timing(key: StageKey, seen: _Seen) -> StageTiming:
-    # What a frame takes depends on where it leaves: a median would jump from one to the other.
-    middle = fmean if seen.met else median
+    if seen.met:
+        # What a frame takes depends on where it leaves: a median would jump from one to the other, and the latest
+        # frames may have left elsewhere than those that `exits` counts.
+        times = [total / seen.frames for total in (seen.wait_ms, seen.compute_ms, seen.codec_ms)]
+    else:
+        latest = [(one.wait_ms, one.compute_ms, one.codec_ms) for one in seen.latest]
+        times = [median(each) for each in zip(*latest, strict=True)]
     return StageTiming(
         deployment=key.deployment,
         generation=key.generation,
         stage=key.stage,
         frames=seen.frames,
-        wait_ms=middle(trace.wait_ms for trace in seen.latest),
-        compute_ms=middle(trace.compute_ms for trace in seen.latest),
-        codec_ms=middle(trace.codec_ms for trace in seen.latest),
+        wait_ms=times[0],
+        compute_ms=times[1],
+        codec_ms=times[2],
         bytes_in=seen.bytes_in,
         bytes_out=seen.bytes_out,
         exits=tuple(ExitSeen(name=name, met=met, left=seen.left[name]) for name, met in seen.met.items()),

@@ -39,6 +39,18 @@ def test_of_a_stage_with_exits_means_are_told_and_who_left_where() -> None:
     assert [(one.name, one.met, one.left) for one in stage.exits] == [("exit1", 3, 2)]
 
 
+def test_means_are_of_the_same_frames_as_the_exits_they_are_told_with() -> None:
+    timings = Timings("pi4", "boot1")
+    for number in range(1000):
+        hard = number < 500
+        timings.record(
+            StageKey("cats", 3, "r0s0"), trace(9.0 if hard else 1.0), met=("exit1",), left="" if hard else "exit1"
+        )
+    (stage,) = timings.report(1.0, 0, Counter()).stages
+    assert (stage.wait_ms, stage.compute_ms, stage.codec_ms) == (1.0, 5.0, 0.5)
+    assert [(one.met, one.left) for one in stage.exits] == [(1000, 500)]
+
+
 def test_refusals_are_counted_since_the_start_together_with_those_at_the_edge_of_the_bus() -> None:
     timings = Timings("pi4", "boot1")
     timings.rejected["expired"] += 1
