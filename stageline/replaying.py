@@ -126,6 +126,8 @@ class _Player:
         if heard.topic is DEPLOYMENT:
             if message != self._wishes.get(name):
                 self._forget(name)
+                if message is None:
+                    self._adaptation = self._adaptation.forgetting(name)
             if message is not None:
                 self._wishes[name] = message
                 self._tallies.setdefault(name, Tally(message.objective))

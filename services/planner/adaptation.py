@@ -69,7 +69,7 @@ class Adaptation:
     conditions: Conditions = field(default_factory=Conditions)
     corrections: Corrections = field(default_factory=Corrections)
     exits: ExitShares = NO_SHARES
-    """How many requests leave where, of every model."""
+    """How many requests leave where, of every deployment."""
     drifts: Mapping[str, Drift] = field(default_factory=dict)
     watched: Mapping[str, Watched] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ class Adaptation:
                     self.conditions, self.corrections, device, message, now_s=now_s, fleet=fleet, serving=serving
                 )
             )
-            return replace(knowing, exits=after_leaving(self.exits, message, serving))
+            return replace(knowing, exits=after_leaving(self.exits, device, message, serving))
         if topic is DEVICE_STATUS and message is None:
             return replace(
                 self, conditions=self.conditions.without(device), corrections=self.corrections.forget(device)
@@ -190,12 +190,19 @@ class Adaptation:
         return replace(self, drifts={**self.drifts, name: drift}, watched={**self.watched, name: watched})
 
     def without(self, deployment: str) -> Adaptation:
-        """With nothing under review of a deployment: it is gone, or its wish is another one now."""
+        """With nothing under review of a deployment: it is gone, or its wish is another one now.
+
+        How many of its requests leave at which threshold does not depend on what is wished (`forgetting`).
+        """
         return replace(
             self,
             drifts={name: drift for name, drift in self.drifts.items() if name != deployment},
             watched={name: seen for name, seen in self.watched.items() if name != deployment},
         )
+
+    def forgetting(self, deployment: str) -> Adaptation:
+        """With nothing of a deployment, now that it is gone."""
+        return replace(self.without(deployment), exits=self.exits.without(deployment))
 
     def _knowing(self, conditions: Conditions, corrections: Corrections) -> Adaptation:
         return replace(self, conditions=conditions, corrections=corrections)

@@ -120,7 +120,8 @@ class Adapting:
         wishes = dict(self._deployments.wishes)
         for name, wish in self._wishes.items():
             if wishes.get(name) != wish:
-                self._experience.adaptation = self._experience.adaptation.without(name)
+                known = self._experience.adaptation
+                self._experience.adaptation = known.without(name) if name in wishes else known.forgetting(name)
                 self._present.pop(name, None)
         self._wishes = wishes
 

@@ -68,6 +68,8 @@ def _interpolated(card: ModelCard, index: int, threshold: float) -> float:
     measured: dict[float, list[float]] = {}
     for point in card.operating_points:
         measured.setdefault(point.thresholds[index], []).append(sum(point.shares[: index + 1]))
+    # By an exit that is closed nobody leaves, though it may never have been measured so.
+    measured.setdefault(CLOSED, [0.0])
     places = sorted(measured)
     # A higher threshold lets fewer go: what the other exits' thresholds add to that is averaged out.
     shares = np.minimum.accumulate([float(np.mean(measured[place])) for place in places])

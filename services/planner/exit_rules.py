@@ -57,11 +57,17 @@ def check_exits(card: ModelCard, wish: Deployment) -> None:
             f"nobody has measured how accurate {card.name} is at which thresholds: give thresholds, or measure it "
             "(`stageline exits calibrate`)"
         )
-    best = max(point.accuracy for point in card.operating_points)
+    measured, closed = _measured(card, wish), ", ".join(wish.closed_exits)
+    if not measured:
+        raise ExitWishError(
+            f"nobody has measured how accurate {card.name} is with {closed} closed: leave exits open, or the least "
+            "accuracy out and give thresholds"
+        )
+    best = max(point.accuracy for point in measured)
     if best < wish.accuracy_min:
         raise ExitWishError(
-            f"no thresholds of {card.name} reach an accuracy of {wish.accuracy_min:.1%}: the best that was measured is "
-            f"{best:.1%}"
+            f"no thresholds of {card.name} reach an accuracy of {wish.accuracy_min:.1%}: the best that was measured"
+            f"{f' with {closed} closed' if closed else ''} is {best:.1%}"
         )
 
 
@@ -95,20 +101,29 @@ def allowed_rules(
     sha = card.sha256
     if wish.accuracy_min is None and not bound_decides(card, wish):
         usual = {one.name: wish.thresholds.get(one.name, one.threshold) for one in open_}
-        return (shares.rules(card, _without_closed(usual), sha),)
+        return (shares.rules(wish.deployment, card, _without_closed(usual), sha),)
     least = wish.accuracy_min or 0.0
-    points = _spread(sorted((p for p in card.operating_points if p.accuracy >= least), key=lambda p: -p.accuracy))
+    measured = _measured(card, wish)
+    if wish.accuracy_min is None and not measured:
+        measured = list(card.operating_points)  # nothing is promised of the accuracy
+    points = _spread(sorted((p for p in measured if p.accuracy >= least), key=lambda p: -p.accuracy))
     names = {one.name for one in open_}
     sets = [
         {name: threshold for name, threshold in thresholds_of(card, point).items() if name in names} for point in points
     ]
-    return tuple(shares.rules(card, _without_closed(thresholds), sha) for thresholds in sets)
+    return tuple(shares.rules(wish.deployment, card, _without_closed(thresholds), sha) for thresholds in sets)
 
 
 def accuracy_of(card: ModelCard, rules: Iterable[ExitRule]) -> float | None:
     """What validation data says of just these thresholds; None where it says nothing."""
     point = point_at(card, {rule.name: rule.threshold for rule in rules})
     return point.accuracy if point is not None else None
+
+
+def _measured(card: ModelCard, wish: Deployment) -> list[OperatingPoint]:
+    """Operating points whose accuracy is that of a plan without the exits that are to be closed."""
+    places = [place for place, one in enumerate(card.exits) if one.name in wish.closed_exits]
+    return [point for point in card.operating_points if all(point.thresholds[place] >= CLOSED for place in places)]
 
 
 def _without_closed(thresholds: Mapping[str, float]) -> dict[str, float]:

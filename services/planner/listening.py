@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.device import Telemetry
-from schemas.plan import Plan
+from schemas.plan import Plan, part_at
 from schemas.stages import Timing
 from services.planner.condition import Conditions
 from services.planner.corrections import Corrections
@@ -58,13 +58,21 @@ def after_timing(
     return conditions, corrections
 
 
-def after_leaving(shares: ExitShares, timing: Timing, serving: Mapping[str, Plan]) -> ExitShares:
+def after_leaving(shares: ExitShares, name: str, timing: Timing, serving: Mapping[str, Plan]) -> ExitShares:
     """With the requests that left at the exits of a device's stages, as far as the plans that are served say what for.
 
-    A device in trouble is no reason to disbelieve it here: what it computes does not depend on how fast it is.
+    A device in trouble is no reason to disbelieve it here: what it computes does not depend on how fast it is. But it
+    only knows of the exits in the stages that the plan gives it, and of no more requests than they were given.
     """
     for stage in {(one.deployment, one.generation, one.stage): one for one in timing.stages if one.exits}.values():
         plan = serving.get(stage.deployment)
-        if plan is not None and plan.generation == stage.generation:
-            shares = shares.observe(plan, stage.exits)
+        if plan is None or plan.generation != stage.generation:
+            continue
+        part = part_at(plan, stage.stage)
+        if part is None or part.device != name or part.is_band:
+            continue
+        here = {rule.name for rule in plan.exits if part.first <= rule.block < part.last}
+        seen = [one for one in stage.exits if one.name in here and one.met <= stage.frames]
+        if seen:
+            shares = shares.observe(plan, seen)
     return shares

@@ -102,11 +102,51 @@ def test_what_is_seen_at_one_threshold_says_that_inputs_are_easier_or_harder_at_
         harder = harder.observe(PLAN, [seen(50, 5)])
 
     def at_lower(known: ExitShares) -> float:
-        return known.rules(card, {"exit1": 0.7, "exit2": 0.9}, CARD.sha256)[0].share
+        return known.rules("d", card, {"exit1": 0.7, "exit2": 0.9}, CARD.sha256)[0].share
 
     assert at_lower(NO_SHARES) == pytest.approx(0.6)
     assert 0.85 < at_lower(easier) < 0.95  # odds 6 times as high as validation data says
     assert 0.15 < at_lower(harder) < 0.25
+
+
+def test_each_deployment_of_a_model_has_its_own_mix_of_inputs() -> None:
+    easy = PLAN
+    for threshold in (0.8, 0.7):
+        rule = PLAN.exits[0].model_copy(update={"threshold": threshold})
+        hard = PLAN.model_copy(update={"deployment": "e", "exits": (rule, PLAN.exits[1])})
+        known = NO_SHARES
+        for _ in range(40):
+            known = known.observe(easy, [seen(50, 45)])
+            assert known.observe(hard, [seen(50, 5)]).now(CARD, easy) == known.now(CARD, easy)
+            known = known.observe(hard, [seen(50, 5)])
+        assert known.now(CARD, easy)[0].share == pytest.approx(0.9, abs=0.02)
+        assert known.now(CARD, hard)[0].share == pytest.approx(0.1, abs=0.02)
+        assert known.without("e").now(CARD, easy) == known.now(CARD, easy)
+        assert known.without("e").now(CARD, hard) == NO_SHARES.now(CARD, hard)
+
+
+def test_without_measurements_what_was_seen_is_believed_at_other_thresholds_too() -> None:
+    card = CARD.model_copy(update={"operating_points": ()})
+
+    def at(threshold: float, known: ExitShares) -> float:
+        return known.rules("d", card, {"exit1": threshold}, CARD.sha256)[0].share
+
+    known = NO_SHARES
+    for _ in range(20):
+        known = known.observe(PLAN, [seen(50, 45)])
+    assert at(0.8, known) == at(0.81, known) == pytest.approx(0.9, abs=0.03)
+    assert at(0.0, known) == 1.0
+    # What was seen of a threshold itself is better still.
+    low = PLAN.model_copy(update={"exits": (PLAN.exits[0].model_copy(update={"threshold": 0.5}),)})
+    for _ in range(20):
+        known = known.observe(low, [seen(50, 49)])
+    assert at(0.8, known) == pytest.approx(0.9, abs=0.03)
+    assert at(0.6, known) == pytest.approx(0.98, abs=0.03)
+
+
+def test_believing_a_lot_does_not_mean_believing_for_ever() -> None:
+    known = NO_SHARES.observe(PLAN, [seen(2**53, 0)])
+    assert known.seen["d", PLAN.card_sha, "exit1", 0.8].met <= 10_000
 
 
 def test_a_worker_that_says_what_cannot_be_is_not_believed() -> None:

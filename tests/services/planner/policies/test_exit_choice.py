@@ -77,6 +77,31 @@ def test_shares_between_measured_thresholds_are_interpolated_and_add_up(card: Mo
     assert [rule.share for rule in rules] == pytest.approx([0.4, 0.3])
 
 
+def test_above_all_measured_thresholds_fewer_leave_the_nearer_an_exit_is_to_being_closed(card: ModelCard) -> None:
+    def leave(threshold: float) -> float:
+        return allowed_rules(card, wish(thresholds={"exit1": threshold}, closed_exits=("exit2",)))[0][0].share
+
+    assert leave(0.95) == pytest.approx(0.1)
+    assert leave(0.975) == pytest.approx(0.05)
+    assert leave(0.999) < 0.003
+
+
+def test_an_accuracy_is_promised_only_where_it_was_measured_with_the_closed_exits_closed(card: ModelCard) -> None:
+    with pytest.raises(ExitWishError, match="how accurate made-up is with exit2 closed: leave exits open"):
+        allowed_rules(card, wish(accuracy_min=0.9, closed_exits=("exit2",)))
+    alone = OperatingPoint(thresholds=(0.9, 1.0), shares=(0.2, 0.0), accuracy=0.92)
+    measured = card.model_copy(update={"operating_points": (*POINTS, alone)})
+    (rules,) = allowed_rules(measured, wish(accuracy_min=0.9, closed_exits=("exit2",)))
+    assert [(rule.name, rule.threshold) for rule in rules] == [("exit1", 0.9)]
+    assert accuracy_of(measured, rules) == 0.92
+    with pytest.raises(ExitWishError, match=r"the best that was measured with exit2 closed is 92.0%"):
+        allowed_rules(measured, wish(accuracy_min=0.93, closed_exits=("exit2",)))
+    # A bound alone promises no accuracy: what was measured so is preferred, and else it is unknown.
+    (rules,) = allowed_rules(measured, wish(latency_bound_ms=50.0, closed_exits=("exit2",)))
+    assert accuracy_of(measured, rules) == 0.92
+    assert len(allowed_rules(card, wish(latency_bound_ms=50.0, closed_exits=("exit2",)))) == len(POINTS)
+
+
 def test_nothing_is_expected_of_exits_that_nobody_measured(card: ModelCard) -> None:
     unmeasured = card.model_copy(update={"operating_points": ()})
     (rules,) = allowed_rules(unmeasured, wish())

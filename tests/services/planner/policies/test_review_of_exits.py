@@ -99,6 +99,33 @@ def test_another_mix_of_inputs_moves_the_cut_and_is_the_cause(
     assert found.best.exits[0].share == pytest.approx(left / 100, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"device": "camera"}, {"device": "thief"}, {"stage": "r0s0"}, {"stage": "r7s0"}, {"frames": 99}]
+)
+def test_only_the_stage_that_has_an_exit_tells_who_leaves_there(
+    card: ModelCard, devices: Any, wrong: Mapping[str, Any]
+) -> None:
+    plan = planned(card, devices)
+    told = {"device": "box", "stage": "r0s1", "frames": 100, **wrong}
+    stage = StageTiming(
+        deployment="d", generation=1, stage=told["stage"], frames=told["frames"], wait_ms=0, compute_ms=1, codec_ms=0,
+        bytes_in=1, bytes_out=1, exits=(ExitSeen(name="exit1", met=100, left=100),),
+    )  # fmt: skip
+    said = Timing(device=told["device"], boot_id="b", period_s=1.0, queue_depth=0, stages=(stage,))
+    after = Adaptation().heard(
+        DEVICE_TIMING, {"device": told["device"]}, said, now_s=1.0, fleet=Fleet(), serving={"d": plan}
+    )
+    assert after.exits == NO_SHARES
+
+
+def test_what_was_seen_of_exits_outlives_a_change_of_the_wish_but_not_the_deployment(
+    card: ModelCard, devices: Any
+) -> None:
+    known = Adaptation(exits=after(planned(card, devices), 95))
+    assert known.without("d").exits == known.exits
+    assert known.forgetting("d").exits == NO_SHARES
+
+
 def test_workers_reports_make_the_planner_look_again_and_move(card: ModelCard, devices: Any) -> None:
     plan = planned(card, devices)
     adaptation, fleet, moved = Adaptation(), Fleet(cards={"made-up": card}), None
@@ -170,7 +197,7 @@ def test_with_an_accuracy_the_points_are_chosen_anew_with_the_split(card: ModelC
 
 def test_under_a_bound_what_is_gained_are_right_answers(card: ModelCard, devices: Any) -> None:
     wish = Deployment(deployment="d", model="made-up", latency_bound_ms=9.0)
-    problem = problem_from(card, wish, devices, NO_HUB, exits=NO_SHARES.rules(card, {"exit1": 0.5}))
+    problem = problem_from(card, wish, devices, NO_HUB, exits=NO_SHARES.rules("d", card, {"exit1": 0.5}))
     serving = to_plan(problem, careful("exact").plan(problem), generation=1, policy="exact")
     found = reviewed(card, devices, serving, NO_SHARES, wish)
     assert found.best.exits[0].threshold == 0.8  # the box alone: 4 + 0.6 * 8 = 8.8 ms
