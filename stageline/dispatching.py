@@ -166,7 +166,8 @@ class Dispatcher:
         return None if pending is None else pending.attempts
 
     def _stray(self, header: FrameHeader, now: float) -> None:
-        self.flight.answered(header.request, header.attempt, now=now)  # counted there
+        early = bool(header.exit)
+        self.flight.answered(header.request, header.attempt, now=now, whole=not early, early=early)  # counted there
         self._act()
 
     def _faulted(self, header: FrameHeader, now: float) -> None:
@@ -177,10 +178,10 @@ class Dispatcher:
             self._act()
 
     def _answered(self, header: FrameHeader, outputs: dict[str, Array], attempt: Attempt, now: float) -> None:
-        if self.flight.answered(header.request, header.attempt, now=now, whole=_went_all_the_way(header, attempt)):
+        whole, early = _went_all_the_way(header, attempt), bool(header.exit)
+        if self.flight.answered(header.request, header.attempt, now=now, whole=whole, early=early):
             pending = self._pending.pop(header.request)
-            took_s, early = now - attempt.at, bool(header.exit)
-            self.teller.sightings.answered(header.generation, attempt.send.route, took_s, early=early)
+            self.teller.sightings.answered(header.generation, attempt.send.route, now - attempt.at, early=early)
             answer = pending.answer(header, outputs, attempt, now)
             if self._cache is not None:
                 self._cache.keep(attempt.send.plan, pending.digest, answer)

@@ -77,14 +77,14 @@ class RequestsInFlight:
                 self._under_way.settle_over(device)
         self.board.see(self._held)
 
-    def answered(self, request: str, attempt: int, *, now: float, whole: bool = True) -> bool:
+    def answered(self, request: str, attempt: int, *, now: float, whole: bool = True, early: bool = False) -> bool:
         """True for the one answer to show; duplicates, latecomers and strangers are counted and dropped.
 
-        `whole`: it has been through all of its route, and not left before its end.
+        `whole`: it has been through all of its route, and not left before its last stage; `early`: it left by an exit.
         """
         one = self._open.get(request)
         if one is None:
-            self._under_way.heard_of(request, attempt, now, answered=True)
+            self._under_way.heard_of(request, attempt, now, answered=True, whole=whole, early=early)
             if self._resolved.get(request) == "answered":
                 self.audit.duplicates_dropped += 1
             else:
@@ -93,7 +93,7 @@ class RequestsInFlight:
         if attempt < len(one.attempts):
             sent = one.attempts[attempt]
             if self._under_way.is_current(sent):
-                self.board.sign_of_life(sent.route, now - sent.at, whole=whole)
+                self.board.sign_of_life(sent.route, now - sent.at, whole=whole, early=early)
         self._resolve(one, "answered", now=now, settled=attempt == len(one.attempts) - 1)
         return True
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.plan import Plan, parts_of
+from schemas.plan import Plan, Route, StagePrediction, parts_of
 from schemas.stages import StagesHeld
 
 RouteState = Literal["up", "unready", "down"]
@@ -85,6 +85,9 @@ class Latency:
 @dataclass(slots=True)
 class _Line:
     latency: Latency
+    """Of every answer, wherever it left,"""
+    through: Latency
+    """and of those that left by no exit: easy inputs do not teach how long to wait for a hard one."""
     window: int
     each_s: float
     """Predicted time from one answer to the next, flat out."""
@@ -105,10 +108,12 @@ class RouteBoard:
         self._lines = [
             _Line(
                 Latency(route.predicted.latency_ms / 1000 if route.predicted else None),
+                Latency(_through_s(route, plan)),
                 route.window,
                 1 / route.predicted.throughput_rps if route.predicted and route.predicted.throughput_rps else 0.0,
             )
             for route in routes
+            if plan is not None
         ]
 
     @property
@@ -138,17 +143,21 @@ class RouteBoard:
         """A place on this route is free again."""
         self._lines[route].busy -= 1
 
-    def sign_of_life(self, route: int, seconds: float | None = None, *, whole: bool = True) -> None:
+    def sign_of_life(
+        self, route: int, seconds: float | None = None, *, whole: bool = True, early: bool = False
+    ) -> None:
         """Something came back over it; `seconds` is the request's latency when it was an answer.
 
-        What left before the end of the route (not `whole`) says nothing of those that were not heard of because of
-        what lies behind.
+        What came from before the route's last stage (not `whole`) says nothing of those that were not heard of because
+        of what lies behind. What left by an exit (`early`) says nothing of how long those take that do not.
         """
         line = self._lines[route]
         if whole:
             line.silences, line.rest_until = 0, 0.0
         if seconds is not None:
             line.latency.observe(seconds)
+            if not early:
+                line.through.observe(seconds)
 
     def silence(self, route: int, now: float, *, heard: bool) -> None:
         """No answer in time, or nobody listening (`heard` is False): it rests, longer each time, while others serve.
@@ -170,7 +179,7 @@ class RouteBoard:
         Whoever comes last has to wait for all who are under way already, whatever the first few answers took.
         """
         line = self._lines[route]
-        return max(line.latency.usual_s, _QUEUE_SLACK * line.busy * line.each_s)
+        return max(line.latency.usual_s, line.through.usual_s, _QUEUE_SLACK * line.busy * line.each_s)
 
     def soonest_s(self, now: float) -> float | None:
         """How soon an answer may be expected from one of the routes that can take a request now, seconds.
@@ -207,6 +216,25 @@ class RouteBoard:
             and line.rest_until <= now
             and ((full_too and not line.silences) or line.busy < (1 if line.silences and sound else line.window))
         ]
+
+
+def _through_s(route: Route, plan: Plan) -> float | None:
+    """Predicted latency of a request that leaves by no exit; None where nothing was predicted.
+
+    What is predicted of a route is of the mean request; of a stage, of those that come to it.
+    """
+    if route.predicted is None:
+        return None
+    mean_s = route.predicted.latency_ms / 1000
+    if not plan.exits:
+        return mean_s
+    bands = route.side_by_side.predictions if route.side_by_side is not None else ()
+    through_ms = max(map(_stage_ms, bands), default=0.0) + sum(map(_stage_ms, route.stage_predictions))
+    return max(mean_s, through_ms / 1000)
+
+
+def _stage_ms(stage: StagePrediction) -> float:
+    return stage.down_ms + stage.compute_ms + stage.frame_ms + stage.up_ms
 
 
 def _state(plan: Plan, index: int, held: Mapping[str, StagesHeld]) -> RouteState:

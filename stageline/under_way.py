@@ -101,12 +101,18 @@ class UnderWay:
             self._owed[one.name] = _Owed(len(one.attempts) - 1, sent)
             self._forget(one)
 
-    def heard_of(self, request: str, attempt: int, now: float, *, answered: bool) -> None:
-        """An answer or a fault to an attempt that nobody waits for any more: nobody works on it any more, either."""
+    def heard_of(
+        self, request: str, attempt: int, now: float, *, answered: bool, whole: bool = True, early: bool = False
+    ) -> None:
+        """An answer or a fault to an attempt that nobody waits for any more: nobody works on it any more, either.
+
+        `whole` and `early` are as in `RouteBoard.sign_of_life`.
+        """
         owed = self._owed.get(request)
         if owed is not None and owed.attempt == attempt:
             self._settle(request)
-            self.board.sign_of_life(owed.sent.route, now - owed.sent.at if answered else None)
+            seconds = now - owed.sent.at if answered else None
+            self.board.sign_of_life(owed.sent.route, seconds, whole=whole, early=early)
 
     def settle_over(self, device: str) -> None:
         """The device is gone, and with it what it was given."""
