@@ -4,11 +4,14 @@ Bands come over different devices, in any order, some twice, some never. What wa
 and by its deadline. A frame is acknowledged when it is taken in here: were it held back until its set is complete, a
 few requests whose other bands are lost would use up the connection's receive maximum, and nothing would ever move
 again. So what is dropped is lost to this worker, and the submitter, who holds the input, sends all bands again.
+
+Bands come in the order in which requests were sent, so whoever has waited longest gets complete next: where it is full
+it is the newcomer who is dropped.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +26,8 @@ MOST_BYTES: Final = 64 << 20
 """and their bytes, unless one set alone has more."""
 LONGEST_S: Final = 60.0
 """For the other bands to come, whatever the deadline: by then the submitter has sent all of them again."""
+_MOST_REMEMBERED: Final = 1024
+"""Requests that lost a band here, so that their other bands take no place in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,8 @@ class Joiner:
         self._most_sets = most_sets
         self._most_bytes = most_bytes
         self._sets: dict[tuple[str, str], _Set] = {}
+        self._crowded_out: OrderedDict[tuple[str, str], int] = OrderedDict()
+        """The attempt that lost a band for want of room, by submitter and request."""
 
     @property
     def waiting(self) -> int:
@@ -98,6 +105,8 @@ class Joiner:
         """Take one band in; all of them, once this was the last one missing.
 
         The latest attempt of a request counts: bands of another one are dropped, and so is a band that is here already.
+        Where it is full a band of a further request is dropped, unless another submitter has more requests here: then
+        that one's latest gives way.
 
         Args:
             frame: checked: one of `header.bands` bands of this stage.
@@ -109,6 +118,9 @@ class Joiner:
         key = header.submitter, header.request
         deadline_s = now_s + budget_ms / 1000.0
         known = self._sets.get(key)
+        if header.attempt <= self._crowded_out.get(key, -1) or (known is None and not self._has_room(frame)):
+            self._crowd_out(key, header.attempt, bands=1)
+            return None
         if known is None or header.attempt > known.attempt:
             self._drop(key, "band-superseded")
             known = self._sets[key] = _Set(header.attempt, now_s, deadline_s)
@@ -131,15 +143,34 @@ class Joiner:
         for key in [key for key, one in self._sets.items() if one.until_s <= now_s]:
             self._drop(key, "band-expired")
 
-    def _make_room(self, newest: tuple[str, str]) -> None:
-        """Whoever has waited longest goes first: its other bands are the least likely to come."""
-        held = self.nbytes
-        for key in list(self._sets):
-            if len(self._sets) <= self._most_sets and held <= self._most_bytes:
+    def _has_room(self, frame: Frame) -> bool:
+        """Whether a further request may wait here, after those have given way of whom there are too many."""
+        while self._sets and (len(self._sets) >= self._most_sets or self.nbytes + frame.nbytes > self._most_bytes):
+            held = Counter(submitter for submitter, _ in self._sets)
+            most = max(held, key=lambda submitter: held[submitter])
+            if held[most] <= held[frame.header.submitter] + 1:
+                return False
+            self._give_way(next(key for key in reversed(self._sets) if key[0] == most))
+        return True
+
+    def _make_room(self, grown: tuple[str, str]) -> None:
+        """For another band of a request that waits here, whoever came last goes first: it gets complete last."""
+        for key in list(reversed(self._sets)):
+            if self.nbytes <= self._most_bytes:
                 return
-            if key != newest:
-                held -= self._sets[key].nbytes
-                self._drop(key, "band-crowded-out")
+            if key != grown:
+                self._give_way(key)
+
+    def _give_way(self, key: tuple[str, str]) -> None:
+        gone = self._sets.pop(key)
+        self._crowd_out(key, gone.attempt, bands=len(gone.frames))
+
+    def _crowd_out(self, key: tuple[str, str], attempt: int, *, bands: int) -> None:
+        self._dropped["band-crowded-out"] += bands
+        self._crowded_out[key] = max(attempt, self._crowded_out.get(key, 0))
+        self._crowded_out.move_to_end(key)
+        if len(self._crowded_out) > _MOST_REMEMBERED:
+            self._crowded_out.popitem(last=False)
 
     def _drop(self, key: tuple[str, str], reason: str) -> None:
         gone = self._sets.pop(key, None)

@@ -16,13 +16,21 @@ ROWS = ((0, 3), (3, 4), (4, 9))
 WHOLE = np.arange(1 * 2 * 9 * 4, dtype=np.float32).reshape(1, 2, 9, 4)
 
 
-def band(number: int, *, request: str = "q1", attempt: int = 0, rows: int | None = None, bands: int = 3) -> Frame:
+def band(
+    number: int,
+    *,
+    request: str = "q1",
+    attempt: int = 0,
+    rows: int | None = None,
+    bands: int = 3,
+    submitter: str = "laptop",
+) -> Frame:
     """Band `number`, which the device of that number made."""
     trace = StageTrace(
         device=f"d{number}", first=0, last=2, wait_ms=0, compute_ms=1, codec_ms=0, bytes_in=1, bytes_out=1
     )
     header = FrameHeader(
-        kind="work", request=request, submitter="laptop", deployment="cats", generation=3, attempt=attempt,
+        kind="work", request=request, submitter=submitter, deployment="cats", generation=3, attempt=attempt,
         budget_ms=1000.0, trace=(trace,), band=number, bands=bands,
     )  # fmt: skip
     first, last = ROWS[number] if rows is None else (0, rows)
@@ -103,14 +111,83 @@ def test_nothing_waits_for_ever_whatever_its_deadline() -> None:
     assert gathering.waiting == 1
 
 
-def test_of_too_many_incomplete_requests_the_oldest_go() -> None:
+def test_of_too_many_incomplete_requests_the_latest_are_refused_with_all_of_their_bands() -> None:
     gathering, dropped = joiner(most_sets=3)
     for number in range(10):
         gathering.take(band(0, request=f"q{number}"), now_s=float(number), budget_ms=1e6)
     assert gathering.waiting == 3
     assert dropped == {"band-crowded-out": 7}
-    assert gathering.take(band(1, request="q9"), now_s=10.0, budget_ms=1e6) is None
-    assert gathering.take(band(2, request="q9"), now_s=10.0, budget_ms=1e6) is not None
+    assert gathering.take(band(1, request="q0"), now_s=10.0, budget_ms=1e6) is None
+    assert gathering.take(band(2, request="q0"), now_s=10.0, budget_ms=1e6) is not None
+    # There is room again, but not for what can never get complete; its next attempt can.
+    assert gathering.take(band(1, request="q9"), now_s=11.0, budget_ms=1e6) is None
+    assert (gathering.waiting, dropped["band-crowded-out"]) == (2, 8)
+    found = [gathering.take(band(one, request="q9", attempt=1), now_s=12.0, budget_ms=1e6) for one in range(3)]
+    assert found[2] is not None
+
+
+@given(
+    submitters=st.integers(1, 40),
+    each=st.integers(1, 8),
+    lag=st.integers(0, 400),
+    bands=st.integers(2, 3),
+    limits=st.sampled_from([(8, 1 << 20), (64, 8 * band(2).nbytes)]),
+)
+def test_however_many_submitters_send_in_turn_as_many_requests_as_there_is_room_for_are_joined(
+    submitters: int, each: int, lag: int, bands: int, limits: tuple[int, int]
+) -> None:
+    """Each device hands on its bands in the order in which they were sent, some later than others."""
+    most_sets, most_bytes = limits
+    gathering, dropped = joiner(most_sets=most_sets, most_bytes=most_bytes)
+    requests = [(f"q{turn}", f"s{one}") for turn in range(each) for one in range(submitters)]
+    events = sorted((place + lag * number, number, place) for place in range(len(requests)) for number in range(bands))
+    whole = 0
+    for _, number, place in events:
+        request, submitter = requests[place]
+        one = band(number, request=request, submitter=submitter, bands=bands)
+        whole += gathering.take(one, now_s=0.0, budget_ms=1e6) is not None
+        assert gathering.waiting <= most_sets
+        assert gathering.nbytes <= most_bytes
+    # Of three bands two wait for the third, where bytes are short.
+    assert whole >= min(len(requests), 8 if bands == 2 or most_sets == 8 else 4)
+    assert gathering.waiting == 0, "a set waits for a band that was dropped"
+    assert whole * bands + dropped.total() == len(events)
+
+
+@pytest.mark.parametrize("ahead", [64, 65, 100, 1000])
+def test_a_band_far_ahead_of_the_others_does_not_keep_requests_from_being_joined(ahead: int) -> None:
+    gathering, dropped = joiner()
+    joined = [
+        gathering.take(band(number, request=f"q{one}", submitter=f"s{one}", bands=2), now_s=0.0, budget_ms=1e6)
+        for number in range(2)
+        for one in range(ahead)
+    ]
+    assert sum(one is not None for one in joined) == 64
+    assert (gathering.waiting, dropped["band-crowded-out"]) == (0, 2 * (ahead - 64))
+
+
+def test_whoever_fills_it_with_halves_keeps_nobody_else_out() -> None:
+    gathering, _ = joiner(most_sets=8)
+    for number in range(100):
+        gathering.take(band(0, request=f"half-{number}", submitter="filler", bands=2), now_s=0.0, budget_ms=1e6)
+    for number in range(20):
+        for one in ("a", "b"):
+            gathering.take(band(0, request=f"{one}{number}", submitter="laptop", bands=2), now_s=1.0, budget_ms=1e6)
+            gathering.take(
+                band(0, request=f"more-{one}{number}", submitter="filler", bands=2), now_s=1.0, budget_ms=1e6
+            )
+        for one in ("a", "b"):
+            whole = band(1, request=f"{one}{number}", submitter="laptop", bands=2)
+            assert gathering.take(whole, now_s=1.0, budget_ms=1e6) is not None
+    assert gathering.waiting <= 8
+    assert gathering.take(band(1, request="half-0", submitter="filler", bands=2), now_s=1.0, budget_ms=1e6) is not None
+
+
+def test_of_whom_lost_a_band_for_want_of_room_not_everyone_is_remembered() -> None:
+    gathering, _ = joiner(most_sets=1)
+    for number in range(5000):
+        gathering.take(band(0, request=f"q{number}"), now_s=0.0, budget_ms=1e6)
+    assert len(gathering._crowded_out) <= 1024
 
 
 def test_the_bytes_that_wait_are_bounded_but_one_request_may_always_get_complete() -> None:
