@@ -30,7 +30,7 @@ from stageline.receipts import Answer, RequestFailedError
 from stageline.requests_in_flight import RequestsInFlight
 from stageline.seen import Teller
 from stageline.sending import GiveUp, Send
-from stageline.wire import send_request
+from stageline.wire import Reached, send_request
 
 _LOG = logging.getLogger(__name__)
 _REFUSALS: Final[dict[type[Exception], str]] = {
@@ -133,7 +133,7 @@ class Dispatcher:
         try:
             if send.plan.card_sha != pending.card_sha:  # another model under the same deployment
                 check_tensors(card, pending.tensors)
-            heard = await send_request(
+            reached = await send_request(
                 self._bus,
                 send,
                 pending.tensors,
@@ -151,9 +151,17 @@ class Dispatcher:
             _LOG.warning("%s was not sent: %s", send.request, error)
             self.flight.unheard(send.request, send.attempt, now=now())
         else:
-            tell = self.flight.heard if heard else self.flight.unheard
-            tell(send.request, send.attempt, now=now())
+            self._sent(send, reached, now())
         self._act()
+
+    def _sent(self, send: Send, reached: Reached, now: float) -> None:
+        if reached.partly:
+            gone = self.flight.partly_heard(send.request, send.attempt, now=now)
+            if gone is not None:
+                self._fail(gone)
+        else:
+            tell = self.flight.heard if reached.fully else self.flight.unheard
+            tell(send.request, send.attempt, now=now)
 
     def _fail(self, gone: GiveUp) -> None:
         pending = self._pending.pop(gone.request)

@@ -134,6 +134,23 @@ class RequestsInFlight:
         self._take_back(one, now)
         one.attempts.pop()  # nothing was sent
 
+    def partly_heard(self, request: str, attempt: int, *, now: float) -> GiveUp | None:
+        """Some devices have a part of it, others do not listen: no answer can come, and it goes again as a whole.
+
+        Those that have it compute for nothing: it counts as an attempt, and the pause doubles with each.
+        """
+        one = self._under_way.find(request, attempt)
+        if one is None:
+            return None
+        self.heard(request, attempt, now=now)
+        sent = one.attempts[-1]
+        if self._under_way.is_current(sent):
+            self.board.silence(sent.route, now, heard=False)
+        if len(one.attempts) >= self._patience.max_attempts:
+            return self._give_up(one, "no-answer", one.why_unanswered(), now=now, settled=True)
+        self._take_back(one, now, pause_s=self._patience.fault_pause_s * 2 ** min(attempt, 5))
+        return None
+
     def refuse(self, request: str, reason: str, detail: str, *, now: float, unsent: bool = False) -> GiveUp | None:
         """It cannot go on at all (too large, cancelled, closing): its one failure, unless it already has a result.
 

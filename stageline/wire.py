@@ -6,12 +6,15 @@ Large ones are encoded off the event loop.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from broker.bus import Bus
+from broker.channel import PublishRefusedError
+from broker.connection import BusError, TooLargeError
 from models.rows.join import cut_rows
 from models.rows.specs import input_axis
 from schemas.codec import Array
@@ -21,6 +24,26 @@ from schemas.plan import band_id, stage_id
 from schemas.topics import ANSWER, STAGE
 from stageline.inputs import LARGE_BYTES
 from stageline.sending import Send
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """How many frames an attempt was sent as, and how many of them somebody listened for."""
+
+    frames: int
+    heard: int
+
+    @property
+    def fully(self) -> bool:
+        """All of it is on its way."""
+        return self.heard == self.frames
+
+    @property
+    def partly(self) -> bool:
+        """Devices are at work on it, but its answer will never come."""
+        return 0 < self.heard < self.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +66,12 @@ async def send_request(
     submitter: str,
     budget_ms: float,
     traceparent: str = "",
-) -> bool:
-    """Send one attempt to the first stage of its route, or to all of its bands; False when one does not listen.
+) -> Reached:
+    """Send one attempt to the first stage of its route, or to all of its bands; says how many of them listen.
 
     Raises:
-        broker.connection.BusError: it, or a band of it, was not sent.
+        broker.connection.BusError: it was not sent, or a band of it never can be. The broker was away: only when it
+            got none of it.
         schemas.codec.TensorError: an element type that frames do not carry.
         models.rows.chain.RowsError: the plan divides rows that the input does not have.
     """
@@ -65,12 +89,24 @@ async def send_request(
     )
     sending = [_send(bus, send, header, parcel) for parcel in _parcels(send, tensors, card)]
     if len(sending) == 1:
-        return await sending[0]
-    outcomes = await asyncio.gather(*sending, return_exceptions=True)
+        return Reached(1, int(await sending[0]))
+    return _reached(send.request, await asyncio.gather(*sending, return_exceptions=True))
+
+
+def _reached(request: str, outcomes: Sequence[bool | BaseException]) -> Reached:
+    """What became of all bands.
+
+    Raises:
+        BaseException: of one of them, unless the broker was away for this one and has others.
+    """
+    heard = sum(outcome is True for outcome in outcomes)
     for outcome in outcomes:
-        if isinstance(outcome, BaseException):
+        never = isinstance(outcome, (TooLargeError, PublishRefusedError))
+        if heard and isinstance(outcome, BusError) and not never:
+            _LOG.warning("a band of %s was not sent: %s", request, outcome)
+        elif isinstance(outcome, BaseException):
             raise outcome
-    return all(outcomes)
+    return Reached(len(outcomes), heard)
 
 
 def _parcels(send: Send, tensors: Mapping[str, Array], card: ModelCard) -> list[_Parcel]:

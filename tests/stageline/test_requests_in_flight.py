@@ -239,6 +239,39 @@ def test_unheard_requests_go_elsewhere_and_do_not_count_as_attempts(flight: Requ
     assert go(flight, 0.0) == [("x", 0, 1)]
 
 
+def test_what_some_of_its_devices_have_and_others_do_not_was_an_attempt_and_goes_again_as_the_next() -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.accept("x", now=0.0, deadline=9.0)
+    assert sends(flight.due(0.0)) == [("x", 0, 0)]
+    assert flight.partly_heard("x", 0, now=0.0) is None
+    assert (flight.audit.resent, flight.board.busy(0)) == (0, 0)
+    assert go(flight, flight.next_due(0.0) or 0.0) == [("x", 1, 0)]
+    assert flight.audit.resent == 1
+    assert flight.partly_heard("x", 0, now=1.0) is None  # of an attempt that has been replaced
+    failure = flight.refuse("x", "cancelled", "", now=1.0)
+    assert failure is not None
+    assert failure.sent == 2
+
+
+def test_what_is_heard_by_only_some_of_its_devices_is_given_up_after_so_many_attempts() -> None:
+    flight = RequestsInFlight(Patience(max_attempts=4))
+    flight.follow(make_plan(1, (("a",),)), now=0.0)
+    flight.accept("x", now=0.0, deadline=1000.0)
+    now, pauses = 0.0, []
+    failure = None
+    for attempt in range(4):
+        assert sends(flight.due(now)) == [("x", attempt, 0)]
+        failure = flight.partly_heard("x", attempt, now=now)
+        if failure is None:
+            pauses.append((flight.next_due(now) or 0.0) - now)
+            now = max(flight.board.next_change(now), default=now)
+    assert failure is not None
+    assert (failure.reason, failure.detail, failure.sent) == ("no-answer", "no answer after 4 attempts", 4)
+    assert pauses == pytest.approx([0.05, 0.1, 0.2])
+    assert (flight.audit.failed, flight.audit.lost, flight.board.busy(0), flight.due(2000.0)) == (1, 0, 0, [])
+
+
 def test_a_late_failure_names_the_devices_that_are_offline() -> None:
     flight = RequestsInFlight()
     plan = make_plan(1, (("a", "b"),))
@@ -518,6 +551,15 @@ class Line(RuleBasedStateMachine):
     def unheard(self, data: st.DataObject) -> None:
         send = data.draw(st.sampled_from(sorted(self.latest.values(), key=lambda one: one.request)))
         self.flight.unheard(send.request, send.attempt, now=self.now)
+        self.act()
+
+    @precondition(lambda self: self.latest)
+    @rule(data=st.data())
+    def partly_heard(self, data: st.DataObject) -> None:
+        send = data.draw(st.sampled_from(sorted(self.latest.values(), key=lambda one: one.request)))
+        failure = self.flight.partly_heard(send.request, send.attempt, now=self.now)
+        if failure is not None:
+            self.resolve(failure.request, failure.reason)
         self.act()
 
     @rule(seconds=st.floats(0.01, 5.0))
