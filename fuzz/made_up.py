@@ -240,8 +240,11 @@ def _exits(said: Json, blocks: int) -> Json:
 
 
 def _met_in_order(said: Json) -> Json:
-    """Of plans: exits as a request meets them."""
-    return {**said, "exits": [{**rule, "block": number} for number, rule in enumerate(said.get("exits", []))]}
+    """Of plans: exits as a request meets them, behind all bands and before any route's last block."""
+    shared = [route["side_by_side"]["last"] for route in said["routes"] if route.get("side_by_side") is not None]
+    blocks = range(max(shared, default=0), min(route["stages"][-1]["last"] for route in said["routes"]) - 1)
+    rules = zip(blocks, said.get("exits", []), strict=False)
+    return {**said, "exits": [{**rule, "name": f"exit{block}", "block": block} for block, rule in rules]}
 
 
 def _one_way_to_thresholds(said: Json) -> Json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
@@ -34,6 +34,15 @@ Many = Annotated[tuple[T, ...], FailFast()]
 
 _MOST_TOLD: Final = 300
 _MOST_LISTED: Final = 100
+
+
+def left_out_at(usual: object) -> Any:
+    """For a field that a message got later: nothing is written of it where it holds `usual`, its default.
+
+    Messages forbid what they do not know. So programs from before the field read every message that does not use it,
+    and what is known by its hash (a card) keeps that.
+    """
+    return Field(exclude_if=lambda value: value == usual)
 
 
 class InvalidNameError(ValueError):

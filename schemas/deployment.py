@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Text
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Text, left_out_at
 from schemas.plan import CodecName, Objective, Prediction
 
 
@@ -43,13 +43,13 @@ class Deployment(Message):
     codec: CodecName = "fp32"
     """For activations between stages; input and answers always go as they are."""
     policy: Name = "exact"
-    thresholds: dict[Name, Fraction] = Field(default_factory=dict)
+    thresholds: Annotated[dict[Name, Fraction], left_out_at({})] = Field(default_factory=dict)
     """By exit: instead of the calibrated one."""
-    closed_exits: Many[Name] = ()
+    closed_exits: Annotated[Many[Name], left_out_at(())] = ()
     """Exits of the model that must not be used."""
-    accuracy_min: Fraction | None = None
+    accuracy_min: Annotated[Fraction | None, left_out_at(None)] = None
     """Thresholds are chosen so that validation data says at least this; not together with `thresholds`."""
-    side_by_side: bool = True
+    side_by_side: Annotated[bool, left_out_at(True)] = True
     """Whether several devices may share the rows of the first blocks."""
     weight: Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)] = 1.0
     """Its share of the devices' time and memory, relative to other deployments that use them."""

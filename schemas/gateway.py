@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Message, Name, NonNegative, Text
+from schemas.base import Count, Fraction, Message, Name, NonNegative, Text, left_out_at
 from schemas.frame import StageTrace
 from schemas.tensors import Dtype
 
@@ -48,7 +48,7 @@ class Delivered(Message):
     outputs: Annotated[tuple[OutputTensor, ...], Field(max_length=64)] = ()
     generation: Count = 0
     route: Text = ""
-    exit: Text = ""
+    exit: Annotated[Text, left_out_at("")] = ""
     """That it left by; empty where it went all the way."""
     latency_ms: NonNegative = 0.0
     stages: Annotated[tuple[StageTrace, ...], Field(max_length=64)] = ()

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from schemas.base import Bytes, Count, Fraction, Many, Message, Name, Sha256, Text
+from schemas.base import Bytes, Count, Fraction, Many, Message, Name, Sha256, Text, left_out_at
 from schemas.tensors import ITEM_BYTES, Dtype
 
 TensorName = Annotated[str, Field(min_length=1, max_length=512)]
@@ -117,9 +117,9 @@ class ModelCard(Message):
     preprocess: Preprocess | None = None
     labels: Many[Annotated[str, Field(max_length=256)]] = ()
     notes: Many[Text] = ()
-    exits: Annotated[Many[Exit], Field(max_length=64)] = ()
+    exits: Annotated[Many[Exit], Field(max_length=64), left_out_at(())] = ()
     """In the order in which a request meets them."""
-    operating_points: Annotated[Many[OperatingPoint], Field(max_length=256)] = ()
+    operating_points: Annotated[Many[OperatingPoint], Field(max_length=256), left_out_at(())] = ()
     """From the least accurate, which leaves earliest, to the most accurate."""
 
     @model_validator(mode="after")

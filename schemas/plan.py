@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal, NamedTuple, Self, get_args
 
 from pydantic import Field, model_validator
 
-from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256, left_out_at
 
 CodecName = Literal["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 """How float tensors cross one cut; `fp32` leaves them as they are. Other element types are never changed."""
@@ -130,7 +130,7 @@ class SideBySide(Message):
 class Route(Message):
     """A sequence of stages that takes a request from input to answer."""
 
-    side_by_side: SideBySide | None = None
+    side_by_side: Annotated[SideBySide | None, left_out_at(None)] = None
     """What is computed before the first stage, by several devices at once."""
     stages: Annotated[Many[Stage], Field(min_length=1, max_length=ROUTE_STAGES)]
     weight: Fraction = 1.0
@@ -203,13 +203,23 @@ class Plan(Message):
     """Requests keep to the routes' weights, even if that means waiting; otherwise one with room is taken."""
     routes: Annotated[Many[Route], Field(min_length=1, max_length=PLAN_ROUTES)]
     predicted: Prediction | None = None
-    exits: Annotated[Many[ExitRule], Field(max_length=64)] = ()
+    exits: Annotated[Many[ExitRule], Field(max_length=64), left_out_at(())] = ()
     """In the order in which a request meets them. Exits of the model that are not named are not computed."""
 
     @model_validator(mode="after")
     def _exits_in_order(self) -> Self:
         if any(one.block >= after.block for one, after in pairwise(self.exits)):
             raise ValueError("exits are named in the order in which a request meets them")
+        if len({one.name for one in self.exits}) < len(self.exits):
+            raise ValueError("two exits have the same name")
+        first = max(route.side_by_side.last if route.side_by_side else 0 for route in self.routes)
+        last = min(route.stages[-1].last for route in self.routes) - 1
+        for rule in self.exits:
+            if not first <= rule.block < last:
+                raise ValueError(
+                    f"exit {rule.name} after block {rule.block}, not of [{first}:{last}): exits are behind what is "
+                    "side by side and before the last block"
+                )
         return self
 
     @property

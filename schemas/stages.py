@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from schemas.base import BootId, Count, Many, Message, Name, NonNegative, Sha256, Text
+from schemas.base import BootId, Count, Many, Message, Name, NonNegative, Sha256, Text, left_out_at
 
 StageId = Annotated[str, Field(pattern=r"^r[0-9]{1,4}[sb][0-9]{1,4}$")]
 """Route and place in it: `r0s2` is the third stage of the first route, `r0b1` the second of its bands."""
@@ -69,7 +69,7 @@ class StageTiming(Message):
     codec_ms: NonNegative
     bytes_in: Count
     bytes_out: Count
-    exits: Annotated[Many[ExitSeen], Field(max_length=64)] = ()
+    exits: Annotated[Many[ExitSeen], Field(max_length=64), left_out_at(())] = ()
 
 
 class Timing(Message):

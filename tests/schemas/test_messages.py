@@ -5,6 +5,7 @@ from pydantic import ValidationError
 
 from schemas.deployment import Deployment, Pin
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
+from schemas.plan import ExitRule, Plan, parse_route
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
 
@@ -62,3 +63,36 @@ def test_a_deployment_with_an_empty_pin_or_a_weight_beyond_one_is_refused() -> N
         Pin(device="camera", first=3, last=3)
     with pytest.raises(ValidationError):
         Deployment(deployment="cats", model="tiny", latency_weight=1.5)
+
+
+PLAIN = "a[0:2) -> b[2:5)"
+SHARED = "(a rows 0:9 from 0:23 + b rows 9:14 from 13:32)[0:2) -> b[2:5)"
+
+
+def plan(exits: dict[str, int], *routes: str) -> Plan:
+    return Plan(
+        deployment="cats", generation=1, model="tiny", card_sha="0" * 64, objective="latency", policy="exact",
+        routes=tuple(parse_route(route) for route in routes),
+        exits=tuple(ExitRule(name=name.rstrip("'"), block=block, threshold=0.5) for name, block in exits.items()),
+    )  # fmt: skip
+
+
+def test_a_plans_exits_stand_behind_its_bands_and_before_its_last_block() -> None:
+    assert [rule.block for rule in plan({"e1": 0, "e2": 3}, PLAIN).exits] == [0, 3]
+    assert [rule.block for rule in plan({"e1": 2, "e2": 3}, PLAIN, SHARED).exits] == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("exits", "routes", "says"),
+    [
+        ({"e1": 0, "e1'": 3}, [PLAIN], "two exits have the same name"),
+        ({"e1": 3, "e2": 0}, [PLAIN], "in the order"),
+        ({"e1": 1, "e2": 4}, [PLAIN], r"exit e2 after block 4, not of \[0:4\)"),
+        ({"e1": 9}, [PLAIN], r"after block 9, not of \[0:4\)"),
+        ({"e1": 1}, [SHARED], r"exit e1 after block 1, not of \[2:4\): exits are behind what is side by side"),
+        ({"e1": 1}, [PLAIN, SHARED], r"not of \[2:4\)"),
+    ],
+)
+def test_a_plan_with_exits_where_none_can_be_is_refused(exits: dict[str, int], routes: list[str], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        plan(exits, *routes)
