@@ -149,12 +149,23 @@ def _check_exit(header: FrameHeader, attempt: Attempt) -> None:
     """Whether it may have left where it says, or have come from the end of its route.
 
     Raises:
-        WrongAnswerError: the plan opens no such exit.
+        WrongAnswerError: the plan opens no such exit, or another stage or block was the last that was computed.
     """
-    open_ = [rule.name for rule in attempt.send.plan.exits]
-    if header.exit and header.exit not in open_:
+    if not header.exit:
+        return
+    plan = attempt.send.plan
+    rule = next((rule for rule in plan.exits if rule.name == header.exit), None)
+    if rule is None:
+        open_ = [rule.name for rule in plan.exits]
         have = f"opens {', '.join(open_)}" if open_ else "opens none"
         detail = f"{header.request} left at exit {header.exit!r}, and generation {header.generation} {have}"
+        raise WrongAnswerError("exit", detail)
+    stages = plan.routes[attempt.send.route].stages
+    holder = next(stage for stage in stages if stage.first <= rule.block < stage.last)
+    before = f"{holder.device}[{holder.first}:{rule.block + 1})"
+    came = "".join(f"{trace.device}[{trace.first}:{trace.last})" for trace in header.trace[-1:]) or "nobody"
+    if came != before:
+        detail = f"{header.request} left at exit {rule.name} after {came} computed; before that exit is {before}"
         raise WrongAnswerError("exit", detail)
 
 

@@ -13,7 +13,7 @@ import zstandard
 from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
 from schemas.codec import Array, EncodedTensor, TensorHeader
-from schemas.frame import Frame, FrameFault, FrameHeader, encode_frame, open_frame, pack_frame
+from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame, pack_frame
 from schemas.model import ModelCard, TensorSpec
 from schemas.plan import ExitRule, Plan, Route, Stage
 from schemas.topics import ANSWER
@@ -42,8 +42,8 @@ class Heard:
     def __init__(self, card: ModelCard) -> None:
         plan = Plan(
             deployment="d", generation=1, model=card.name, card_sha=card.sha256, objective="latency", policy="exact",
-            routes=(Route(stages=(Stage(device="a", first=0, last=1),)),),
-            exits=(ExitRule(name="early", block=0, threshold=0.5),),
+            routes=(Route(stages=(Stage(device="a", first=0, last=2), Stage(device="b", first=2, last=5))),),
+            exits=(ExitRule(name="early", block=1, threshold=0.5), ExitRule(name="middle", block=3, threshold=0.5)),
         )  # fmt: skip
         attempt = Attempt(Send("r", 2, plan, 0, 1000.0), 0.0, card)
         self.open: dict[str, dict[AttemptKey, Attempt]] = {"r": {attempt.key: attempt}}
@@ -87,9 +87,21 @@ def frame(tensors: dict[str, Array] | None = None, **update: object) -> Frame:
     return open_frame(encode_frame(HEADER.model_copy(update=update), tensors))
 
 
+def trace(device: str, first: int, last: int) -> StageTrace:
+    return StageTrace(
+        device=device, first=first, last=last, wait_ms=0, compute_ms=1, codec_ms=0, bytes_in=16, bytes_out=16
+    )
+
+
+EARLY, MIDDLE = (trace("a", 0, 2),), (trace("a", 0, 2), trace("b", 2, 4))
+
+
 async def test_an_answer_of_an_exit_that_the_plan_opens_is_taken(heard: Heard) -> None:
-    await heard.take(frame({"y": X}, exit="early"))
-    assert [list(outputs) for outputs in heard.outputs] == [["y"]]
+    await heard.take(
+        frame({"y": X}, exit="early", trace=EARLY),
+        frame({"y": X}, exit="middle", trace=MIDDLE),
+    )
+    assert [list(outputs) for outputs in heard.outputs] == [["y"], ["y"]]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +118,12 @@ async def test_an_answer_of_an_exit_that_the_plan_opens_is_taken(heard: Heard) -
         (frame({"y": WRONG}, route=1), "attempt"),
         (frame({"y": WRONG}, attempt=1), "attempt"),
         (frame({"y": WRONG}, exit="late"), "exit"),
-        (frame({"y": WRONG.reshape(4, 1)}, exit="early"), "outputs"),
+        (frame({"y": WRONG}, exit="early"), "exit"),
+        (frame({"y": WRONG}, exit="middle", trace=EARLY), "exit"),
+        (frame({"y": WRONG}, exit="early", trace=MIDDLE), "exit"),
+        (frame({"y": WRONG}, exit="early", trace=(trace("b", 0, 2),)), "exit"),
+        (frame({"y": WRONG}, exit="middle", trace=(trace("b", 2, 5),)), "exit"),
+        (frame({"y": WRONG.reshape(4, 1)}, exit="early", trace=EARLY), "outputs"),
         (frame({"y": WRONG}, kind="work"), "kind"),
         (frame(kind="error"), "kind"),
         (frame(kind="work", request="unknown"), "kind"),
