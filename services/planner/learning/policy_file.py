@@ -11,7 +11,9 @@ another fleet is refused with a reason, unless it is to be transferred.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import struct
 import zipfile
 import zlib
@@ -95,12 +97,13 @@ def load_policy(path: Path) -> TrainedPolicy:
         PolicyFileError: there is no such file, or it holds no policy that this stageline can use.
     """
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise _bad(path, f"it has {path.stat().st_size >> 20} MB, more than any policy")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            size, data = os.fstat(file.fileno()).st_size, file.read(LARGEST_BYTES + 1)
     except OSError as error:
         raise PolicyFileError(f"{path} cannot be read: {error.strerror or error}") from error
-    arrays = _arrays(path)
+    if len(data) > LARGEST_BYTES:
+        raise _bad(path, f"it has {max(size, len(data)) >> 20} MB, more than any policy")
+    arrays = _arrays(path, data)
     header = _header(path, arrays.pop("header", None))
     try:
         layers = tuple((arrays[f"w{number}"], arrays[f"b{number}"]) for number in range(len(arrays) // 2))
@@ -121,13 +124,13 @@ _UNREADABLE: Final = (
 """What numpy and zipfile raise of files that somebody has damaged, or made to be read wrongly."""
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
         if len(entries) > 2 * LAYERS_MOST + 1 or sum(entry.file_size for entry in entries) > LARGEST_BYTES:
             raise _bad(path, "it unpacks to more than any policy holds")
-        with np.load(path, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: np.asarray(archive[name]) for name in archive.files}
     except PolicyFileError:
         raise

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -59,6 +61,16 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(weights, others)
         np.testing.assert_array_equal(biases, their)
     check_fits(loaded, WORLD.card, "latency", WORLD.facts, transfer=False)
+
+
+def test_a_file_is_read_once_so_that_its_hash_and_its_numbers_are_of_the_same(tmp_path: Path) -> None:
+    path, pipe = tmp_path / "policy.npz", tmp_path / "pipe"
+    save_policy(path, header(), some_actor())
+    os.mkfifo(pipe)
+    writing = threading.Thread(target=pipe.write_bytes, args=(path.read_bytes(),), daemon=True)
+    writing.start()
+    assert load_policy(pipe).sha256 == load_policy(path).sha256
+    writing.join(timeout=10)
 
 
 def arrays_of(**changes: Any) -> dict[str, Any]:
