@@ -82,7 +82,7 @@ class Decider:
             logger.info("no plan without measuring: %s", error, extra={"deployment": question.wish.deployment})
             return None
 
-    def ground(self, question: Decide, uses: Sequence[Use]) -> Ground | None:
+    async def ground(self, question: Decide, uses: Sequence[Use]) -> Ground | None:
         """Who may serve what is served already, as measured; None where its model has changed.
 
         Raises:
@@ -91,6 +91,8 @@ class Decider:
         card = self._library.cards.get(question.wish.model)
         if card is None or (question.serving is not None and question.serving.card_sha != card.sha256):
             return None
+        if shares_rows(question.wish):
+            await self._library.learn_rows(card)
         return self._ground(question, card, uses, {}, f"has not measured {card.name} yet")
 
     async def _plan(self, question: Decide, ground: Ground) -> Planned:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from schemas.plan import ExitRule, Prediction, Route
 from services.planner.cost import Problem
+
+LEARNING_POLICIES: Final = ("bandit", "ppo")
+"""Which run in shadow beside exact while a deployment serves (`services.planner.learning.live`)."""
 
 
 @dataclass(frozen=True)

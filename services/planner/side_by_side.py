@@ -34,7 +34,7 @@ from services.planner.band_cost import (
 )
 from services.planner.cost import Floats, Problem
 from services.planner.line_cost import Line, line_cost
-from services.planner.policy import Choice
+from services.planner.policy import LEARNING_POLICIES, Choice
 from services.planner.rows_known import RowsKnown
 from services.planner.search import best_line
 from services.planner.shared_choice import choose_shared
@@ -50,8 +50,11 @@ WORKED_OUT: Final = 4
 
 
 def shares_rows(wish: Deployment) -> bool:
-    """Whether plans for a wish may share rows: only where one request's latency is all that counts."""
-    return wish.side_by_side and wish.objective == "latency" and wish.policy == "exact"
+    """Whether plans for a wish may share rows: only where one request's latency is all that counts.
+
+    Beside learners it is exact's plan that serves, so theirs may as its own.
+    """
+    return wish.side_by_side and wish.objective == "latency" and wish.policy in ("exact", *LEARNING_POLICIES)
 
 
 def with_rows_shared(problem: Problem, plain: Choice) -> Choice:

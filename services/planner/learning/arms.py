@@ -14,6 +14,7 @@ Of plans that visit the same devices in the same order, the best ALIKE_MOST are 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +30,6 @@ from services.planner.learning.terms import terms_of
 from services.planner.policy import Choice
 from services.planner.shared_choice import again
 from services.planner.side_by_side import with_rows_shared
-from services.planner.wording import clip
 
 ARMS_MOST: Final = 10
 ALIKE_MOST: Final = 2
@@ -37,6 +37,8 @@ REACH: Final = 3.0
 """A plan that is predicted to cost more than so many times the best is not worth a thought."""
 LEARNABLE: Final[tuple[Objective, ...]] = ("latency", "throughput")
 """What submitters see of a plan, and so the learner."""
+_NAME_MOST: Final = 4096
+_HASH: Final = 16
 
 
 class NotLearnableError(PlanningError):
@@ -64,12 +66,25 @@ class Arm:
     """One plan that may be served."""
 
     name: str
-    """The plan as it is printed."""
+    """The plan as it is printed, with the exits that are open; no other plan's (`name_of`)."""
     choice: Choice
     cost: float
     """As predicted, and minimised: ms of a request; under throughput ms between two answers."""
     terms: Mapping[str, float]
     """What the cost is made of, ms, by name: `pi4.compute`, `pi4.down`, `pi4.up`, `rest` (`terms_of`)."""
+
+
+def name_of(what: Choice | Plan) -> str:
+    """The name by which a plan is remembered: the same for the same routes and exits, and another for any other.
+
+    It is what people read, so what is too long for a message ends in a hash of all of it.
+    """
+    exits = ", ".join(f"{rule.name} from {rule.threshold!r}" for rule in what.exits)
+    text = f"{what}, exits {exits}" if exits else str(what)
+    if len(text) <= _NAME_MOST:
+        return text
+    ending = f"... {hashlib.sha256(text.encode()).hexdigest()[:_HASH]}"
+    return text[: _NAME_MOST - len(ending)] + ending
 
 
 def cost_of(objective: Objective, predicted: Prediction) -> float:
@@ -88,7 +103,7 @@ def cost_of(objective: Objective, predicted: Prediction) -> float:
 def arm_of(problem: Problem, choice: Choice) -> Arm:
     """A plan as an arm."""
     cost = cost_of(problem.deployment.objective, choice.predicted)
-    return Arm(clip(str(choice)), choice, cost, terms_of(choice, cost, problem.deployment.objective))
+    return Arm(name_of(choice), choice, cost, terms_of(choice, cost, problem.deployment.objective))
 
 
 def arms_of(problem: Problem, exact: Choice, serving: Plan | None = None, *, most: int = ARMS_MOST) -> tuple[Arm, ...]:
@@ -107,7 +122,10 @@ def arms_of(problem: Problem, exact: Choice, serving: Plan | None = None, *, mos
     arms = {first.name: first}
     if serving is not None and serving.card_sha == problem.card.sha256:
         shares = [route.weight for route in serving.routes] if serving.in_turn else None
-        arms.update(_completed(problem, [partial(again, problem, serving.routes, "what is served", shares=shares)]))
+        for name, arm in _completed(
+            problem, [partial(again, problem, serving.routes, "what is served", shares=shares)]
+        ):
+            arms.setdefault(name, arm)
     plain = exact.without or exact
     rows: list[Callable[[], Choice]] = [lambda: plain, partial(with_rows_shared, problem, plain)]
     visits = Counter(_visited(arm) for arm in arms.values())

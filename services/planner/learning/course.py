@@ -6,17 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from schemas.accuracy import Seen
 from schemas.deployment import Deployment
 from schemas.learning import Learning, ServedBy
 from schemas.plan import Plan
-from services.planner.learning.arms import Arm
+from services.planner.learning.arms import Arm, name_of
 from services.planner.learning.keeping import pick_of, relearned, restored, told
 from services.planner.learning.learner import Learner, Pick, Proposer
-from services.planner.learning.seen_window import SeenWindow
-from services.planner.wording import clip
+from services.planner.learning.seen_window import DEAR, SeenWindow
 
-MOVED_WITHIN_S: Final = 120.0
-"""A plan that is not served so long after it was asked for was refused."""
+MOVED_WITHIN_S: Final = 10.0
+"""A course is looked at only while nothing is being prepared: what was asked for so long ago was dropped, then."""
+TRIAL_S: Final = 60.0
+"""A trial that could not be judged within this, or within so many periods, ends:"""
+TRIAL_PERIODS: Final = 6
+"""while it is served, nothing else follows what links and devices do."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,19 @@ class Course:
         if _essence(wish) != _essence(self.wish):
             return Course.begun(wish, plan, now_s)
         if plan.generation == self.plan.generation:
-            given_up = self.asked is not None and now_s - self.asked_s > MOVED_WITHIN_S
-            return replace(self, wish=wish, asked=None if given_up else self.asked)
+            if self.asked is None or now_s - self.asked_s <= MOVED_WITHIN_S:
+                return replace(self, wish=wish)
+            tried = self.asked.by in ("exploring", "probing")
+            return replace(self, wish=wish, asked=None, learner=self.learner.unjudged(0.0) if tried else self.learner)
         after = replace(self, wish=wish, plan=plan, window=SeenWindow(plan.generation, now_s), asked=None)
-        if self.asked is not None and self.asked.arm.name == clip(str(plan)):
+        if self.asked is not None and self.asked.arm.name == name_of(plan):
             return replace(after, by=self.asked.by)
         # A device was lost, or a review found a better plan: that is exact's.
         return replace(after, by="exact", baseline=None)
+
+    def seen(self, seen: Seen) -> Course:
+        """After a submitter's report."""
+        return replace(self, window=self.window.with_seen(seen, self.plan))
 
     def reference(self) -> float | None:
         """What would be served if nothing were tried costs this, ms; None where nothing is."""
@@ -74,6 +84,38 @@ class Course:
             return None
         incumbent = self.learner.acting(self.arms)
         return self.learner.known(incumbent, incumbent.cost)
+
+    def trial_over(self, now_s: float, *, period_s: float) -> bool:
+        """Whether a plan is tried that could not be judged in time, or that is dearer by far though not kept busy."""
+        if self.by != "exploring" or self.asked is not None:
+            return False
+        lasted_s = now_s - self.window.since_s
+        if lasted_s > max(TRIAL_S, TRIAL_PERIODS * period_s):
+            return True
+        return lasted_s >= period_s and self.window.dear(self.plan.objective, self.reference())
+
+    def unjudged(self, arms: Sequence[Arm], now_s: float) -> tuple[Course, Pick]:
+        """After a trial that nobody can judge: what would be served without it. It counts as one that was spent.
+
+        Nothing is learned of the plan: that submitters ask for little looks the same as a plan that gives little. What
+        it is charged is bounded by that, too.
+
+        Args:
+            arms: what may be served now, exact's plan first.
+            now_s: now.
+        """
+        cost, reference = self.window.cost(self.plan.objective), self.reference()
+        extra = min(DEAR, cost / reference) - 1 if cost is not None and reference else 0.0
+        learner = self.learner.unjudged(extra)
+        incumbent = learner.acting(arms)
+        pick = Pick(incumbent, "exact" if incumbent is arms[0] else "learned")
+        # Should the move be refused, reviews take over what is served.
+        course = replace(
+            self, learner=learner, arms=tuple(arms), window=self.window.again(now_s), reason="", by="exact",
+        )  # fmt: skip
+        if incumbent.name == name_of(self.plan):
+            return replace(course, by=pick.by), pick
+        return replace(course, asked=pick, asked_s=now_s), pick
 
     def decided(self, arms: Sequence[Arm], proposer: Proposer, cost: float, now_s: float) -> tuple[Course, Pick]:
         """After what is served was judged: what to serve next.
@@ -84,7 +126,7 @@ class Course:
             cost: of what is served, ms.
             now_s: now.
         """
-        learner, served = self.learner, pick_of(arms, clip(str(self.plan)), self.by)
+        learner, served = self.learner, pick_of(arms, name_of(self.plan), self.by)
         if not learner.linear.names and learner.tried:
             learner = replace(learner, linear=relearned(learner, arms))
         if served is not None:
@@ -102,7 +144,7 @@ class Course:
         """As it is published."""
         return told(
             self.learner, self.arms, deployment=self.wish.deployment, generation=self.plan.generation,
-            policy=self.wish.policy, by=self.by, serving=clip(str(self.plan)), reason=self.reason,
+            policy=self.wish.policy, by=self.by, serving=name_of(self.plan), reason=self.reason,
         )  # fmt: skip
 
 

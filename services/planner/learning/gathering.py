@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -37,7 +38,7 @@ def gathered(
         services.planner.errors.PlanningError: there is no plan.
     """
     keep = sorted({*borders(serving), *borders(baseline)})
-    make = partial(problem_from, ground.card, wish, ground.facts, hub, keep=keep)
+    make = partial(problem_from, ground.card, wish, ground.facts, hub, keep=keep, rows=ground.rows)
     problem, exact = best_point(
         (make(exits=rules) for rules in allowed_rules(ground.card, wish, ground.shares)),
         partial(best_plan, policy=careful(wish.policy), held=ground.held),
@@ -45,5 +46,7 @@ def gathered(
     kept = still(problem, baseline) if baseline is not None else None
     if kept is not None:
         before, after = (cost_of(wish.objective, one.predicted) for one in (kept, exact))
-        exact = exact if after < (1 - KEPT) * before else kept
+        if after >= (1 - KEPT) * before:
+            shared = any(route.side_by_side is not None for route in kept.routes)
+            exact = replace(kept, without=(exact.without or exact) if shared else None)
     return problem, arms_of(problem, exact, serving)

@@ -149,6 +149,13 @@ class Learner:
             return after
         return after._compared(arms, pick.arm, cost, reference)
 
+    def unjudged(self, extra: float) -> Learner:
+        """After a trial that could not be judged, and that cost about so much more, as a share: one less is left.
+
+        Nothing is tried again before the incumbent has been measured.
+        """
+        return replace(self, budget=self.budget.spent(extra), forced=True, fresh_of="")
+
     def between(self, challenger: Arm, incumbent: Arm) -> Pairs:
         """What is known of two plans."""
         return self.pairs.get((challenger.name, incumbent.name), Pairs())

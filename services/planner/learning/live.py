@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from typing import Final
 
@@ -37,7 +37,7 @@ from services.planner.learning.gathering import gathered
 from services.planner.learning.learner import Pick, Proposer
 from services.planner.learning.proposers import Proposers
 from services.planner.plan_making import decision_of
-from services.planner.policies import LEARNING_POLICIES
+from services.planner.policy import LEARNING_POLICIES
 from services.planner.rollout_state import Rollout
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 LOOK_S: Final = 1.0
 _WITHIN_S: Final = 5.0
 
-GroundOf = Callable[[Decide], Ground | None]
+GroundOf = Callable[[Decide], Awaitable[Ground | None]]
 """Who may serve a wish now, as measured; None where its model is not known, or has changed."""
 
 
@@ -101,7 +101,7 @@ class Live:
             course = self._courses.get(seen.deployment)
             mine = delivery.parameters == {"deployment": seen.deployment, "submitter": seen.submitter}
             if course is not None and mine:
-                self._courses[seen.deployment] = replace(course, window=course.window.with_seen(seen))
+                self._courses[seen.deployment] = course.seen(seen)
 
     async def _look_at(self, rollout: Rollout) -> None:
         wish, plan, now_s = rollout.wish, rollout.current, time.monotonic()
@@ -117,25 +117,29 @@ class Live:
             course = before.serving(wish, plan, now_s)
         self._courses[name] = course
         cost = course.window.judged(plan, now_s, period_s=self._period_s, reference=course.reference())
-        if cost is None or course.asked is not None:
+        over = cost is None and course.trial_over(now_s, period_s=self._period_s)
+        if course.asked is not None or (cost is None and not over):
             return
         fields = {"deployment": name, "generation": plan.generation}
         try:
-            # What is seen from here on counts for the next decision.
-            ground = self._ground(Decide(0, wish, rollout.excluded, plan))
+            ground = await self._ground(Decide(0, wish, rollout.excluded, plan))
             if ground is None:
                 return
+            # What is seen from here on counts for the next decision.
+            self._courses[name] = replace(course, window=course.window.again(now_s))
             proposer = self._proposers.proposer(wish, ground.card, ground.facts)
             after, move = await asyncio.to_thread(_decided, course, proposer, cost, ground, self._hub)
         except PlanningError as error:
             # Whatever is served, reviews of exact's plan take over.
             self._courses[name] = replace(course, by="exact", reason=str(error), window=course.window.again(now_s))
             logger.info("nothing learned: %s", error, extra=fields)
-        except (ValueError, ArithmeticError):
-            self._courses[name] = replace(course, window=course.window.again(now_s))
-            logger.exception("nothing learned", extra=fields)
+        except (ValueError, ArithmeticError) as error:
+            reason = f"deciding failed: {error}"
+            self._courses[name] = replace(course, by="exact", reason=reason, window=course.window.again(now_s))
+            if reason != course.reason:
+                logger.exception("nothing learned", extra=fields)
         else:
-            self._courses[name] = after
+            self._courses[name] = replace(after, window=self._courses[name].window)
             if move is not None:
                 logger.info("learning: %s", move[1].cause, extra=fields)
                 self._deployments.drifted(name, plan.generation, *move)
@@ -156,11 +160,15 @@ class Live:
 
 
 def _decided(
-    course: Course, proposer: Proposer, cost: float, ground: Ground, hub: HubFacts
+    course: Course, proposer: Proposer, cost: float | None, ground: Ground, hub: HubFacts
 ) -> tuple[Course, tuple[Plan, Decision] | None]:
-    """One decision, and what to prepare where it is to move; explaining that takes some plannings."""
+    """One decision, and what to prepare where it is to move; explaining that takes some plannings.
+
+    Without a cost: the end of a trial that could not be judged.
+    """
     problem, arms = gathered(course.wish, ground, hub, serving=course.plan, baseline=course.baseline)
-    after, pick = course.decided(arms, proposer, cost, time.monotonic())
+    now_s = time.monotonic()
+    after, pick = course.unjudged(arms, now_s) if cost is None else course.decided(arms, proposer, cost, now_s)
     return after, _moving(problem, after, pick, ground) if after.asked is pick else None
 
 

@@ -14,7 +14,7 @@ from services.planner.learning.learner import Proposer
 from services.planner.learning.policy_file import PolicyFileError, TrainedPolicy, load_policy
 from services.planner.learning.policy_fits import check_fits
 from services.planner.learning.ucb import Ucb
-from services.planner.policies import LEARNING_POLICIES
+from services.planner.policy import LEARNING_POLICIES
 
 
 class NoTrainedPolicyError(PolicyFileError):

@@ -20,7 +20,7 @@ from services.planner.policies.nsa_replicas import NsaReplicas
 from services.planner.policies.pipe_edge import PipeEdge
 from services.planner.policies.ppo import Ppo
 from services.planner.policies.replicas import Replicas, RoundRobin
-from services.planner.policy import Policy
+from services.planner.policy import LEARNING_POLICIES, Policy
 
 POLICIES: Final[tuple[Policy, ...]] = (
     Exact(),
@@ -43,8 +43,6 @@ POLICIES: Final[tuple[Policy, ...]] = (
     Ppo(),
     BruteForce(),
 )
-LEARNING_POLICIES: Final = ("bandit", "ppo")
-"""Which run in shadow beside exact while a deployment serves (`services.planner.learning.live`)."""
 OWN_POLICIES: Final = ("exact", "large-fleet", *LEARNING_POLICIES)
 """Whose plans experience may put right (`services.planner.certainty`); the literature's stay as they are."""
 

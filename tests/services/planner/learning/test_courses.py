@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from bench.learning.scene import some_slow_links
 from schemas.accuracy import RouteSeen, Seen
 from schemas.learning import Learning, TriedPlan
-from schemas.plan import Plan
+from schemas.plan import ExitRule, Plan
 from services.planner.complete import plan_of
-from services.planner.learning.arms import Arm
-from services.planner.learning.course import MOVED_WITHIN_S, Course, cause_of
+from services.planner.learning.arms import Arm, name_of
+from services.planner.learning.course import MOVED_WITHIN_S, TRIAL_S, Course, cause_of
 from services.planner.learning.keeping import relearned, restored
+from services.planner.learning.learner import Pick
 from services.planner.learning.playing import played
-from services.planner.learning.seen_window import ANSWERS_ENOUGH, SeenWindow
+from services.planner.learning.seen_window import ANSWERS_ENOUGH, DEAR, SeenWindow
 from services.planner.learning.ucb import Ucb
 
 (WORLD,) = some_slow_links(1)
@@ -37,16 +38,17 @@ def seen(answers: int, latency_ms: float, *, generation: int = 1, submitter: str
 def test_a_plan_is_judged_by_answers_of_its_own_after_the_first_report() -> None:
     window = SeenWindow(1, 0.0)
     for message in (seen(50, 900.0), seen(6, 10.0), seen(6, 40.0), seen(99, 1.0, generation=2)):
-        window = window.with_seen(message)
+        window = window.with_seen(message, plan(ARMS[0]))
     assert window.answers == 12
     assert window.judged(plan(ARMS[0]), 2.0, period_s=5.0) is None
     assert window.judged(plan(ARMS[0]), 6.0, period_s=5.0) == pytest.approx(25.0)
     assert window.judged(plan(ARMS[0]), 2.0, period_s=5.0, reference=10.0) == pytest.approx(25.0)
-    assert window.again(9.0).with_seen(seen(3, 5.0)).answers == 3
+    assert window.again(9.0).with_seen(seen(3, 5.0), plan(ARMS[0])).answers == 3
 
 
 def test_too_few_answers_judge_nothing() -> None:
-    window = SeenWindow(1, 0.0).with_seen(seen(0, 0.0)).with_seen(seen(ANSWERS_ENOUGH - 1, 5.0))
+    served = plan(ARMS[0])
+    window = SeenWindow(1, 0.0).with_seen(seen(0, 0.0), served).with_seen(seen(ANSWERS_ENOUGH - 1, 5.0), served)
     assert window.judged(plan(ARMS[0]), 100.0, period_s=1.0) is None
     assert SeenWindow(1, 0.0).judged(plan(ARMS[0]), 100.0, period_s=1.0) is None
 
@@ -58,8 +60,107 @@ def test_throughput_is_judged_only_where_submitters_ask_for_all_of_it() -> None:
         window = SeenWindow(1, 0.0)
         for _ in range(4):
             for submitter in ("one", "other"):
-                window = window.with_seen(seen(15, 5.0, submitter=submitter, waiting=waiting))
+                window = window.with_seen(seen(15, 5.0, submitter=submitter, waiting=waiting), made)
         assert window.judged(made, 9.0, period_s=5.0) == (pytest.approx(judged) if judged else None)
+
+
+def reported(window: SeenWindow, *messages: Seen) -> SeenWindow:
+    """After the first report of everybody, which does not count, and these."""
+    for message in (*(one.model_copy(update={"routes": ()}) for one in messages), *messages):
+        window = window.with_seen(message, plan(ARMS[0]))
+    return window
+
+
+def test_one_report_does_not_outweigh_those_of_all_others() -> None:
+    honest = [seen(10, 50.0 + one, submitter=f"s{one}") for one in range(3)]
+    lies = seen(2**53, 1e18, submitter="liar", waiting=2**53), seen(2**53, 0.0, submitter="liar")
+    for lie in lies:
+        window = reported(SeenWindow(1, 0.0), *honest, lie)
+        assert 50.0 <= window.cost("latency") <= 52.0  # type: ignore[operator]
+        alone = reported(SeenWindow(1, 0.0), lie)
+        assert alone.answers < 200 * plan(ARMS[0]).routes[0].window
+        assert alone.sights["liar"].under_way <= sum(route.window for route in plan(ARMS[0]).routes)
+    # Nor is a rate believed that no window lets through, of however short a period.
+    quick = lies[1].model_copy(update={"period_s": 0.0})
+    predicted_ms = 1e3 / plan(ARMS[0]).predicted.throughput_rps  # type: ignore[union-attr]
+    assert reported(SeenWindow(1, 0.0), quick).cost("throughput") > predicted_ms / 50  # type: ignore[operator]
+
+
+def test_reports_of_routes_that_the_plan_does_not_have_are_nothing() -> None:
+    other = seen(10, 5.0).model_copy(update={"routes": (RouteSeen(route=7, answers=10, latency_ms=5.0),)})
+    assert reported(SeenWindow(1, 0.0), other).answers == 0
+
+
+def trying(objective: str = "latency") -> Course:
+    """Exact's plan is known to take 30 ms, and another is being tried since 100 s."""
+    course = Course.begun(WISH.model_copy(update={"objective": objective}), plan(ARMS[0]), 0.0)
+    course, _ = course.decided(ARMS, Ucb(), 30.0, 1.0)
+    course = replace(course, asked=Pick(ARMS[1], "exploring"), asked_s=99.0)
+    tried = plan(ARMS[1], 2).model_copy(update={"objective": objective})
+    return course.serving(course.wish, tried, 100.0)
+
+
+def test_a_trial_that_nobody_can_judge_ends_counts_and_is_reviewed_again() -> None:
+    course = trying()
+    assert course.by == "exploring"
+    assert course.holds
+    assert not course.trial_over(100.0 + TRIAL_S, period_s=5.0)
+    assert not course.trial_over(101.0 + TRIAL_S, period_s=20.0)
+    assert course.trial_over(101.0 + TRIAL_S, period_s=5.0)
+    after, pick = course.unjudged(ARMS, 161.0)
+    assert (pick.arm, pick.by) == (ARMS[0], "exact")
+    assert (after.asked, after.by) == (pick, "exact")
+    assert (after.learner.decisions, after.learner.budget.explored) == (2, 1)
+    assert after.learner.budget.extra == 0
+    assert not after.serving(after.wish, plan(ARMS[0], 3), 162.0).holds
+    refused = after.serving(after.wish, after.plan, 163.0 + MOVED_WITHIN_S)
+    assert not refused.holds
+    # Nothing else is tried before exact's plan was seen once more.
+    assert after.learner.decide(ARMS, Ucb()).arm is ARMS[0]
+
+
+def test_a_trial_that_seems_dearer_by_far_ends_early_though_nobody_keeps_it_busy() -> None:
+    course = trying("throughput")
+    for _ in range(4):
+        course = course.seen(seen(3, 5.0, generation=2))
+    assert course.window.judged(course.plan, 110.0, period_s=5.0, reference=30.0) is None
+    assert not course.trial_over(104.0, period_s=5.0)
+    assert course.trial_over(105.0, period_s=5.0)
+    after, _ = course.unjudged(ARMS, 105.0)
+    # That little is asked for says nothing of the plan, so nothing is learned of it, and it costs the budget little.
+    assert after.learner.budget.extra == pytest.approx(DEAR - 1)
+    assert ARMS[1].name not in after.learner.tried
+
+
+def test_what_is_served_as_learned_or_as_exacts_has_no_end() -> None:
+    for by in ("exact", "learned", "probing"):
+        assert not replace(trying(), by=by).trial_over(1e6, period_s=5.0)
+
+
+def test_a_trial_that_is_refused_counts_as_one() -> None:
+    course = Course.begun(WISH, plan(ARMS[0]), 0.0)
+    course, _ = course.decided(ARMS, Ucb(), 30.0, 1.0)
+    course = replace(course, asked=Pick(ARMS[1], "exploring"), asked_s=2.0)
+    refused = course.serving(WISH, course.plan, 3.0 + MOVED_WITHIN_S)
+    assert (refused.asked, refused.learner.budget.explored) == (None, 1)
+    assert not refused.holds
+    assert refused.learner.decide(ARMS, Ucb()).arm is ARMS[0]
+
+
+def test_plans_with_other_exits_or_other_ends_are_not_the_same_plan() -> None:
+    rules = [ExitRule(name="exit1", block=2, threshold=threshold) for threshold in (0.8, 0.9)]
+    plain = plan(ARMS[0])
+    names = {name_of(one) for one in (plain, *(plain.model_copy(update={"exits": (rule,)}) for rule in rules))}
+    assert len(names) == 3
+    assert name_of(plain) == name_of(ARMS[0].choice) == str(plain)
+    assert name_of(replace(ARMS[0].choice, exits=(rules[0],))) in names
+    (route,) = plain.routes
+    last = route.model_copy(
+        update={"stages": (*route.stages[:-1], route.stages[-1].model_copy(update={"device": "z"}))}
+    )
+    long = [plain.model_copy(update={"routes": (route,) * 300 + (end,)}) for end in (route, last)]
+    assert len({name_of(one) for one in long}) == 2
+    assert max(len(name_of(one)) for one in long) <= 4096
 
 
 def test_a_move_is_asked_for_and_counts_once_it_is_served() -> None:

@@ -15,11 +15,12 @@ from schemas.accuracy import RouteSeen, Seen
 from schemas.plan import Plan
 from schemas.topics import DEPLOYMENT, PLAN_CURRENT, PLAN_DECISION, PLAN_LEARNING, SEEN
 from services.lifecycle import OperatorError
-from services.planner.learning import live
+from services.planner.learning import course, live
 from services.planner.learning.actor import Actor
 from services.planner.learning.arms import ARMS_MOST
 from services.planner.learning.observation import FEATURES, OBSERVED
 from services.planner.learning.policy_file import Member, PolicyHeader, save_policy
+from services.planner.learning.ucb import Ucb
 
 if TYPE_CHECKING:
     from tests.services.planner.conftest import House
@@ -32,12 +33,12 @@ def _looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @contextlib.asynccontextmanager
 async def submitting(house: House, latency_ms: Mapping[str, float], *, period_s: float = 0.05) -> AsyncIterator[None]:
-    """Somebody who sees of each plan what its devices take, and says so."""
+    """Somebody who sees of each plan what its devices take, and says so; of devices that are not named nothing."""
 
     async def keep() -> None:
         while True:
             plan: Plan | None = house.now.get((PLAN_CURRENT.template, "cats"))
-            if plan is not None:
+            if plan is not None and latency_ms.keys() >= set(plan.devices):
                 took = sum(latency_ms[name] for name in plan.devices)
                 route = RouteSeen(route=0, answers=10, latency_ms=took, waiting=1)
                 seen = Seen(
@@ -79,6 +80,39 @@ async def test_a_link_that_is_slower_than_it_says_is_learned_around_told_and_rem
             assert (again.generation, again.serving) == (generation, "r0: slow[0:4)")
             await house.bus.clear(DEPLOYMENT, deployment="cats")
             await house.cleared(PLAN_LEARNING, "cats")
+
+
+async def test_a_trial_that_nobody_asks_anything_of_ends(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(course, "TRIAL_S", 0.3)
+    monkeypatch.setattr(course, "TRIAL_PERIODS", 1)
+    house.import_model()
+    await house.watch(PLAN_LEARNING)
+    await house.device("fast")
+    await house.device("slow", block_ms=1.6)
+    async with submitting(house, {"fast": 40.0}), house.planner(learn_period_s=0.2):
+        await house.want(policy="bandit")
+        tried = await house.until(PLAN_LEARNING, "cats", lambda told: told.by == "exploring")
+        assert "slow" in tried.serving
+        back = await house.until(
+            PLAN_LEARNING, "cats", lambda told: told.serving == "r0: fast[0:4)" and told.explored > tried.explored
+        )
+        assert (back.by, back.state) == ("exact", "shadow")
+        assert "after a trial" in (await house.decision("serving")).cause
+
+
+async def test_a_policy_that_fails_is_idle_and_says_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> None:
+        raise ArithmeticError("no such number")
+
+    monkeypatch.setattr(Ucb, "propose", failing)
+    house.import_model()
+    await house.watch(PLAN_LEARNING)
+    await house.device("fast")
+    await house.device("slow", block_ms=1.6)
+    async with submitting(house, {"fast": 5.0, "slow": 9.0}), house.planner(learn_period_s=0.2):
+        await house.want(policy="bandit")
+        idle = await house.until(PLAN_LEARNING, "cats", lambda told: told.state == "idle")
+        assert (idle.by, idle.reason) == ("exact", "deciding failed: no such number")
 
 
 async def test_a_trained_policy_that_is_not_there_or_of_no_use_is_refused_with_what_to_do(house: House) -> None:
