@@ -17,12 +17,15 @@ from broker.bus import Bus
 from models.importer import import_model
 from models.library import Library
 from models.runtime import StageRunner, load_stage, stage_memory_bytes
+from schemas.codec import Array
 from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from schemas.plan import Plan
+from schemas.topics import PLAN_CURRENT
 from stageline.client import Client
 from stageline.deploying import deploy
 from stageline.emulation.house import House
+from stageline.receipts import Receipt
 
 REQUESTS = 150
 
@@ -91,23 +94,42 @@ async def test_a_worker_killed_behind_an_exit_costs_no_answer_and_gives_none_twi
 
 
 async def test_thresholds_change_while_requests_are_served(running: House, bus: Bus, bright: ModelCard) -> None:
+    """Eight at a time, so that many of the old generation are under way as the new one comes: each keeps to its own."""
+    thresholds: dict[int, float] = {}
+    told: list[Receipt] = []
+    news = asyncio.Condition()
+    switched = asyncio.Event()
+
+    async def learn_thresholds() -> None:
+        async with bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
+            async for kept in plans:
+                async with news:
+                    thresholds[kept.message.generation] = kept.message.exits[0].threshold
+                    news.notify_all()
+
+    async def ask(client: Client, picture: Array) -> None:
+        while not switched.is_set() or told[-1].generation < loose.generation:
+            receipt = (await client.submit(picture)).receipt
+            async with news:
+                told.append(receipt)
+                news.notify_all()
+
     strict = await over_two_devices(bus, bright, thresholds={"exit1": 0.99})
-    middling = pictures(MIDDLING, 8, size=16)
-    exits: list[str] = []
+    learning = asyncio.create_task(learn_thresholds())
     async with Client(running.broker.url, deployment="line", deadline_s=TIMEOUT_S) as client:
-
-        async def ask_until(exit_: str) -> None:
-            async with asyncio.timeout(TIMEOUT_S):
-                while not exits or exits[-1] != exit_:
-                    answer = await client.submit(middling[len(exits) % len(middling)])
-                    exits.append(answer.receipt.exit)
-
-        await ask_until("exit2")
-        asking = asyncio.create_task(ask_until("exit1"))
+        asking = [asyncio.create_task(ask(client, picture)) for picture in pictures(MIDDLING, 8, size=16)]
+        async with asyncio.timeout(TIMEOUT_S), news:
+            await news.wait_for(lambda: len(told) >= 3 * len(asking))
         loose = await over_two_devices(bus, bright, thresholds={"exit1": 0.5})
-        await asking
-    assert set(exits) == {"exit1", "exit2"}
-    assert exits == sorted(exits, reverse=True)  # none is answered by the old threshold after the new one
+        switched.set()
+        async with asyncio.timeout(TIMEOUT_S):
+            await asyncio.gather(*asking)
+    async with asyncio.timeout(TIMEOUT_S), news:
+        await news.wait_for(lambda: {receipt.generation for receipt in told} <= thresholds.keys())
+    learning.cancel()
+    expected = {0.99: "exit2", 0.5: "exit1"}
+    assert [receipt.exit for receipt in told] == [expected[thresholds[receipt.generation]] for receipt in told]
+    assert {receipt.exit for receipt in told} == {"exit1", "exit2"}
     assert loose.generation > strict.generation
     assert [rule.threshold for rule in loose.exits] == [0.5, THRESHOLD]
     assert (client.audit.lost, client.audit.failed) == (0, 0)
