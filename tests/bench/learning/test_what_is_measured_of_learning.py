@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from bench.learning.regrets import BUCKET, DECISIONS, regrets
+from dataclasses import replace
+
+from bench.learning.regrets import BUCKET, DECISIONS, SETTLED, Regrets, regrets
 from bench.learning.scene import MATTERS, TWICE, fleet_world, some_slow_links
 from bench.learning.speed import FLEETS, decision_times
+from services.planner.learning.playing import played
 from services.planner.learning.ucb import Ucb
 
 
@@ -29,6 +32,14 @@ def test_regrets_are_of_all_worlds_and_noises() -> None:
     assert data["regret_settled"] <= data["regret_settled_worst"] < 0.05 < data["regret_of_exact"]
     assert [first for first, _ in data["curve"]] == list(range(BUCKET, DECISIONS + 1, BUCKET))
     assert data["worse_than_exact"] == 0
+
+
+def test_a_run_that_ends_above_five_percent_is_counted_as_one() -> None:
+    good = played(fleet_world(4), Ucb(), decisions=DECISIONS, seed=0)
+    late = tuple(replace(step, cost=1.2 * step.best) for step in good.steps[-SETTLED // 2 :])
+    data = Regrets("made-up", (good, replace(good, steps=good.steps[: -SETTLED // 2] + late))).as_data()
+    assert (data["runs"], data["below_5_percent"]) == (2, 1)
+    assert data["regret_settled_worst"] > 0.05
 
 
 def test_decisions_are_timed_for_fleets_of_several_sizes() -> None:
