@@ -17,7 +17,7 @@ from typing import Final, Self
 
 from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
 from broker.rejections import Rejections
-from schemas.frame import Frame, FrameHeader, open_frame, remaining_budget_ms
+from schemas.frame import Frame, FrameError, FrameHeader, open_frame, remaining_budget_ms
 from schemas.topics import ANSWER, STAGE
 from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
@@ -256,8 +256,15 @@ def _fields(lane: Lane, header: FrameHeader) -> dict[str, object]:
 
 
 def _delivered(done: Done) -> FrameDelivery:
-    """What a stage here gets of another one here. The frame that it was made of is acknowledged after it."""
-    frame = open_frame(done.payload)
+    """What a stage here gets of another one here. The frame that it was made of is acknowledged after it.
+
+    Raises:
+        RefusedError: it is larger than frames may be; no broker would pass it, either.
+    """
+    try:
+        frame = open_frame(done.payload)
+    except FrameError as error:
+        raise RefusedError("too-large", str(error)) from error
     return FrameDelivery(frame, {}, expiry_s(done.header.budget_ms), time.monotonic(), _nobody_waits)
 
 

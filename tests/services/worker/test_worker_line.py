@@ -1,5 +1,6 @@
 """The line on a bus that exists only here: what a frame does that nobody foresaw, and what is logged of many."""
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Generator, Mapping
@@ -179,3 +180,47 @@ async def test_a_runner_that_returns_nonsense_fails_one_request(shape: tuple[int
     async with Line(cast("Bus", bus), "pi4", Timings("pi4", "boot")) as line:
         await line.serve(replace(LANE, runner=Odd()), Traffic(), lambda: None)
     assert {request: back.header.kind for request, back in bus.sent.items()} == {"odd": "error", "good": "answer"}
+
+
+class Grows:
+    """Gives more than a frame may hold."""
+
+    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        return {"x": np.zeros((1, 17 << 20), np.float32)}
+
+
+class TwoStages(OneBus):
+    """Frames for the band; those for the stage that joins bands never come from outside."""
+
+    @asynccontextmanager
+    async def frames(self, *_: object, **where: object) -> AsyncIterator[AsyncIterator[FrameDelivery]]:
+        async def nothing() -> AsyncIterator[FrameDelivery]:
+            await asyncio.Event().wait()
+            yield cast("Any", None)
+
+        async with super().frames() as deliveries:
+            yield nothing() if where["stage"] == "r0s0" else deliveries
+
+
+async def test_a_band_too_large_for_any_frame_is_refused_as_such_also_where_the_same_device_joins_it() -> None:
+    wide = TensorSpec(name="x", dtype="float32", shape=(1, 17 << 20))
+    band = replace(
+        LANE.assignment, key=StageKey("cats", 1, "r0b0"), next_device="pi4", next_stage="r0s0", band=0, bands=2
+    )
+    computing = replace(LANE, assignment=band, gives=(wide,), runner=Grows())
+    joining = replace(LANE, takes=(wide,), parts=(wide, wide))
+    one = frame("q1", GOOD)
+    bus = TwoStages([replace(one, header=one.header.model_copy(update={"band": 0, "bands": 2}))])
+    timings = Timings("pi4", "boot")
+    ready = asyncio.Event()
+    async with Line(cast("Bus", bus), "pi4", timings) as line:
+        joined = asyncio.create_task(line.serve(joining, Traffic(), ready.set))
+        await ready.wait()
+        await line.serve(computing, Traffic(), lambda: None)
+        joined.cancel()
+        await asyncio.gather(joined, return_exceptions=True)
+    fault = bus.sent["q1"].header.fault
+    assert fault is not None
+    assert fault.code == "too-large"
+    assert "the limit is 67108864" in fault.detail
+    assert (bus.acknowledged, timings.rejected) == (1, {"too-large": 1})
