@@ -27,6 +27,8 @@ class HeldStage(Message):
     card_sha: Sha256
     first: Count
     last: Count
+    variant: Annotated[Text, left_out_at("")] = ""
+    """Stages of the same blocks share their memory if this is the same, too: some rows, or some exits open."""
     state: StageState
     progress: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the missing weight bytes fetched so far."""

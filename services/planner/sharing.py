@@ -73,11 +73,11 @@ def over_share(worker: StagesHeld, deployment: str, weight: float, uses: Sequenc
 
 
 def held_bytes(stages: Iterable[HeldStage], but: str) -> dict[str, int]:
-    """Memory that stages of every deployment but one take; the same blocks count once for all, and once for each."""
-    slices: dict[tuple[str, int, int], tuple[str, int]] = {}
+    """Memory that stages of every deployment but one take; what several share counts once."""
+    slices: dict[tuple[str, int, int, str], tuple[str, int]] = {}
     for stage in stages:
         if stage.deployment != but and stage.state in _HOLDING:
-            slices[stage.card_sha, stage.first, stage.last] = (stage.deployment, stage.memory_bytes)
+            slices[stage.card_sha, stage.first, stage.last, stage.variant] = (stage.deployment, stage.memory_bytes)
     held: dict[str, int] = {}
     for name, nbytes in slices.values():
         held[name] = held.get(name, 0) + nbytes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -51,6 +52,13 @@ class Slice:
     """Nothing of a stage: it computes all rows there are."""
     exits: tuple[str, ...] = ()
     """That are open in it: their heads are computed. At which thresholds is not the runner's affair."""
+
+    @property
+    def variant(self) -> str:
+        """Tells it from other slices of the same blocks; empty for all rows and no exits."""
+        if not self.rows and not self.exits:
+            return ""
+        return hashlib.blake2s(repr((tuple(self.rows), self.exits)).encode(), digest_size=8).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

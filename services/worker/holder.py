@@ -227,6 +227,7 @@ class Holder:
             card_sha=one.slice.card_sha,
             first=one.slice.first,
             last=one.slice.last,
+            variant=one.slice.variant,
             state=entry.state,
             progress=self._runners.progress(one.slice) if loading else 1.0,
             memory_bytes=min(entry.memory_bytes, _MOST_TOLD_BYTES),

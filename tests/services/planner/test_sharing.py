@@ -7,15 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.stages import HeldStage, StagesHeld, StageState
-from services.planner.sharing import Use, memory_bytes, over_share, time_share
+from services.planner.sharing import Use, held_bytes, memory_bytes, over_share, time_share
 
 CATS, DOGS = Use("cats", 1.0, frozenset({"pi", "nano"})), Use("dogs", 3.0, frozenset({"pi"}))
 
 
-def held(deployment: str, nbytes: int, *, first: int = 0, state: StageState = "ready") -> HeldStage:
+def held(
+    deployment: str, nbytes: int, *, first: int = 0, state: StageState = "ready", model: str = "", variant: str = ""
+) -> HeldStage:
+    model = model or deployment
     return HeldStage(
-        deployment=deployment, generation=1, stage="r0s0", model=deployment, card_sha=f"{ord(deployment[0]):064x}",
-        first=first, last=first + 2, state=state, memory_bytes=nbytes,
+        deployment=deployment, generation=1, stage="r0s0", model=model, card_sha=f"{ord(model[0]):064x}",
+        first=first, last=first + 2, variant=variant, state=state, memory_bytes=nbytes,
     )  # fmt: skip
 
 
@@ -44,6 +47,18 @@ def test_what_others_hold_is_theirs_while_everything_fits() -> None:
     holds = worker(held("cats", 200), held("dogs", 700), held("dogs", 50, first=4, state="draining"))
     assert memory_bytes(holds, "cats", 1.0, [CATS, DOGS], contested=False) == 300
     assert memory_bytes(holds, "birds", 1.0, [CATS, DOGS], contested=False) == 100
+
+
+def test_the_same_blocks_count_once_only_where_they_are_the_same_rows_with_the_same_exits() -> None:
+    whole = held("cats", 200, model="net"), held("dogs", 200, model="net")
+    assert sum(held_bytes(whole, "birds").values()) == 200
+    several = (
+        *whole,
+        held("cats", 220, model="net", variant="an exit"),
+        held("dogs", 210, model="net", variant="a band"),
+    )
+    assert sum(held_bytes(several, "birds").values()) == 630
+    assert memory_bytes(worker(*several), "birds", 1.0, [CATS, DOGS], contested=False) == 370
 
 
 def test_where_it_does_not_fit_others_keep_their_weighted_share_and_no_more() -> None:

@@ -78,6 +78,11 @@ def test_a_device_gets_its_bands_and_its_stages_and_all_bands_go_to_the_first_st
     assert [(one.band, one.bands) for one in mine] == [(0, 3), (2, 3), (0, 0)]
     assert first.slice != last.slice  # other rows are another runner
     assert stage.joins == ((0, 5), (5, 8), (8, 9))
+    # As the planner is told: what differs in rows or exits has its own memory.
+    with_exits = [replace(stage.slice, exits=names) for names in (("e1",), ("e2",), ("e1", "e2"))]
+    assert len({first.slice.variant, last.slice.variant, "", *(one.variant for one in with_exits)}) == 6
+    assert stage.slice.variant == ""
+    assert assignments(plan().model_copy(update={"generation": 4}), "pi4")[0].slice.variant == first.slice.variant
     assert stage.slice == Slice("a" * 64, 1, 2)
     (second,) = assignments(plan(), "orin")
     assert (second.joins, second.next_device) == ((), None)
