@@ -29,6 +29,10 @@ class Sent:
         """Whether its route leads over this device."""
         return device in self.plan.routes[self.route].devices
 
+    def ends_on(self, device: str) -> bool:
+        """Whether the last stage of its route is on this device."""
+        return device == self.plan.routes[self.route].stages[-1].device
+
 
 @dataclass(slots=True)
 class OpenRequest:

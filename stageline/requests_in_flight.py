@@ -104,12 +104,12 @@ class RequestsInFlight:
         """
         one = self._under_way.find(request, attempt)
         if one is None:
-            self._under_way.heard_of(request, attempt, now, answered=False)
+            self._under_way.heard_of(request, attempt, now, answered=False, whole=False)
             return None
         one.last_fault = fault
         sent = one.attempts[-1]
         if self._under_way.is_current(sent):
-            self.board.sign_of_life(sent.route)
+            self.board.sign_of_life(sent.route, whole=sent.ends_on(fault.device))
         one.stage_failures += fault.code == "stage-failed"
         retry = fault.code in _PLAN_MOVED_ON or fault.code == "stage-failed"
         if not retry or one.stage_failures > self._patience.max_stage_failures:

@@ -102,7 +102,7 @@ class UnderWay:
             self._forget(one)
 
     def heard_of(
-        self, request: str, attempt: int, now: float, *, answered: bool, whole: bool = True, early: bool = False
+        self, request: str, attempt: int, now: float, *, answered: bool, whole: bool, early: bool = False
     ) -> None:
         """An answer or a fault to an attempt that nobody waits for any more: nobody works on it any more, either.
 

@@ -213,6 +213,19 @@ def test_a_draining_stage_sends_the_request_another_way_after_a_short_pause(flig
     assert go(flight, flight.next_due(0.1) or 0) == [("x", 1, 1)]
 
 
+@pytest.mark.parametrize(("device", "trusted"), [("a", False), ("b", True), ("", False)])
+def test_a_fault_does_not_vouch_for_what_lies_behind_it(device: str, trusted: bool) -> None:
+    flight = RequestsInFlight()
+    flight.follow(make_plan(1, (("a", "b"), ("c",))), now=0.0)
+    for name, at in (("x", 0.0), ("y", 0.0), ("z", 0.9)):
+        flight.accept(name, now=at, deadline=60.0)
+        go(flight, at)
+    assert flight.answered("y", 0, now=0.95)
+    assert go(flight, 1.0) == [("x", 1, 1)]
+    assert flight.faulted("z", 0, fault("draining", device), now=1.5) is None
+    assert (0 in [flight.board.take(1.6) for _ in range(2)]) == trusted
+
+
 def test_a_stage_that_keeps_failing_is_reported_after_two_more_tries(flight: RequestsInFlight) -> None:
     flight.accept("x", now=0.0, deadline=9.0)
     now = 0.0
