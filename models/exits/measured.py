@@ -8,10 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
+from typing import Any, Final
 
 import numpy as np
+
+from models.bounded_npz import bounded_npz
+
+LARGEST_BYTES: Final = 256 << 20
+"""Millions of examples."""
 
 Confidences = np.ndarray[Any, np.dtype[np.float32]]
 Hits = np.ndarray[Any, np.dtype[np.bool_]]
@@ -68,7 +72,8 @@ class Measured:
             BadMeasurementError: see there.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return cls(arrays["confidence"], arrays["correct"])
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
+            with path.open("rb") as file:
+                arrays = bounded_npz(file, most_bytes=LARGEST_BYTES, most_arrays=2)
+            return cls(arrays["confidence"], arrays["correct"])
+        except (OSError, ValueError, KeyError) as error:
             raise BadMeasurementError(path, str(error)) from error

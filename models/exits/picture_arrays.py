@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 from pathlib import Path
 from typing import Any, Final
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from models.bounded_npz import bounded_npz
 from models.exits.examples import BadDataError, Examples, InMemory, Rows, checked_labels
 
+LARGEST_BYTES: Final = 4 << 30
+"""Data sets are held in memory."""
+ARRAYS_MOST: Final = 16
 _FORMS: Final = (
     "`jpeg` (uint8), `offsets` (int64, one more than there are pictures) and `labels`; or `inputs` (uint8 "
     "[n,height,width,3] or float32 [n,...]) and `labels`; and, if you like, `train` (bool) and `classes` (names)"
@@ -28,9 +31,9 @@ def read_npz(path: Path) -> InMemory:
         BadDataError: the file is missing, holds other arrays, or they do not fit together.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            held = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        with path.open("rb") as file:
+            held = bounded_npz(file, most_bytes=LARGEST_BYTES, most_arrays=ARRAYS_MOST)
+    except (OSError, ValueError) as error:
         raise BadDataError(f"{path} cannot be read as saved arrays ({error}); it should hold {_FORMS}") from error
     if "labels" not in held or not ("inputs" in held or {"jpeg", "offsets"} <= held.keys()):
         raise BadDataError(f"{path} holds {', '.join(sorted(held)) or 'nothing'}; it should hold {_FORMS}")

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import Final
 
 import numpy as np
 import torch
 from torch import nn
+
+from models.bounded_npz import bounded_npz
+
+_HEADER_MOST: Final = 4096
+"""Bytes before the numbers of an array."""
 
 
 class BadWeightsError(ValueError):
@@ -32,10 +37,12 @@ def load_weights(module: nn.Module, path: Path) -> None:
         BadWeightsError: no such file, or another network's.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        module.load_state_dict(state)
-    except (OSError, ValueError, EOFError, BadZipFile, RuntimeError, TypeError) as error:
+        own = module.state_dict()
+        most_bytes = sum(one.nbytes for one in own.values()) + _HEADER_MOST * len(own)
+        with path.open("rb") as file:
+            arrays = bounded_npz(file, most_bytes=most_bytes, most_arrays=len(own))
+        module.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()})
+    except (OSError, ValueError, RuntimeError, TypeError) as error:
         why = str(error).strip().partition("\n")[0]
         raise BadWeightsError(f"{path} does not hold this network's weights ({why}); train it again") from error
 

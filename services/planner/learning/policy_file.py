@@ -14,17 +14,14 @@ import hashlib
 import io
 import json
 import os
-import struct
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import Field, ValidationError
 
+from models.bounded_npz import Arrays, BadArraysError, bounded_npz
 from schemas.base import Cores, Count, Many, Message, Milliseconds, Name, NonNegative, Sha256, Text, first_mistake
 from schemas.plan import Objective
 from services.planner.errors import PlanningError
@@ -117,25 +114,11 @@ def load_policy(path: Path) -> TrainedPolicy:
     return TrainedPolicy(header, actor, hashlib.sha256(data).hexdigest())
 
 
-_UNREADABLE: Final = (
-    zipfile.BadZipFile, zlib.error, struct.error, ValueError, ArithmeticError, OSError, EOFError, LookupError,
-    SyntaxError, TokenError, RuntimeError, MemoryError, TypeError,
-)  # fmt: skip
-"""What numpy and zipfile raise of files that somebody has damaged, or made to be read wrongly."""
-
-
-def _arrays(path: Path, data: bytes) -> dict[str, np.ndarray]:
+def _arrays(path: Path, data: bytes) -> Arrays:
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            entries = archive.infolist()
-        if len(entries) > 2 * LAYERS_MOST + 1 or sum(entry.file_size for entry in entries) > LARGEST_BYTES:
-            raise _bad(path, "it unpacks to more than any policy holds")
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: np.asarray(archive[name]) for name in archive.files}
-    except PolicyFileError:
-        raise
-    except _UNREADABLE as error:
-        raise _bad(path, "it is no .npz of plain numbers") from error
+        return bounded_npz(io.BytesIO(data), most_bytes=LARGEST_BYTES, most_arrays=2 * LAYERS_MOST + 1)
+    except BadArraysError as error:
+        raise _bad(path, str(error)) from error
 
 
 def _header(path: Path, packed: np.ndarray | None) -> PolicyHeader:

@@ -104,6 +104,12 @@ def test_weights_come_back_from_their_file_and_other_files_are_refused(made: Tor
             load_weights(other, tmp_path / name)
 
 
+def test_weights_that_unpack_to_more_than_the_network_holds_are_refused(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "large.npz", weight=np.zeros(1 << 20, np.float32))
+    with pytest.raises(BadWeightsError, match="unpacks to more than"):
+        load_weights(torch.nn.Linear(2, 2), tmp_path / "large.npz")
+
+
 def test_losses_are_the_weighted_mean_of_cross_entropies() -> None:
     logits = [torch.randn(6, 4) for _ in range(3)]
     labels = torch.tensor([0, 1, 2, 3, 0, 1])

@@ -101,8 +101,8 @@ WRONG = {
     "too few scores": (arrays_of(w1=np.zeros((2, 16), np.float32), b1=np.zeros(2, np.float32)), "scores 2 plans"),
     "doubles": (arrays_of(w1=np.zeros((ARMS_MOST, 16))), "float32"),
     "no number": (arrays_of(b1=np.full(ARMS_MOST, np.nan, np.float32)), "no numbers"),
-    "too much": (arrays_of(w1=np.zeros((1 << 23,), np.float32)), "more than any policy"),
-    "objects": (arrays_of(w1=np.array([{}], dtype=object)), "no .npz of plain numbers"),
+    "too much": (arrays_of(w1=np.zeros((1 << 23,), np.float32)), "unpacks to more than"),
+    "objects": (arrays_of(w1=np.array([{}], dtype=object)), "no .npz of plain arrays"),
 }
 
 
