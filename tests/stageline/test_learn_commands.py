@@ -133,7 +133,7 @@ def test_a_policy_file_with_objects_in_it_is_refused_unpickled(tmp_path: Path) -
     np.savez(path, header=np.array([{"a": print}], dtype=object))
     result = runner.invoke(app, ["learn", "show", str(path)])
     assert result.exit_code == 2
-    assert "no .npz of plain numbers" in " ".join(result.output.split())
+    assert "no .npz of plain arrays" in " ".join(result.output.split())
 
 
 async def test_what_was_learned_is_shown_live(broker: EmbeddedBroker, root: str) -> None:
