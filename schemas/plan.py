@@ -1,7 +1,7 @@
 """Plans: which blocks of a model run where, printed the way people write them.
 
-A route prints as `r0: pi4[0:12) -u8-> nano[12:19)` and parses back (`parse_route`). Where several devices share the
-rows of the first blocks it prints as
+A route prints as `r0: pi4[0:12) -u8-> nano[12:19)` and parses back (`schemas.plan_text.parse_route`). Where several
+devices share the rows of the first blocks it prints as
 
     r0: (pi4 rows 0:9 from 0:23 + nano rows 9:14 from 13:32)[0:12) -> nano[12:19)
 
@@ -10,10 +10,8 @@ so pi4 gives rows 0 to 8 of what crosses the cut before block 12, and is sent ro
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -31,8 +29,9 @@ ROUTE_STAGES: Final = 64
 """Stages of one route at most: each leaves a trace in the header of the frame."""
 
 
-class PlanTextError(ValueError):
-    """A route's text that does not read like `r0: pi4[0:12) -u8-> nano[12:19)`."""
+def arrow(codec: CodecName) -> str:
+    """`->` for tensors as they are, `-u8->` for a codec."""
+    return "->" if codec == "fp32" else f"-{codec}->"
 
 
 class Stage(Message):
@@ -227,143 +226,5 @@ class Plan(Message):
         """Every device with a stage or band, each once, in order of first appearance."""
         return tuple(dict.fromkeys(device for route in self.routes for device in route.devices))
 
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """All that devices hold for it, route by route."""
-        return tuple(part for number, route in enumerate(self.routes) for part in parts_of(route, number))
-
     def __str__(self) -> str:
         return " | ".join(f"r{i}: {route}" for i, route in enumerate(self.routes))
-
-
-class Part(NamedTuple):
-    """What a plan has one device hold: a stage, or a band of rows."""
-
-    route: int
-    stage: str
-    """Its topic level: `r0s2`, `r0b1`."""
-    device: str
-    first: int
-    last: int
-
-    @property
-    def is_band(self) -> bool:
-        """It is a band of rows, computed beside others."""
-        return "b" in self.stage
-
-
-def parts_of(route: Route, number: int) -> tuple[Part, ...]:
-    """The bands of a route, if it has any, then its stages; `number` is the route's in its plan."""
-    parts = [Part(number, stage_id(number, i), one.device, one.first, one.last) for i, one in enumerate(route.stages)]
-    if route.side_by_side is not None:
-        last, bands = route.side_by_side.last, route.side_by_side.bands
-        parts = [*(Part(number, band_id(number, i), one.device, 0, last) for i, one in enumerate(bands)), *parts]
-    return tuple(parts)
-
-
-def part_at(plan: Plan, text: str) -> Part | None:
-    """The stage or band of that id; None where the plan has none."""
-    match = re.fullmatch(r"r([0-9]{1,4})[sb][0-9]{1,4}", text)
-    if match is None or int(match[1]) >= len(plan.routes):
-        return None
-    return next((part for part in parts_of(plan.routes[int(match[1])], int(match[1])) if part.stage == text), None)
-
-
-def predicted_parts(route: Route, number: int) -> tuple[tuple[Part, StagePrediction], ...]:
-    """Those of a route's bands and stages that have predictions, and these."""
-    parts = parts_of(route, number)
-    bands = route.side_by_side.predictions if route.side_by_side is not None else ()
-    stages = parts[len(parts) - len(route.stages) :]
-    return (*zip(parts, bands, strict=False), *zip(stages, route.stage_predictions, strict=False))
-
-
-def stage_id(route: int, index: int) -> str:
-    """Topic level of one stage: `r0s2`."""
-    return f"r{route}s{index}"
-
-
-def band_id(route: int, index: int) -> str:
-    """Topic level of one band: `r0b1`."""
-    return f"r{route}b{index}"
-
-
-def stage_places(text: str) -> tuple[int, int]:
-    """The route and the place in it of a stage id; the inverse of `stage_id`.
-
-    Raises:
-        PlanTextError: the text is not a stage id.
-    """
-    match = re.fullmatch(r"r([0-9]{1,4})s([0-9]{1,4})", text)
-    if match is None:
-        raise PlanTextError(f"{text!r} is not a stage id like 'r0s2'")
-    return int(match[1]), int(match[2])
-
-
-def arrow(codec: CodecName) -> str:
-    """`->` for tensors as they are, `-u8->` for a codec."""
-    return "->" if codec == "fp32" else f"-{codec}->"
-
-
-_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
-_STAGE: Final = re.compile(rf"(?P<device>{_NAME})\[(?P<first>\d+):(?P<last>\d+)\)")
-_ARROW: Final = re.compile(r"\s*-(?:(?P<codec>[a-z0-9+]+)-)?>\s*")
-_BAND: Final = re.compile(rf"\s*(?P<device>{_NAME}) rows (\d+):(\d+) from (\d+):(\d+)\s*(?P<then>[+)])")
-_SHARED: Final = re.compile(r"\[0:(?P<last>\d+)\)")
-
-
-def parse_route(text: str) -> Route:
-    """Read a route as printed; a leading `r0:` may be there or not.
-
-    Raises:
-        PlanTextError: the text is malformed; says at which character.
-        pydantic.ValidationError: the stages do not follow one another.
-    """
-    rest = re.sub(r"^\s*r\d+:\s*", "", text).rstrip()
-    reading = _Reading(text, rest, len(text.rstrip()) - len(rest))
-    shared = _side_by_side(reading) if rest.startswith("(") else None
-    stages: list[Stage] = []
-    while True:
-        match = reading.expect(_STAGE, "device[first:last)")
-        done = reading.position == len(rest)
-        codec = "fp32" if done else _codec(reading.expect(_ARROW, "->")["codec"] or "fp32")
-        stages.append(Stage(device=match["device"], first=int(match["first"]), last=int(match["last"]), codec=codec))
-        if done:
-            return Route(side_by_side=shared, stages=tuple(stages))
-
-
-@dataclass
-class _Reading:
-    """A text being read from left to right."""
-
-    text: str
-    rest: str
-    offset: int
-    position: int = 0
-
-    def expect(self, pattern: re.Pattern[str], what: str) -> re.Match[str]:
-        match = pattern.match(self.rest, self.position)
-        if match is None:
-            raise PlanTextError(f"expected {what!r} at character {self.offset + self.position} of {self.text!r}")
-        self.position = match.end()
-        return match
-
-
-def _side_by_side(reading: _Reading) -> SideBySide:
-    reading.position += 1
-    bands: list[Band] = []
-    then = "+"
-    while then == "+":
-        match = reading.expect(_BAND, "device rows first:last from first:last")
-        rows = [int(number) for number in match.groups()[1:5]]
-        bands.append(Band(device=match["device"], gives=(rows[0], rows[1]), takes=(rows[2], rows[3])))
-        then = match["then"]
-    last = int(reading.expect(_SHARED, "[0:last)")["last"])
-    codec = _codec(reading.expect(_ARROW, "->")["codec"] or "fp32")
-    return SideBySide(last=last, bands=tuple(bands), codec=codec)
-
-
-def _codec(text: str) -> CodecName:
-    for name in get_args(CodecName):
-        if name == text:
-            return name  # type: ignore[no-any-return]
-    raise PlanTextError(f"no codec {text!r}; there are {', '.join(get_args(CodecName))}")

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from schemas.deployment import Decision
 from schemas.model import ModelCard
-from schemas.plan import Plan, Prediction, parts_of, predicted_parts
+from schemas.parts import parts_of, predicted_parts
+from schemas.plan import Plan, Prediction
 from stageline.tables import new_table
 
 

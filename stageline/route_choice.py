@@ -12,7 +12,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from schemas.plan import Plan, Route, StagePrediction, parts_of
+from schemas.parts import parts_of
+from schemas.plan import Plan, Route, StagePrediction
 from schemas.stages import StagesHeld
 
 RouteState = Literal["up", "unready", "down"]

@@ -20,7 +20,7 @@ from models.rows.specs import input_axis
 from schemas.codec import Array
 from schemas.frame import FrameHeader, encode_frame
 from schemas.model import ModelCard
-from schemas.plan import band_id, stage_id
+from schemas.parts import band_id, stage_id
 from schemas.topics import ANSWER, STAGE
 from stageline.inputs import LARGE_BYTES
 from stageline.sending import Send

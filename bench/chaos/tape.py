@@ -13,7 +13,8 @@ from typing import Final
 
 from broker.bus import Bus
 from broker.delivery import RawDelivery
-from schemas.plan import Plan, part_at
+from schemas.parts import part_at, plan_parts
+from schemas.plan import Plan
 from schemas.topics import STAGE
 
 WORK: Final = "stage/#"
@@ -69,5 +70,5 @@ def towards(address: str, plan: Plan) -> str:
     Where that plan has no such stage, the address of its first.
     """
     _, deployment, _, _, stage = address.split("/")
-    part = part_at(plan, stage) or plan.parts[0]
+    part = part_at(plan, stage) or plan_parts(plan)[0]
     return STAGE.address(deployment=deployment, generation=plan.generation, device=part.device, stage=part.stage)

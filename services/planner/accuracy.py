@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
-from schemas.plan import Part, Plan, Route, StagePrediction, part_at, predicted_parts
+from schemas.parts import Part, part_at, predicted_parts
+from schemas.plan import Plan, Route, StagePrediction
 from schemas.stages import StageTiming, Timing
 from services.planner.moving_average import Average
 

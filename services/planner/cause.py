@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, Literal
 
-from schemas.plan import ExitRule, Plan, Route, predicted_parts
+from schemas.parts import predicted_parts
+from schemas.plan import ExitRule, Plan, Route
 from services.planner.cost import Problem
 from services.planner.policy import Choice
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.parts import plan_parts
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 
@@ -28,7 +29,7 @@ def evidence(plan: Plan, held: StagesHeld) -> Evidence:
         for s in held.stages
         if (s.deployment, s.generation, s.card_sha) == (plan.deployment, plan.generation, plan.card_sha)
     }
-    wanted = [(part.stage, part.first, part.last) for part in plan.parts if part.device == held.device]
+    wanted = [(part.stage, part.first, part.last) for part in plan_parts(plan) if part.device == held.device]
     mine = [reported[stage] for stage in wanted if stage in reported]
     failed = next((s for s in mine if s.state == "failed"), None)
     ready = len(mine) == len(wanted) and all(s.state == "ready" for s in mine)

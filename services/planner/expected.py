@@ -14,7 +14,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from schemas.model import ModelCard
-from schemas.plan import CodecName, ExitRule, Plan, PlanTextError, Stage, stage_places
+from schemas.plan import CodecName, ExitRule, Plan, Stage
+from schemas.plan_text import PlanTextError, stage_places
 from schemas.stages import StageTiming
 from services.planner.condition import Conditions
 from services.planner.cuts import wire_bytes

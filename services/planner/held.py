@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from schemas.model import ModelCard
-from schemas.plan import Plan, Route, parts_of
+from schemas.parts import parts_of, plan_parts
+from schemas.plan import Plan, Route
 from schemas.stages import StagesHeld
 from services.planner.facts import DeviceFacts
 
@@ -43,7 +44,7 @@ def held_blocks(card: ModelCard, card_sha: str, workers: Iterable[StagesHeld]) -
 def planned_blocks(plan: Plan) -> Held:
     """What the devices of a plan hold when it is served."""
     held: dict[str, frozenset[int]] = {}
-    for part in plan.parts:
+    for part in plan_parts(plan):
         held[part.device] = held.get(part.device, frozenset()) | frozenset(range(part.first, part.last))
     return held
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from schemas.device import Telemetry
-from schemas.plan import Plan, part_at
+from schemas.parts import part_at
+from schemas.plan import Plan
 from schemas.stages import Timing
 from services.planner.condition import Conditions
 from services.planner.corrections import Corrections

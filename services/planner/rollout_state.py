@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from schemas.deployment import Decision, Deployment
-from schemas.plan import Plan, predicted_parts
+from schemas.parts import predicted_parts
+from schemas.plan import Plan
 from services.planner.events import Action, ClearNext, Decide, PublishDecision, PublishNext
 from services.planner.sharing import Use, use_of
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.accuracy import Seen
-from schemas.plan import Part, Plan, Route, parts_of
+from schemas.parts import Part, parts_of
+from schemas.plan import Plan, Route
 from schemas.stages import Timing
 
 REPORTS: Final = 5

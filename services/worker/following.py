@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from schemas.plan import CodecName, ExitRule, Plan, Route, RowRange, band_id, stage_id
+from schemas.parts import band_id, stage_id
+from schemas.plan import CodecName, ExitRule, Plan, Route, RowRange
 from schemas.stages import DEVICE_STAGES_MOST, StageState
 
 MOST_STAGES: Final = 64

@@ -21,7 +21,8 @@ from models.runtime import StageRunner
 from schemas.codec import Array
 from schemas.deployment import Decision, Deployment
 from schemas.model import ModelCard
-from schemas.plan import Plan, Route, predicted_parts
+from schemas.parts import predicted_parts
+from schemas.plan import Plan, Route
 from stageline.client import Client
 from stageline.demo.progress import PhaseBars
 from stageline.deploying import deploy

@@ -5,7 +5,8 @@ from pydantic import ValidationError
 
 from schemas.deployment import Deployment, Pin
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
-from schemas.plan import ExitRule, Plan, parse_route
+from schemas.plan import ExitRule, Plan
+from schemas.plan_text import parse_route
 
 X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
 

@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.plan import ROUTE_STAGES, Plan, PlanTextError, Route, Stage, parse_route, stage_id, stage_places
+from schemas.parts import stage_id
+from schemas.plan import ROUTE_STAGES, Plan, Route, Stage
+from schemas.plan_text import PlanTextError, parse_route, stage_places
 
 CODECS = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 

@@ -15,7 +15,8 @@ from schemas.base import Message
 from schemas.deployment import Deployment
 from schemas.gateway import Delivered
 from schemas.model import Exit, ModelCard, OperatingPoint, TensorSpec
-from schemas.plan import ExitRule, Plan, parse_route
+from schemas.plan import ExitRule, Plan
+from schemas.plan_text import parse_route
 from schemas.stages import ExitSeen, Timing
 from schemas.topics import Topic
 

@@ -5,19 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.plan import (
-    ROUTE_STAGES,
-    Band,
-    CodecName,
-    Plan,
-    PlanTextError,
-    Route,
-    SideBySide,
-    Stage,
-    StagePrediction,
-    parse_route,
-    parts_of,
-)
+from schemas.parts import parts_of, plan_parts
+from schemas.plan import ROUTE_STAGES, Band, CodecName, Plan, Route, SideBySide, Stage, StagePrediction
+from schemas.plan_text import PlanTextError, parse_route
 
 CODECS: list[CodecName] = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,12}", fullmatch=True)
@@ -68,7 +58,7 @@ def test_devices_with_a_band_are_devices_of_the_route_and_the_plan() -> None:
         routes=(route,),
     )  # fmt: skip
     assert plan.devices == ("high", "low-1")
-    assert [tuple(part)[1:] for part in plan.parts] == [
+    assert [tuple(part)[1:] for part in plan_parts(plan)] == [
         ("r0b0", "high", 0, 20), ("r0b1", "low-1", 0, 20), ("r0s0", "high", 20, 30),
     ]  # fmt: skip
     assert parts_of(parse_route("a[0:2) -> b[2:3)"), 4) == ((4, "r4s0", "a", 0, 2), (4, "r4s1", "b", 2, 3))

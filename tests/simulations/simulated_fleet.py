@@ -11,7 +11,8 @@ from typing import Any
 from schemas.deployment import Deployment
 from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
-from schemas.plan import Plan, stage_id
+from schemas.parts import stage_id
+from schemas.plan import Plan
 from schemas.stages import HeldStage, StagesHeld, StageTiming, Timing
 from schemas.topics import (
     DEPLOYMENT,

@@ -15,7 +15,9 @@ from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
 from schemas.frame import ErrorCode, Frame, FrameFault, FrameHeader, StageTrace, encode_frame
 from schemas.model import Blob, Block, Cut, ModelCard, Preprocess, TensorSpec
-from schemas.plan import Plan, Route, Stage, stage_id, stage_places
+from schemas.parts import stage_id
+from schemas.plan import Plan, Route, Stage
+from schemas.plan_text import stage_places
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import ANSWER, DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, STAGE
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from schemas.stages import StagesHeld
 from stageline.plan_watch import after_report
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from schemas.frame import ErrorCode, FrameFault
-from schemas.plan import ExitRule, Plan, Prediction, Route, Stage, StagePrediction, stage_id
+from schemas.parts import stage_id
+from schemas.plan import ExitRule, Plan, Prediction, Route, Stage, StagePrediction
 from schemas.stages import HeldStage, StagesHeld
 from stageline.patience import Patience
 from stageline.requests_in_flight import RequestsInFlight

@@ -5,7 +5,8 @@ import pytest
 from bench.chaos.figures import duplicates, figures_of
 from bench.chaos.record import Record, Shown
 from schemas.deployment import Decision
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 
 
 def plan(generation: int) -> Plan:

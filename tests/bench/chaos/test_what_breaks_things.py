@@ -20,7 +20,8 @@ from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from models.library import Library
 from models.runtime import load_stage
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 
 PLAN = Plan(
     deployment="line", generation=4, model="m", card_sha="0" * 64, objective="latency", policy="exact",

@@ -13,7 +13,8 @@ from models.importer import import_model
 from models.library import Library
 from models.runtime import load_stage
 from schemas.deployment import Decision
-from schemas.plan import Plan, Prediction, parse_route
+from schemas.plan import Plan, Prediction
+from schemas.plan_text import parse_route
 
 
 def test_how_bright_a_picture_is_decides_where_it_leaves(tmp_path: Path) -> None:

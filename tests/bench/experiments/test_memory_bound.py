@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 from bench.experiments.memory_bound import Steps, moved_bytes, stored_bytes
 from schemas.model import Blob
-from schemas.plan import parse_route
+from schemas.plan_text import parse_route
 from stageline.deploying import Rollout
 
 

@@ -1,7 +1,8 @@
 import pytest
 
 from bench.experiments.rows import Found, row
-from schemas.plan import Plan, Prediction, parse_route
+from schemas.plan import Plan, Prediction
+from schemas.plan_text import parse_route
 
 
 def plan(text: str, latency_ms: float) -> Plan:

@@ -18,7 +18,8 @@ from schemas.base import Message
 from schemas.deployment import Decision, Deployment
 from schemas.device import DeviceInfo, DeviceStatus, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.model import Block, Cut, ModelCard, TensorSpec
-from schemas.plan import Plan, stage_id
+from schemas.parts import stage_id
+from schemas.plan import Plan
 from schemas.stages import HeldStage, StagesHeld, StageState, StageTiming, Timing
 from schemas.topics import (
     DEPLOYMENT,

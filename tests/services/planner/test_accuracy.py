@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.accuracy import Compared, RouteSeen, Seen
-from schemas.plan import Plan, Prediction, StagePrediction, parse_route
+from schemas.plan import Plan, Prediction, StagePrediction
+from schemas.plan_text import parse_route
 from schemas.stages import StageTiming, Timing
 from services.planner.accuracy import Ledger, mean_error
 from services.planner.comparing import said

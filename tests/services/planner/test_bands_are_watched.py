@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from schemas.accuracy import RouteSeen, Seen
-from schemas.plan import Plan, SideBySide, StagePrediction, parse_route, part_at, predicted_parts
+from schemas.parts import part_at, plan_parts, predicted_parts
+from schemas.plan import Plan, SideBySide, StagePrediction
+from schemas.plan_text import parse_route
 from schemas.stages import StageTiming, Timing
 from services.planner.accuracy import Ledger, stages_of
 from services.planner.rollout_state import Rollout, longest_step_ms
@@ -58,8 +60,8 @@ def watched(*reports: Timing | Seen) -> dict[str, str]:
 
 def test_every_part_of_a_plan_is_found_by_its_id() -> None:
     served = plan()
-    assert [part.stage for part in served.parts] == ["r0b0", "r0b1", "r0s0", "r0s1"]
-    for part in served.parts:
+    assert [part.stage for part in plan_parts(served)] == ["r0b0", "r0b1", "r0s0", "r0s1"]
+    for part in plan_parts(served):
         assert part_at(served, part.stage) == part
     for stranger in ("r0b2", "r0s2", "r1s0", "r00b0", "r0x0", ""):
         assert part_at(served, stranger) is None

@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.deployment import Decision, Deployment
-from schemas.plan import Plan, Route, parse_route, stage_id
+from schemas.parts import stage_id
+from schemas.plan import Plan, Route
+from schemas.plan_text import parse_route
 from schemas.stages import HeldStage, StagesHeld, StageState
 from services.planner.events import (
     Action,

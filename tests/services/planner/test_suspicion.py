@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.accuracy import RouteSeen
-from schemas.plan import Prediction, Route, parse_route
+from schemas.plan import Prediction, Route
+from schemas.plan_text import parse_route
 from services.planner.suspicion import Suspicion, how_slow
 
 

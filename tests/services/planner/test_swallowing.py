@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from schemas.accuracy import RouteSeen, Seen
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from schemas.stages import ExitSeen, StageTiming, Timing
 from services.planner.swallowing import REPORTS, SEEN_WITHIN_S, Swallowing
 

@@ -27,7 +27,8 @@ from models.library import Library
 from schemas.codec import Array
 from schemas.frame import Frame, FrameHeader, encode_frame
 from schemas.model import BlobChunk, ModelCard
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import (
     ANSWER,

@@ -9,7 +9,8 @@ import pytest
 
 from schemas.frame import FrameHeader, StageTrace, encode_frame, open_frame
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from services.worker.following import Assignment, Rows, Slice, assignments
 from services.worker.stage_work import Lane, RefusedError, check
 

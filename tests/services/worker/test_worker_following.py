@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.plan import Plan, Route, parse_route
+from schemas.plan import Plan, Route
+from schemas.plan_text import parse_route
 from schemas.stages import StageState
 from services.worker.following import (
     MOST_HELD,

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.deployment import Pin
-from schemas.plan import Plan, parse_route
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from services.planner.complete import lines_of, to_plan
 from services.planner.errors import InfeasibleError
 from services.planner.facts import HubFacts

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from small_problems import built, cases
 
 from schemas.deployment import Pin
-from schemas.plan import parse_route
+from schemas.plan_text import parse_route
 from services.planner.diagnosis import LatencyBoundError, LinkError, NotEnoughMemoryError
 from services.planner.errors import PlanningError
 from services.planner.facts import HubFacts

@@ -18,7 +18,9 @@ from models.importer import import_model
 from models.library import Library
 from schemas.deployment import Deployment, Pin
 from schemas.model import ModelCard
-from schemas.plan import Plan, parse_route
+from schemas.parts import plan_parts
+from schemas.plan import Plan
+from schemas.plan_text import parse_route
 from schemas.stages import HeldStage, StagesHeld
 from services.planner.after_a_band import more_ms
 from services.planner.band_cost import shared_cost, slowest_ms
@@ -283,7 +285,7 @@ def test_what_bands_hold_counts_as_held_and_is_fetched(model: Model, make_device
 
 def test_a_plan_is_ready_only_when_every_band_is(model: Model, make_device: Make) -> None:
     plan = served(problem(model, fleet(make_device, 1, 1, 1)))
-    mine = [part for part in plan.parts if part.device == "a"]
+    mine = [part for part in plan_parts(plan) if part.device == "a"]
     assert any(part.is_band for part in mine)
 
     def held(*stages: str) -> StagesHeld:
