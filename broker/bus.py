@@ -12,19 +12,20 @@ from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
 from broker.address import BadAddressError, BrokerAddress
-from broker.channel import Channel, PublishRefusedError
-from broker.connection import (
-    BrokerRefusedError,
-    BrokerUnfitError,
-    BrokerUnreachableError,
-    BusError,
-    SubscribeRefusedError,
-    TooLargeError,
-)
+from broker.channel import Channel
 from broker.crowd import Crowd
 from broker.delivery import Change, Delivery, FrameDelivery, RawDelivery, Stream, Will
 from broker.dial import ConnectionSettings
 from broker.edge import Edge
+from broker.errors import (
+    BrokerRefusedError,
+    BrokerUnfitError,
+    BrokerUnreachableError,
+    BusError,
+    PublishRefusedError,
+    SubscribeRefusedError,
+    TooLargeError,
+)
 from broker.heap import keep_freed_memory
 from broker.message import NO_SUBSCRIBER, Incoming, Outgoing
 from broker.packet import Envelope

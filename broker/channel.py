@@ -13,44 +13,25 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from paho.mqtt.packettypes import PacketTypes
-
 from broker.backoff import LONGEST_S, delays
-from broker.connection import (
+from broker.connection import Connection
+from broker.dial import ConnectionSettings
+from broker.errors import (
     BrokerRefusedError,
     BrokerUnfitError,
     BrokerUnreachableError,
-    BusError,
-    Connection,
+    BusClosedError,
     ConnectionLostError,
+    PublishRefusedError,
     SubscribeRefusedError,
     TooLargeError,
-    reason_name,
 )
-from broker.dial import ConnectionSettings
 from broker.inbox import Inbox
 from broker.message import FIRST_FAILURE, Accepted, Incoming, Outgoing
 from broker.rejections import Rejections
 from broker.subscriptions import Filter, Subscriptions
 
 _LOG = logging.getLogger(__name__)
-
-
-class BusClosedError(BusError):
-    """The bus was left while somebody still used it."""
-
-    def __init__(self) -> None:
-        super().__init__("the bus is closed; end what uses it before leaving `async with Bus(...)`")
-
-
-class PublishRefusedError(BusError):
-    """The broker received a message and will not pass it on."""
-
-    def __init__(self, address: str, reason: int) -> None:
-        super().__init__(
-            f"the broker refused a message to {address}: {reason_name(PacketTypes.PUBACK, reason)}. "
-            "Check its access rules (acl_file) for this user"
-        )
 
 
 class Channel:

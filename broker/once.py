@@ -19,9 +19,9 @@ from typing import Any, Final, Self
 
 from broker.address import BrokerAddress
 from broker.backoff import delays
-from broker.channel import PublishRefusedError
-from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError
+from broker.connection import Connection
 from broker.dial import ConnectionSettings
+from broker.errors import BrokerUnreachableError, ConnectionLostError, PublishRefusedError
 from broker.message import FIRST_FAILURE, Incoming, Outgoing
 from broker.packet import Envelope
 from broker.snapshot import retained_now

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from broker.connection import BrokerUnreachableError, Connection, ConnectionLostError
+from broker.connection import Connection
 from broker.dial import ConnectionSettings
+from broker.errors import BrokerUnreachableError, ConnectionLostError
 from broker.message import Incoming
 
 _RETRY_S: Final = 0.2

@@ -29,7 +29,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeVar
 
 from broker.address import BadAddressError
-from broker.connection import BrokerRefusedError, BrokerUnreachableError, BusError
+from broker.errors import BrokerRefusedError, BrokerUnreachableError, BusError
 from schemas.base import InvalidNameError
 from services.log_limits import LogLimit
 from services.notify import notify

@@ -22,8 +22,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final, Generic, Literal, TypeVar
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from broker.delivery import Change, Delivery
+from broker.errors import BrokerUnreachableError
 from broker.rejections import clipped
 from schemas.device import Claim, DeviceStatus
 from schemas.stages import StagesHeld

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from broker.bus import Bus
-from broker.connection import BusError
 from broker.embedded import MosquittoMissingError, find_mosquitto
+from broker.errors import BusError
 from schemas.frame import FrameHeader, encode_frame
 from schemas.topics import (
     ANSWER,

@@ -12,9 +12,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from broker.bus import Bus
-from broker.channel import PublishRefusedError
-from broker.connection import BusError, TooLargeError
 from broker.delivery import FrameDelivery
+from broker.errors import BusError, PublishRefusedError, TooLargeError
 from models.rows.chain import RowsError
 from schemas.codec import Array
 from schemas.frame import FrameHeader

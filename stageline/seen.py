@@ -14,7 +14,7 @@ from statistics import fmean, median
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BusError
+from broker.errors import BusError
 from schemas.accuracy import RouteSeen, Seen
 from schemas.topics import SEEN
 from stageline.requests_in_flight import RequestsInFlight

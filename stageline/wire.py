@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from broker.bus import Bus
-from broker.channel import PublishRefusedError
-from broker.connection import BusError, TooLargeError
+from broker.errors import BusError, PublishRefusedError, TooLargeError
 from models.rows.join import cut_rows
 from models.rows.specs import input_axis
 from schemas.codec import Array
@@ -70,7 +69,7 @@ async def send_request(
     """Send one attempt to the first stage of its route, or to all of its bands; says how many of them listen.
 
     Raises:
-        broker.connection.BusError: it was not sent, or a band of it never can be. The broker was away: only when it
+        broker.errors.BusError: it was not sent, or a band of it never can be. The broker was away: only when it
             got none of it.
         schemas.codec.TensorError: an element type that frames do not carry.
         models.rows.chain.RowsError: the plan divides rows that the input does not have.

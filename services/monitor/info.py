@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
+from broker.errors import BrokerUnreachableError
 from schemas.device import DeviceInfo, PowerModel
 from schemas.topics import DEVICE_INFO
 from services.capacity import Capacity

@@ -21,8 +21,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BusError
 from broker.delivery import RawDelivery
+from broker.errors import BusError
 from schemas.device import LinkMeasure
 from schemas.topics import DEVICE_COMMAND, ECHO_TEMPLATE
 from services.monitor.link import (

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
+from broker.errors import BrokerUnreachableError
 from schemas.device import Telemetry
 from schemas.topics import DEVICE_TELEMETRY
 from services.capacity import Capacity

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from typing import Final, Protocol
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from broker.delivery import Delivery
+from broker.errors import BrokerUnreachableError
 from schemas.accuracy import Accuracy, Seen, StageAccuracy
 from schemas.device import Command
 from schemas.plan import Plan, Route

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from broker.delivery import Change, Will
+from broker.errors import BrokerUnreachableError
 from schemas.deployment import HubStatus
 from schemas.topics import HUB_STATUS
 from services.lifecycle import OperatorError

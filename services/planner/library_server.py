@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError, BusError
+from broker.errors import BrokerUnreachableError, BusError
 from broker.rejections import Rejections, clipped
 from models.library import Library, MissingBlobError, WrongHashError
 from models.stage import BadGraphError

@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
+from broker.errors import BrokerUnreachableError
 from schemas.device import Command, Profile
 from schemas.model import ModelCard
 from schemas.topics import DEVICE_COMMAND

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
+from broker.errors import BrokerUnreachableError
 from schemas.deployment import Decision
 from schemas.topics import PLAN_CURRENT, PLAN_DECISION, PLAN_NEXT
 from services.planner.events import ClearCurrent, ClearNext, PublishCurrent, PublishDecision, PublishNext

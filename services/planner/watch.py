@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from broker.delivery import Change, Delivery
+from broker.errors import BrokerUnreachableError
 from schemas.device import Claim
 from schemas.stages import StagesHeld, Timing
 from schemas.topics import DEVICE_CLAIM, DEVICE_STAGES, DEVICE_TIMING, Topic

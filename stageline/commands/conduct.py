@@ -18,7 +18,7 @@ from rich.markup import escape
 
 from broker.address import BadAddressError
 from broker.bus import Bus
-from broker.connection import BusError
+from broker.errors import BusError
 from schemas.base import InvalidNameError
 from services.lifecycle import OperatorError, run
 from services.settings import load

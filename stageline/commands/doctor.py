@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from rich.markup import escape
 
-from broker.connection import BusError
+from broker.errors import BusError
 from stageline.checks import Check, check_hub, check_machine
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, Report, conduct, open_bus, settings_of

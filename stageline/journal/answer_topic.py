@@ -50,7 +50,7 @@ class AnswerTopic:
         """Publish them.
 
         Raises:
-            broker.connection.BusError: the broker will not have it.
+            broker.errors.BusError: the broker will not have it.
         """
         await asyncio.gather(*(self._publish(one, doubted=False) for one in outcomes))
 
@@ -58,7 +58,7 @@ class AnswerTopic:
         """Publish those that the broker does not retain.
 
         Raises:
-            broker.connection.BusError: the broker will not have it.
+            broker.errors.BusError: the broker will not have it.
         """
         for one in outcomes:
             await self._publish(one, doubted=True)

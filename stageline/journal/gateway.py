@@ -112,7 +112,7 @@ class Gateway:
         """Deliver until cancelled, or until nothing is open.
 
         Raises:
-            JournalError, broker.connection.BusError: something that must be mended; what is open stays so.
+            JournalError, broker.errors.BusError: something that must be mended; what is open stays so.
         """
         await self._settle()
         async with asyncio.TaskGroup() as group:

@@ -13,9 +13,9 @@ import pytest
 from broker.address import BrokerAddress
 from broker.backoff import delays
 from broker.bus import Bus
-from broker.channel import PublishRefusedError
-from broker.connection import Connection, ConnectionLostError
+from broker.connection import Connection
 from broker.embedded import EmbeddedBroker
+from broker.errors import ConnectionLostError, PublishRefusedError
 from broker.message import Outgoing
 from broker.once import OncePublisher
 from schemas.deployment import HubStatus

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from broker.address import BadAddressError, BrokerAddress
-from broker.connection import BrokerRefusedError, BrokerUnreachableError
+from broker.errors import BrokerRefusedError, BrokerUnreachableError
 from services.lifecycle import JsonLines, OperatorError, PlainLines, launch, run
 from services.settings import DeviceSettings, load
 

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from broker.bus import Bus
-from broker.channel import PublishRefusedError
-from broker.connection import BusError, TooLargeError
 from broker.embedded import EmbeddedBroker
+from broker.errors import BusError, PublishRefusedError, TooLargeError
 from schemas.model import ModelCard
 from schemas.plan import Band, Plan, Route, SideBySide, Stage
 from schemas.topics import MODEL_CARD, PLAN_CURRENT, STAGE

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from broker.connection import BrokerUnreachableError
 from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
+from broker.errors import BrokerUnreachableError
 from models.pictures import UnreadablePictureError
 from schemas.base import InvalidNameError
 from schemas.deployment import Decision

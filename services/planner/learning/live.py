@@ -17,8 +17,8 @@ from dataclasses import replace
 from typing import Final
 
 from broker.bus import Bus
-from broker.connection import BrokerUnreachableError
 from broker.delivery import Delivery
+from broker.errors import BrokerUnreachableError
 from schemas.accuracy import Seen
 from schemas.deployment import Decision
 from schemas.learning import Learning
