@@ -25,7 +25,7 @@ from schemas.codec import Array
 from schemas.frame import Frame, FrameHeader, encode_frame
 from schemas.model import TensorSpec
 from schemas.topics import ANSWER, STAGE, Topic
-from services.worker.following import Assignment, Slice, StageKey
+from services.worker.assignments import Assignment, Slice, StageKey
 from services.worker.line import Beside, Line, Traffic
 from services.worker.stage_work import Lane
 

@@ -16,9 +16,10 @@ from broker.bus import BrokerUnreachableError
 from models.runtime import stage_memory_bytes
 from schemas.model import ModelCard
 from schemas.stages import HeldStage, StageState
+from services.worker.assignments import Assignment, StageKey
 from services.worker.cards import Cards
 from services.worker.fetch import FetchError
-from services.worker.following import Assignment, Drain, Drop, Held, Load, Revive, StageKey, decide
+from services.worker.following import Drain, Drop, Held, Load, Revive, decide
 from services.worker.line import Line, Traffic
 from services.worker.memory import MemoryRefusedError, check_fit, lasting
 from services.worker.plan_book import PlanBook

@@ -19,9 +19,9 @@ from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLar
 from broker.rejections import Rejections
 from schemas.frame import Frame, FrameError, FrameHeader, open_frame, remaining_budget_ms
 from schemas.topics import ANSWER, STAGE
+from services.worker.assignments import StageKey
 from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
-from services.worker.following import StageKey
 from services.worker.joining import Joined, Joiner
 from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
 from services.worker.timing import Timings

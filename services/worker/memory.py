@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from services.worker.following import Held, Slice, StageKey
+from services.worker.assignments import Slice, StageKey
+from services.worker.following import Held
 
 FREE_SHARE: Final = 0.45
 """Share of the free memory that is offered to stages unless the settings say more: while one plan follows another,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from models.rows.chain import RowsError
 from models.rows.specs import band_input, band_output
 from schemas.model import ModelCard
-from services.worker.following import Assignment
+from services.worker.assignments import Assignment
 
 
 class PlanMismatchError(Exception):

@@ -25,8 +25,8 @@ from models.rows.band import load_band
 from models.runtime import Backend, StageRunner, load_stage
 from models.runtime.heap import return_freed_memory
 from schemas.model import ModelCard
+from services.worker.assignments import Slice
 from services.worker.fetch import Fetcher
-from services.worker.following import Slice
 
 logger = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from schemas.frame import (
 )
 from schemas.model import ModelCard, TensorSpec
 from schemas.plan import ROUTE_STAGES
+from services.worker.assignments import Assignment
 from services.worker.energy import UNKNOWN, Watts
-from services.worker.following import Assignment
 from services.worker.joining import Joined
 
 _MOST_TOLD: Final = 1000

@@ -19,7 +19,7 @@ from broker.bus import Bus, BusError
 from schemas.frame import StageTrace
 from schemas.stages import DEVICE_STAGES_MOST, ExitSeen, StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
-from services.worker.following import StageKey
+from services.worker.assignments import StageKey
 
 _KEPT: Final = 256
 """Traces per stage and period that medians are taken of; the latest ones, so that memory is bounded."""

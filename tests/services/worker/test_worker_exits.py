@@ -18,7 +18,7 @@ from schemas.model import ModelCard
 from schemas.plan import ExitRule, Plan, Route, Stage
 from schemas.stages import Timing
 from schemas.topics import DEVICE_TIMING
-from services.worker.following import Slice, assignments
+from services.worker.assignments import Slice, assignments
 from services.worker.plan_check import PlanMismatchError, check_against
 
 THRESHOLDS = {"exit1": 0.8, "exit2": 0.8}

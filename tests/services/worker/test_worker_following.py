@@ -9,19 +9,8 @@ from hypothesis import strategies as st
 from schemas.plan import Plan, Route
 from schemas.plan_text import parse_route
 from schemas.stages import StageState
-from services.worker.following import (
-    MOST_HELD,
-    Action,
-    Assignment,
-    Drain,
-    Drop,
-    Held,
-    Load,
-    Revive,
-    StageKey,
-    assignments,
-    decide,
-)
+from services.worker.assignments import Assignment, StageKey, assignments
+from services.worker.following import MOST_HELD, Action, Drain, Drop, Held, Load, Revive, decide
 
 SHA = "a" * 64
 ME = "pi4"

@@ -16,7 +16,7 @@ from schemas.codec import Array
 from schemas.frame import Frame, FrameHeader, encode_frame, open_frame
 from schemas.model import TensorSpec
 from services.worker import stage_work
-from services.worker.following import Assignment, Slice, StageKey
+from services.worker.assignments import Assignment, Slice, StageKey
 from services.worker.line import Line, Traffic
 from services.worker.stage_work import Done, Lane
 from services.worker.timing import Timings

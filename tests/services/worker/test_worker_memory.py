@@ -2,7 +2,8 @@
 
 import pytest
 
-from services.worker.following import Assignment, Held, Slice, StageKey
+from services.worker.assignments import Assignment, Slice, StageKey
+from services.worker.following import Held
 from services.worker.memory import MemoryRefusedError, check_fit, default_budget_bytes, lasting
 
 A, B, C = (Slice("a" * 64, first, first + 2) for first in (0, 2, 4))

@@ -14,8 +14,8 @@ from schemas.device import Power, PowerModel
 from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame
 from schemas.model import TensorSpec
 from services.worker import stage_work
+from services.worker.assignments import Assignment, Slice, StageKey
 from services.worker.energy import UNKNOWN, Watts, watts_now
-from services.worker.following import Assignment, Slice, StageKey
 from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload
 
 WATTS = Watts(4.0, "modelled", "busy 4 W x compute time; a table")

@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.frame import StageTrace
 from schemas.stages import DEVICE_STAGES_MOST, Timing
-from services.worker.following import StageKey
+from services.worker.assignments import StageKey
 from services.worker.timing import Timings, keep_reporting
 
 
