@@ -36,11 +36,15 @@ class Budget:
     extra: float = 0.0
     """In decisions: 1.0 is what one decision would have cost without learning."""
 
-    def allows(self, extra: float) -> bool:
-        """Whether one more may be spent that is expected to cost so much more, as a share (0.2: a fifth longer)."""
+    def allows(self, extra: float, part: float = 1.0) -> bool:
+        """Whether one more may be spent that is expected to cost so much more, as a share (0.2: a fifth longer).
+
+        `part`: of all that learning may cost, that has not to be exceeded then.
+        """
         limits = self.limits
         in_number = self.explored + 1 <= limits.free + limits.share * self.decisions
-        return in_number and self.extra + max(0.0, extra) <= limits.cost_share * self.decisions + limits.cost_free
+        most = part * (limits.cost_share * self.decisions + limits.cost_free)
+        return in_number and self.extra + max(0.0, extra) <= most
 
     def decided(self) -> Budget:
         """After a decision that served what is known to be good."""

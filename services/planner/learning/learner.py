@@ -15,6 +15,7 @@ Never two trials in a row, and a plan that is worse with confidence is not tried
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -24,6 +25,7 @@ from services.planner.learning.arms import Arm
 from services.planner.learning.budget import Budget
 from services.planner.learning.linear import Linear
 from services.planner.learning.pairs import Pairs, through
+from services.planner.learning.surprise import Side, believed
 from services.planner.moving_average import Average
 
 ACT_FROM: Final = 0.02
@@ -36,6 +38,14 @@ DOUBTED: Final = 0.4
 """Of what pairs said in favour of a plan that has failed."""
 PLANS_MOST: Final = 24
 """Plans that are remembered; those tried longest ago are forgotten first."""
+OWED_EVERY: Final = 6
+"""Decisions from one trial to the next that nobody proposes, at least,"""
+OWED_SHARE: Final = 0.1
+"""and this share of all decisions so far."""
+OWED_PART: Final = 0.5
+"""Of the budget, that such trials may use up; the other is for what policies propose."""
+PROMISING: Final = 0.05
+"""What a plan seems to save that is looked at again, whatever the policy says."""
 _NEW: Final = 0.2
 _NEW_FRESH: Final = 0.3
 _NEW_REGRET: Final = 0.04
@@ -59,7 +69,9 @@ class Tried:
     cost: Average = field(default_factory=Average)
     samples: float = 0.0
     at: int = 0
-    """The last decision that measured it."""
+    """The last decision that measured it,"""
+    surprised: Side = 0
+    """and how that differed from what was expected."""
 
 
 class Proposer(Protocol):
@@ -90,7 +102,9 @@ class Learner:
     forced: bool = False
     """The last decision was a trial."""
     probed: int = 0
-    """The decision that last saw exact's plan."""
+    """The decision that last saw exact's plan,"""
+    explored_at: int = 0
+    """and the one that last was a trial."""
 
     @property
     def decisions(self) -> int:
@@ -117,15 +131,18 @@ class Learner:
         due = incumbent is not exact and self.decisions - self.probed >= PROBE_EVERY
         if due and self.budget.allows(estimates[exact.name] / now - 1):
             return Pick(exact, "probing")
-        for arm in proposer.propose(self, arms, incumbent):
+        proposed = [*proposer.propose(self, arms, incumbent), *self._promising(arms, incumbent)]
+        for arm, part in (*((arm, 1.0) for arm in proposed), *((arm, OWED_PART) for arm in self._owed(arms, estimates))):
             refuted = self.between(arm, incumbent).at_most < 0
-            if not refuted and self.budget.allows(estimates[arm.name] / now - 1):
+            if not refuted and self.budget.allows(estimates[arm.name] / now - 1, part):
                 return Pick(arm, "exploring")
         return Pick(incumbent, served)
 
     def measured(self, arms: Sequence[Arm], pick: Pick, cost: float) -> Learner:
         """After what was picked has been served, and cost so much; arms as it was picked from them."""
-        cost = min(_COST_MOST, max(1e-6, cost))
+        seen = min(_COST_MOST, max(1e-6, cost))
+        arm, before = pick.arm, self.tried.get(pick.arm.name, Tried(pick.arm.cost))
+        cost, surprised = believed(self.linear, arm.name, arm.terms, arm.cost, seen, before.surprised)
         incumbent, exact = self.acting(arms), arms[0]
         forced = pick.by in ("exploring", "probing")
         compares = self.fresh_of == incumbent.name
@@ -134,17 +151,18 @@ class Learner:
         after = replace(
             self,
             linear=self.linear.learned(pick.arm.name, pick.arm.terms, pick.arm.cost, cost),
-            tried=self._with_cost(pick.arm, cost),
+            tried=self._with_cost(pick.arm, cost, surprised),
             pairs={key: pairs.faded(FADE) for key, pairs in self.pairs.items()},
             incumbent="" if incumbent is exact else incumbent.name,
             budget=budget,
             forced=forced,
             probed=self.decisions if pick.arm is exact else self.probed,
+            explored_at=self.decisions if forced else self.explored_at,
         )
         after = replace(after, regret=after._regret_with(arms, cost))
         if pick.arm is incumbent:
             fresh = (self.fresh if compares else Average()).with_sample(cost, _NEW_FRESH)
-            return replace(after, fresh=fresh, fresh_of=incumbent.name)._doubted(arms, cost)
+            return replace(after, fresh=fresh, fresh_of=incumbent.name)._doubted(arms, seen)
         if not compares:
             return after
         return after._compared(arms, pick.arm, cost, reference)
@@ -174,10 +192,26 @@ class Learner:
         """The least that a plan was measured to cost, ms; None before any was."""
         return min((tried.cost.value() for arm in arms if (tried := self.tried.get(arm.name))), default=None)
 
-    def _with_cost(self, arm: Arm, cost: float) -> dict[str, Tried]:
+    def _promising(self, arms: Sequence[Arm], incumbent: Arm) -> list[Arm]:
+        """Plans that were measured to be better than the incumbent, whatever a policy makes of that."""
+        least = (1 - PROMISING) * self.known(incumbent, incumbent.cost)
+        better = [arm for arm in arms if arm is not incumbent and self.known(arm, math.inf) < least]
+        return sorted(better, key=lambda arm: (self.known(arm, arm.cost), arm.name))
+
+    def _owed(self, arms: Sequence[Arm], estimates: Mapping[str, float]) -> list[Arm]:
+        """Plans that were never served, when one is due: what policies believe of them may be wrong altogether.
+
+        Only serving a plan can tell. Such trials become ever rarer, so that in the long run they cost nothing.
+        """
+        if self.decisions - self.explored_at < max(OWED_EVERY, OWED_SHARE * self.decisions):
+            return []
+        new = [arm for arm in arms if arm.name not in self.tried]
+        return sorted(new, key=lambda arm: (estimates[arm.name], arm.name))
+
+    def _with_cost(self, arm: Arm, cost: float, surprised: Side) -> dict[str, Tried]:
         before = self.tried.get(arm.name, Tried(arm.cost))
         samples = (1 - _NEW) * before.samples + 1
-        now = Tried(arm.cost, before.cost.with_sample(cost, _NEW), samples, self.decisions)
+        now = Tried(arm.cost, before.cost.with_sample(cost, _NEW), samples, self.decisions, surprised)
         tried = {**self.tried, arm.name: now}
         newest = sorted(tried, key=lambda name: tried[name].at, reverse=True)[:PLANS_MOST]
         return {name: one for name, one in tried.items() if name in newest}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from types import MappingProxyType
@@ -15,6 +15,14 @@ from services.planner.learning.world import World
 
 NOISE: Final = 0.06
 """Standard deviation of what a decision measures, relative: the mean of some ten answers."""
+
+Noise = Callable[[random.Random], float]
+"""How many times what a plan really costs a decision measures, drawn anew each time; above 0."""
+
+
+def ordinary(draw: random.Random) -> float:
+    """Log-normal, NOISE wide."""
+    return draw.lognormvariate(0, NOISE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ def played(
     *,
     decisions: int,
     seed: int,
-    noise: float = NOISE,
+    noise: Noise = ordinary,
     learner: Learner | None = None,
     changes: Mapping[int, World] = MappingProxyType({}),
 ) -> Played:
@@ -69,7 +77,7 @@ def played(
         proposer: the learning policy.
         decisions: how many.
         seed: of the noise.
-        noise: of measurements, relative.
+        noise: of measurements.
         learner: what is known beforehand.
         changes: worlds that take this one's place from a decision on; what is believed stays.
     """
@@ -85,7 +93,7 @@ def played(
         pick = learner.decide(arms, proposer)
         cost = costs[pick.arm.name]
         steps.append(Step(pick.arm.name, pick.by, cost, costs[arms[0].name], world.best_cost))
-        learner = learner.measured(arms, pick, cost * draw.lognormvariate(0, noise))
+        learner = learner.measured(arms, pick, cost * noise(draw))
     return Played(tuple(steps), learner)
 
 
