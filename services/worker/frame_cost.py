@@ -26,8 +26,8 @@ from schemas.frame import Frame, FrameHeader, encode_frame
 from schemas.model import TensorSpec
 from schemas.topics import ANSWER, STAGE, Topic
 from services.worker.assignments import Assignment, Slice, StageKey
+from services.worker.lane import Lane
 from services.worker.line import Beside, Line, Traffic
-from services.worker.stage_work import Lane
 
 SMALL_BYTES: Final = 1_000
 LARGE_BYTES: Final = 1_000_000

@@ -20,12 +20,12 @@ from services.worker.assignments import Assignment, StageKey
 from services.worker.cards import Cards
 from services.worker.fetch import FetchError
 from services.worker.following import Drain, Drop, Held, Load, Revive, decide
+from services.worker.lane import Lane
 from services.worker.line import Line, Traffic
 from services.worker.memory import MemoryRefusedError, check_fit, lasting
 from services.worker.plan_book import PlanBook
 from services.worker.plan_check import PlanMismatchError, check_against
 from services.worker.runners import BuildError, Runners
-from services.worker.stage_work import Lane
 
 logger = logging.getLogger(__name__)
 

@@ -8,25 +8,24 @@ its result was handed on.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, Self
 
-from broker.bus import Bus, BusError, FrameDelivery, PublishRefusedError, TooLargeError
-from broker.rejections import Rejections
-from schemas.frame import Frame, FrameError, FrameHeader, open_frame, remaining_budget_ms
-from schemas.topics import ANSWER, STAGE
+from broker.bus import Bus, BusError, FrameDelivery
+from schemas.frame import Frame, remaining_budget_ms
+from schemas.topics import STAGE
 from services.worker.assignments import StageKey
 from services.worker.compute import ComputeThread
 from services.worker.energy import UNKNOWN, Watts
 from services.worker.joining import Joined, Joiner
-from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload, process
+from services.worker.lane import Lane, check
+from services.worker.refused import RefusedError
+from services.worker.results import Results, not_listening
+from services.worker.stage_work import Done, expiry_s, process
 from services.worker.timing import Timings
-
-logger = logging.getLogger(__name__)
 
 _POLL_S: Final = 0.02
 _LOOK_AT_BANDS_S: Final = 1.0
@@ -72,8 +71,7 @@ class Line:
         self._joining: dict[StageKey, _Joining] = {}
         """Stages here that join bands: one that is computed here needs no broker to get there."""
         self._watts: Watts = UNKNOWN
-        self._refused = Rejections(logger, "frame refused:")
-        self._undelivered = Rejections(logger, "result not delivered:")
+        self._results = Results(bus, device, timings)
         self._compute = ComputeThread()
 
     async def __aenter__(self) -> Self:
@@ -164,13 +162,13 @@ class Line:
             self._timings.record(here.key, done.trace, met=done.met, left=done.header.exit)
             await self._hand_on(lane, done)
         except RefusedError as refused:
-            await self._refuse(lane, header, refused)
+            await self._results.refuse(lane, header, refused)
         except BusError as error:
-            self._lost("unsent", lane, header, error)
+            self._results.lost("unsent", lane, header, error)
         except Exception as error:
             # A bug of ours: this request is told, the log shows it, and all others are served.
             why = f"stage {lane.assignment.key}: {type(error).__name__}: {error}"
-            await self._refuse(lane, header, RefusedError("stage-failed", why), bug=error)
+            await self._results.refuse(lane, header, RefusedError("stage-failed", why), bug=error)
         finally:
             for counts in (traffic, self._total):
                 counts.in_flight -= 1
@@ -181,91 +179,17 @@ class Line:
         return (yield from process(lane, frame, waited_ms, delivery.expiry_s, self._watts))
 
     async def _hand_on(self, lane: Lane, done: Done) -> None:
+        if done.handed is None:
+            await self._results.send(lane, done)
+            return
         here = lane.assignment
-        if here.next_device == self._device and here.next_stage is not None:
-            joining = self._joining.get(replace(here.key, stage=here.next_stage))
-            if joining is not None:
-                await self._through(joining.lane, joining.traffic, _delivered(done), joining.joiner)
-                return
-        try:
-            if done.header.kind == "answer" or here.next_device is None or here.next_stage is None:
-                await self._answer(lane, done.header, done.payload)
-                return
-            heard = await self._bus.send_frame(
-                STAGE,
-                done.payload,
-                expiry_s=expiry_s(done.header.budget_ms),
-                correlation=done.header.request,
-                response_address=self._bus.full_address(ANSWER, submitter=done.header.submitter),
-                traceparent=done.header.traceparent or None,
-                deployment=here.key.deployment,
-                generation=here.key.generation,
-                device=here.next_device,
-                stage=here.next_stage,
-            )
-        except TooLargeError as error:
-            raise RefusedError("too-large", str(error)) from error
-        except PublishRefusedError as error:
-            raise RefusedError("stage-failed", str(error)) from error
-        if not heard:
-            raise RefusedError(
-                "draining",
-                f"{here.next_device} does not listen for stage {here.next_stage} of {here.key.deployment} "
-                f"generation {here.key.generation} any more: submit again on the current plan",
-            )
-
-    async def _refuse(
-        self, lane: Lane, header: FrameHeader, refused: RefusedError, bug: Exception | None = None
-    ) -> None:
-        self._timings.rejected[refused.code] += 1
-        reason = f"bug {type(bug).__name__}" if bug else refused.code
-        where = f"request {header.request} at {lane.assignment.key}"
-        self._refused.add(reason, where, str(refused), bug=bug, fields=_fields(lane, header))
-        try:
-            await self._answer(lane, header, fault_payload(self._device, header, refused))
-        except BusError as error:
-            self._lost("unsent", lane, header, error)
-
-    async def _answer(self, lane: Lane, header: FrameHeader, payload: bytes) -> None:
-        heard = await self._bus.send_frame(
-            ANSWER,
-            payload,
-            expiry_s=expiry_s(header.budget_ms),
-            correlation=header.request,
-            traceparent=header.traceparent or None,
-            submitter=header.submitter,
-        )
-        if not heard:
-            self._lost("unheard", lane, header, "the submitter no longer listens")
-
-    def _lost(self, reason: str, lane: Lane, header: FrameHeader, detail: object) -> None:
-        # The submitter still holds the input and sends it again: nothing is lost but this attempt.
-        self._timings.rejected[reason] += 1
-        where = f"request {header.request} of {header.submitter}"
-        self._undelivered.add(reason, where, str(detail), fields=_fields(lane, header))
-
-
-def _fields(lane: Lane, header: FrameHeader) -> dict[str, object]:
-    """What a log line about a frame carries (`services.lifecycle`)."""
-    return {
-        "request": header.request,
-        "submitter": header.submitter,
-        "attempt": header.attempt,
-        **lane.assignment.key.fields,
-    }
-
-
-def _delivered(done: Done) -> FrameDelivery:
-    """What a stage here gets of another one here. The frame that it was made of is acknowledged after it.
-
-    Raises:
-        RefusedError: it is larger than frames may be; no broker would pass it, either.
-    """
-    try:
-        frame = open_frame(done.payload)
-    except FrameError as error:
-        raise RefusedError("too-large", str(error)) from error
-    return FrameDelivery(frame, {}, expiry_s(done.header.budget_ms), time.monotonic(), _nobody_waits)
+        joining = self._joining.get(replace(here.key, stage=here.next_stage or ""))
+        if joining is None:
+            raise not_listening(here)
+        # The frame that it was made of is acknowledged after it.
+        left_s = expiry_s(done.header.budget_ms)
+        delivery = FrameDelivery(done.handed, {}, left_s, time.monotonic(), _nobody_waits)
+        await self._through(joining.lane, joining.traffic, delivery, joining.joiner)
 
 
 def _nobody_waits() -> None:

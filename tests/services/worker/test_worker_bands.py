@@ -12,7 +12,8 @@ from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan
 from schemas.plan_text import parse_route
 from services.worker.assignments import Assignment, Rows, Slice, assignments
-from services.worker.stage_work import Lane, RefusedError, check
+from services.worker.lane import Lane, check
+from services.worker.refused import RefusedError
 
 TEXT = "(pi4 rows 0:5 from 0:11 + nano rows 5:8 from 9:16 + pi4 rows 8:9 from 15:18)[0:1) -u8-> pi4[1:2) -> orin[2:3)"
 

@@ -17,8 +17,9 @@ from schemas.frame import Frame, FrameHeader, encode_frame, open_frame
 from schemas.model import TensorSpec
 from services.worker import stage_work
 from services.worker.assignments import Assignment, Slice, StageKey
+from services.worker.lane import Lane
 from services.worker.line import Line, Traffic
-from services.worker.stage_work import Done, Lane
+from services.worker.stage_work import Done
 from services.worker.timing import Timings
 
 POISON = 3.0
@@ -120,7 +121,7 @@ async def test_many_refused_frames_are_counted_one_by_one_and_logged_in_a_line(
     bus = OneBus([frame(f"r{number}", long) for number in range(100)], heard=heard)
     timings = await through(bus)
     assert timings.rejected["bad-input"] == len(bus.sent) == 100
-    lines = [record.getMessage() for record in caplog.records if record.name == "services.worker.line"]
+    lines = [record.getMessage() for record in caplog.records if record.name == "services.worker.results"]
     assert len(lines) == (1 if heard else 2)
     assert all(len(line) < 700 for line in lines)
 
@@ -182,45 +183,63 @@ async def test_a_runner_that_returns_nonsense_fails_one_request(shape: tuple[int
     assert {request: back.header.kind for request, back in bus.sent.items()} == {"odd": "error", "good": "answer"}
 
 
-class Grows:
-    """Gives more than a frame may hold."""
-
-    def run(self, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        return {"x": np.zeros((1, 17 << 20), np.float32)}
-
-
-class TwoStages(OneBus):
-    """Frames for the band; those for the stage that joins bands never come from outside."""
+class Bands(OneBus):
+    """Each band gets its own frames; those for the stage that joins them never come from outside."""
 
     @asynccontextmanager
     async def frames(self, *_: object, **where: object) -> AsyncIterator[AsyncIterator[FrameDelivery]]:
-        async def nothing() -> AsyncIterator[FrameDelivery]:
-            await asyncio.Event().wait()
-            yield cast("Any", None)
+        async def mine() -> AsyncIterator[FrameDelivery]:
+            async with super(Bands, self).frames() as deliveries:
+                async for one in deliveries:
+                    if where["stage"] == f"r0b{one.frame.header.band}":
+                        yield one
+            if where["stage"] == "r0s0":
+                await asyncio.Event().wait()
 
-        async with super().frames() as deliveries:
-            yield nothing() if where["stage"] == "r0s0" else deliveries
+        yield mine()
 
 
-async def test_a_band_too_large_for_any_frame_is_refused_as_such_also_where_the_same_device_joins_it() -> None:
-    wide = TensorSpec(name="x", dtype="float32", shape=(1, 17 << 20))
-    band = replace(
-        LANE.assignment, key=StageKey("cats", 1, "r0b0"), next_device="pi4", next_stage="r0s0", band=0, bands=2
-    )
-    computing = replace(LANE, assignment=band, gives=(wide,), runner=Grows())
-    joining = replace(LANE, takes=(wide,), parts=(wide, wide))
-    one = frame("q1", GOOD)
-    bus = TwoStages([replace(one, header=one.header.model_copy(update={"band": 0, "bands": 2}))])
-    timings = Timings("pi4", "boot")
-    ready = asyncio.Event()
+def in_bands(request: str) -> tuple[list[Array], list[Frame]]:
+    """Two bands of one request, and the frames that they come in."""
+    arrays = [np.random.default_rng(seed).standard_normal((1, 1, 2, 4)).astype(np.float32) for seed in range(2)]
+    frames = [frame(request, {"x": array}) for array in arrays]
+    return arrays, [
+        replace(one, header=one.header.model_copy(update={"band": band, "bands": 2})) for band, one in enumerate(frames)
+    ]
+
+
+def band_lane(band: int) -> Lane:
+    part = TensorSpec(name="x", dtype="float32", shape=(1, 1, 2, 4))
+    here = replace(
+        LANE.assignment, key=StageKey("cats", 1, f"r0b{band}"), codec="u8", next_device="pi4", next_stage="r0s0",
+        band=band, bands=2,
+    )  # fmt: skip
+    return replace(LANE, assignment=here, takes=(part,), gives=(part,))
+
+
+async def test_bands_that_the_same_device_joins_are_handed_on_as_they_are_and_nothing_is_coded_or_sent() -> None:
+    arrays, frames = in_bands("q1")
+    whole = TensorSpec(name="x", dtype="float32", shape=(1, 1, 4, 4))
+    joining = replace(LANE, takes=(whole,), gives=(whole,), parts=band_lane(0).gives * 2)
+    bus, timings, ready = Bands(frames), Timings("pi4", "boot"), asyncio.Event()
     async with Line(cast("Bus", bus), "pi4", timings) as line:
         joined = asyncio.create_task(line.serve(joining, Traffic(), ready.set))
         await ready.wait()
-        await line.serve(computing, Traffic(), lambda: None)
+        await asyncio.gather(*(line.serve(band_lane(band), Traffic(), lambda: None) for band in range(2)))
         joined.cancel()
         await asyncio.gather(joined, return_exceptions=True)
+    answer = bus.sent["q1"]
+    np.testing.assert_array_equal(answer.arrays()["x"], np.concatenate(arrays, axis=2))
+    assert [(one.bytes_in, one.bytes_out) for one in answer.header.trace] == [(32, 0), (32, 0), (0, 64)]
+    assert (bus.acknowledged, timings.rejected) == (2, {})
+
+
+async def test_a_band_whose_stage_on_the_same_device_is_gone_is_refused_so_that_it_is_sent_again() -> None:
+    _, frames = in_bands("q1")
+    bus, timings = Bands(frames[:1]), Timings("pi4", "boot")
+    async with Line(cast("Bus", bus), "pi4", timings) as line:
+        await line.serve(band_lane(0), Traffic(), lambda: None)
     fault = bus.sent["q1"].header.fault
     assert fault is not None
-    assert fault.code == "too-large"
-    assert "the limit is 67108864" in fault.detail
-    assert (bus.acknowledged, timings.rejected) == (1, {"too-large": 1})
+    assert (fault.code, bus.acknowledged, timings.rejected) == ("draining", 1, {"draining": 1})
+    assert "pi4 does not listen for stage r0s0" in fault.detail

@@ -16,7 +16,9 @@ from schemas.model import TensorSpec
 from services.worker import stage_work
 from services.worker.assignments import Assignment, Slice, StageKey
 from services.worker.energy import UNKNOWN, Watts, watts_now
-from services.worker.stage_work import Done, Lane, RefusedError, check, expiry_s, fault_payload
+from services.worker.lane import Lane, check
+from services.worker.refused import RefusedError, fault_payload
+from services.worker.stage_work import Done, expiry_s
 
 WATTS = Watts(4.0, "modelled", "busy 4 W x compute time; a table")
 X = TensorSpec(name="x", dtype="float32", shape=(1, 4))
