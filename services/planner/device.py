@@ -1,8 +1,8 @@
 """One device as the planner knows it: immutable, folded from what its monitor, its worker and people say of it.
 
 A device has two voices, its monitor (status, info, telemetry) and its worker (stages, profiles), each with its own
-boot id. Messages of an earlier life are told from those of the present one, so that a late will cannot bury a device
-that is already back.
+boot id. Messages of an earlier life are told from those of the present one (`services.planner.lives`), so that a late
+will cannot bury a device that is already back.
 """
 
 from __future__ import annotations
@@ -22,12 +22,11 @@ from schemas.topics import (
     DEVICE_TELEMETRY,
     Topic,
 )
+from services.planner.lives import Overruled, of_the_past, past
 
 DEVICE_TOPICS: Final[tuple[Topic[Any], ...]] = (
     DEVICE_STATUS, DEVICE_INFO, DEVICE_TELEMETRY, DEVICE_PROFILE, DEVICE_STAGES, DEVICE_DUTY,
 )  # fmt: skip
-
-_LIVES_KEPT: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,8 @@ class Device:
     duty: Duty | None = None
     past_monitors: tuple[str, ...] = ()
     past_workers: tuple[str, ...] = ()
+    overruled: Overruled | None = None
+    """What a monitor says whose life is thought to be over, since the present one spoke last."""
     doubted: bool = False
     """The broker's word for it is old: the worker has not spoken since the planner (re)connected."""
     hung: str = ""
@@ -135,7 +136,13 @@ class Device:
         return profile
 
     def with_message(
-        self, topic: Topic[Any], parameters: Mapping[str, str], message: Any | None, *, retained: bool
+        self,
+        topic: Topic[Any],
+        parameters: Mapping[str, str],
+        message: Any | None,
+        *,
+        retained: bool,
+        awaited: bool = False,
     ) -> Device:
         """The device after one message of DEVICE_TOPICS; itself when that is no news. See `Fleet.with_message`."""
         changes: dict[str, Any] = {}
@@ -144,18 +151,35 @@ class Device:
         elif topic is DEVICE_DUTY:
             changes = {"duty": message}
         elif topic is DEVICE_STATUS:
-            if not _of_the_past(self.status, message, self.past_monitors, retained=retained):
-                changes = {"status": message, "past_monitors": _past(self.past_monitors, self.status, message)}
+            if not of_the_past(self.status, message, self.past_monitors, retained=retained):
+                changes = {"status": message, "past_monitors": past(self.past_monitors, self.status, message)}
         elif topic is DEVICE_STAGES:
-            if not _of_the_past(self.worker, message, self.past_workers, retained=retained):
+            awaited |= self.doubted or bool(self.hung)
+            if not of_the_past(self.worker, message, self.past_workers, retained=retained, awaited=awaited):
                 changes = {
                     "worker": message,
-                    "past_workers": _past(self.past_workers, self.worker, message),
+                    "past_workers": past(self.past_workers, self.worker, message),
                     "doubted": self.doubted and retained,
                 }
         elif message is None or message.boot_id not in self.past_monitors:
             changes = {"info": message} if topic is DEVICE_INFO else {"telemetry": _with_last_link(message, self.link)}
+            changes["overruled"] = None
+        elif not retained:
+            overruled = (self.overruled or Overruled(message.boot_id)).with_word(message)
+            return self._under(overruled) if overruled.believed else replace(self, overruled=overruled)
         return replace(self, **changes) if changes else self
+
+    def _under(self, overruled: Overruled) -> Device:
+        """With a monitor that is there after all."""
+        status = DeviceStatus(device=self.name, boot_id=overruled.boot, online=True)
+        return replace(
+            self,
+            status=status,
+            past_monitors=past(self.past_monitors, self.status, status),
+            info=overruled.info or self.info,
+            telemetry=_with_last_link(overruled.telemetry, self.link),
+            overruled=None,
+        )
 
 
 def put(mapping: Mapping[str, Any], key: str, value: Any | None) -> dict[str, Any]:
@@ -169,28 +193,3 @@ def _with_last_link(telemetry: Telemetry | None, link: LinkMeasure | None) -> Te
     if telemetry is None or telemetry.link is not None or link is None:
         return telemetry
     return telemetry.model_copy(update={"link": link})
-
-
-def _of_the_past(
-    now: DeviceStatus | StagesHeld | None,
-    message: DeviceStatus | StagesHeld | None,
-    past: tuple[str, ...],
-    *,
-    retained: bool,
-) -> bool:
-    """Whether a birth, report or will is from a life before the one that is known to be lived now.
-
-    A live message of another life that says "offline" is a will that the broker sent late. One that the broker had
-    kept may be of a life that began and ended while nobody listened: it counts, unless that life is known to be over.
-    """
-    if now is None or message is None or not now.online or message.boot_id == now.boot_id:
-        return False
-    return message.boot_id in past or not (message.online or retained)
-
-
-def _past(
-    past: tuple[str, ...], now: DeviceStatus | StagesHeld | None, message: DeviceStatus | StagesHeld | None
-) -> tuple[str, ...]:
-    if now is None or message is None or now.boot_id == message.boot_id:
-        return past
-    return (*(boot for boot in past if boot != message.boot_id), now.boot_id)[-_LIVES_KEPT:]

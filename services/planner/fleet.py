@@ -37,7 +37,13 @@ class Fleet:
         return frozenset(name for name, device in self.devices.items() if device.doubted)
 
     def with_message(
-        self, topic: Topic[Any], parameters: Mapping[str, str], message: Any | None, *, retained: bool = False
+        self,
+        topic: Topic[Any],
+        parameters: Mapping[str, str],
+        message: Any | None,
+        *,
+        retained: bool = False,
+        awaited: bool = False,
     ) -> Fleet:
         """The fleet after one message (None: the topic was cleared); topics that are not of the fleet change nothing.
 
@@ -48,6 +54,7 @@ class Fleet:
             parameters: the names in its address; they win over names inside the message.
             message: what came.
             retained: the broker had kept it, so nobody may be there any more.
+            awaited: the device's worker was silent and was asked for a word; see `services.planner.lives`.
         """
         if topic is MODEL_CARD:
             return replace(self, cards=put(self.cards, parameters["model"], message))
@@ -55,7 +62,7 @@ class Fleet:
             return self
         name = parameters["device"]
         before = self.devices.get(name, Device(name))
-        after = before.with_message(topic, parameters, message, retained=retained)
+        after = before.with_message(topic, parameters, message, retained=retained, awaited=awaited)
         if after.forgotten:
             return replace(self, devices=put(self.devices, name, None)) if name in self.devices else self
         return self if after is before else replace(self, devices={**self.devices, name: after})

@@ -121,6 +121,11 @@ class Heartbeats:
         """The broker did not take our question."""
         return self._with(name, asking=False)
 
+    def awaits(self, name: str) -> bool:
+        """Whether that worker was asked for a word, or is being asked, and owes it still."""
+        pulse = self.pulses.get(name)
+        return pulse is not None and (pulse.asking or pulse.asked_s is not None)
+
     def to_ask(self, *, busy: Iterable[str] = ()) -> tuple[str, ...]:
         """Workers whose silence is long enough to ask them, and that have not been asked since."""
         patient = frozenset(busy)

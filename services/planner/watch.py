@@ -116,7 +116,12 @@ class FleetWatch:
         async for change in stream:
             if self._ear is not None:
                 self._ear.heard(topic, change.parameters, change.message, self.fleet)
-            self._update(self.fleet.with_message(topic, change.parameters, change.message, retained=change.retained))
+            awaited = topic is DEVICE_STAGES and self._beats.awaits(change.parameters["device"])
+            self._update(
+                self.fleet.with_message(
+                    topic, change.parameters, change.message, retained=change.retained, awaited=awaited
+                )
+            )
             if topic is DEVICE_STAGES and change.message is not None:
                 if not change.retained:
                     self._beats = self._beats.heard(change.parameters["device"], change.message.boot_id)

@@ -139,8 +139,8 @@ def test_a_will_that_the_broker_kept_counts_unless_its_life_is_known_to_be_over(
 def test_a_stale_report_of_a_life_before_is_no_news() -> None:
     reborn = fold(*WHOLE, (DEVICE_STAGES, stages(boot="w2")), (DEVICE_STATUS, status(boot="m2")))
     assert fold((DEVICE_STAGES, stages(boot="w1")), (DEVICE_STATUS, status(boot="m1")), fleet=reborn) is reborn
-    news = fold((DEVICE_TELEMETRY, telemetry(cores=2.0, boot="m1")), fleet=reborn)
-    assert news is reborn
+    late = fold((DEVICE_TELEMETRY, telemetry(cores=2.0, boot="m1")), fleet=reborn)
+    assert late.devices["pi"].telemetry == reborn.devices["pi"].telemetry
     news = fold((DEVICE_TELEMETRY, telemetry(cores=2.0, boot="m2")), fleet=reborn)
     assert news.devices["pi"].capacity_cores == 2.0
 
