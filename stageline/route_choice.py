@@ -1,86 +1,26 @@
 """Which route the next request takes: weighted turns among the routes that can take it now. Pure.
 
 Where the plan says `in_turn` weights are kept to even when that means waiting for a route that is full.
-
-Weights are honoured by smooth weighted round robin (as in nginx's upstream module): over any run of requests each
-route gets its share, and a heavy route's turns are spread out and not bunched.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from schemas.parts import parts_of
 from schemas.plan import Plan, Route, StagePrediction
 from schemas.stages import StagesHeld
+from stageline.latency import Latency
+from stageline.turns import Turns
 
 RouteState = Literal["up", "unready", "down"]
 
-_LEAST_WEIGHT: Final = 1e-9
-"""A route of weight 0 still serves when it is the only one left."""
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 8.0
 _QUEUE_SLACK: Final = 2.0
 """A route may be this much slower than predicted before those who wait in its line are thought lost."""
-
-
-class Turns:
-    """Whose turn it is among weighted routes."""
-
-    def __init__(self, weights: Sequence[float]) -> None:
-        self._weights = tuple(max(weight, _LEAST_WEIGHT) for weight in weights)
-        self._credit = [0.0] * len(weights)
-
-    def whose(self, eligible: Collection[int]) -> int | None:
-        """The next route among `eligible`, or None when there is none."""
-        return max(sorted(eligible), key=lambda route: self._credit[route] + self._weights[route], default=None)
-
-    def take(self, eligible: Collection[int]) -> int | None:
-        """As `whose`, and its turn is over; those that are not eligible keep their credit."""
-        chosen = self.whose(eligible)
-        if chosen is not None:
-            for route in eligible:
-                self._credit[route] += self._weights[route]
-            self._credit[chosen] -= sum(self._weights[route] for route in eligible)
-        return chosen
-
-
-class Latency:
-    """Smoothed round trip of one route and how far it strays.
-
-    The estimator of TCP's retransmission timer (Jacobson, "Congestion Avoidance and Control", SIGCOMM 1988), started
-    from the plan's prediction until the first answer has been seen.
-    """
-
-    def __init__(self, predicted_s: float | None) -> None:
-        self._predicted_s = predicted_s or 0.0
-        self._smooth_s: float | None = None
-        self._stray_s = 0.0
-
-    @property
-    def observed_s(self) -> float | None:
-        """Smoothed latency, seconds; None before the first answer."""
-        return self._smooth_s
-
-    def observe(self, seconds: float) -> None:
-        """Take in one request's latency, sent to answered."""
-        if self._smooth_s is None:
-            self._smooth_s, self._stray_s = seconds, seconds / 2
-            return
-        self._stray_s += (abs(seconds - self._smooth_s) - self._stray_s) / 4
-        self._smooth_s += (seconds - self._smooth_s) / 8
-
-    @property
-    def mean_s(self) -> float:
-        """By when about half of the answers are there, seconds; 0 when nothing is known."""
-        return self._predicted_s if self._smooth_s is None else self._smooth_s
-
-    @property
-    def usual_s(self) -> float:
-        """By when nearly every answer is there, seconds; 0 when nothing is known."""
-        return 3 * self._predicted_s if self._smooth_s is None else self._smooth_s + 4 * self._stray_s
 
 
 @dataclass(slots=True)

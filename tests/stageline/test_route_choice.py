@@ -1,16 +1,12 @@
-"""Weighted turns, latency estimates and the route board: values in, values out."""
+"""The routes of a plan as a submitter sees them: values in, values out."""
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from schemas.plan import Plan, Prediction, Route, Stage
 from schemas.stages import HeldStage, StagesHeld
-from stageline.route_choice import Latency, RouteBoard, Turns
+from stageline.route_choice import RouteBoard
 
 SHA = "0" * 64
 
@@ -38,38 +34,6 @@ def worker(device: str, *stages: str, online: bool = True, generation: int = 1, 
         for stage in stages
     )
     return StagesHeld(device=device, boot_id=boot, online=online, stages=held)
-
-
-def test_turns_follow_the_weights_without_bunching() -> None:
-    turns = Turns([0.5, 0.25, 0.25])
-    taken = [turns.take([0, 1, 2]) for _ in range(8)]
-    assert Counter(taken) == {0: 4, 1: 2, 2: 2}
-    assert all(taken[i : i + 3].count(0) <= 2 for i in range(6))
-
-
-@given(st.lists(st.floats(0.01, 1), min_size=1, max_size=6), st.integers(1, 200))
-def test_every_route_is_within_one_turn_per_rival_of_its_share(weights: list[float], rounds: int) -> None:
-    turns = Turns(weights)
-    counts = Counter(turns.take(range(len(weights))) for _ in range(rounds))
-    for index, weight in enumerate(weights):
-        assert abs(counts[index] - rounds * weight / sum(weights)) <= len(weights)
-
-
-def test_a_route_of_no_weight_serves_only_when_it_is_the_only_one_left() -> None:
-    turns = Turns([0.0, 1.0])
-    assert [turns.take([0, 1]) for _ in range(50)] == [1] * 50
-    assert turns.take([0]) == 0
-    assert turns.take([]) is None
-
-
-def test_patience_starts_from_the_prediction_and_then_follows_what_is_seen() -> None:
-    latency = Latency(0.5)
-    assert latency.usual_s == pytest.approx(1.5)
-    for _ in range(50):
-        latency.observe(4.0)
-    assert latency.observed_s == pytest.approx(4.0)
-    assert 4.0 <= latency.usual_s < 5.0
-    assert Latency(None).usual_s == 0.0
 
 
 def test_no_more_than_the_window_is_under_way_on_a_route() -> None:
