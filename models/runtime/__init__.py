@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from typing import Literal
 
 from models.blobs import BlobStore
+from models.entering import summed_as_undivided
 from models.exits.opened import exits_within, segments
 from models.runtime.checks import Accelerator, BackendError
 from models.runtime.need import stage_memory_bytes
@@ -53,12 +54,13 @@ def load_stage(
     opened = exits_within(card, first, last, exits)
     memory = stage_memory_bytes(card, first, last, exits)
     if not opened:
-        piece = stage_model(card, store, first, last)
+        piece = _as_undivided(stage_model(card, store, first, last), first, backend)
         return load_piece(piece, store, backend, threads=threads, memory_bytes=memory, accelerator=accelerator)
     parts: list[Part] = []
     with ExitStack() as made_so_far:
         for one in segments(first, last, opened):
             piece = stage_model(card, store, one.first, one.last, at_end=one.exit)
+            piece = _as_undivided(piece, one.first, backend)
             runner = load_piece(piece, store, backend, threads=threads, memory_bytes=0, accelerator=accelerator)
             made_so_far.callback(runner.close)
             parts.append(Part(runner, one.exit))
@@ -100,3 +102,7 @@ def load_piece(
         ) from error
     finally:
         store.unpin(shas)
+
+
+def _as_undivided(piece: StageSlice, first: int, backend: Backend) -> StageSlice:
+    return summed_as_undivided(piece) if first > 0 and backend == "onnxruntime" else piece

@@ -103,7 +103,7 @@ def test_a_model_cut_anywhere_answers_as_the_original_does(
 
 
 @pytest.mark.parametrize("name", [*TORCHVISION, LITE])
-def test_bands_of_rows_join_to_what_one_device_makes(
+def test_bands_of_rows_join_to_what_one_device_makes_and_the_answer_is_the_same_to_the_last_bit(
     name: str,
     library: Library,
     imported: Callable[[str], ModelCard],
@@ -112,6 +112,7 @@ def test_bands_of_rows_join_to_what_one_device_makes(
     card = imported(name)
     possible = deepest(card, library.blobs.read(card.graph.sha256))
     [(picture, pixels)] = example_inputs(card).items()
+    [answer] = load_stage(card, library.blobs, 0, len(card.blocks)).run({picture: pixels}).values()
     # As far as it goes, and somewhere before: three devices, one of them slow.
     for last in (possible.lasts[-1], possible.lasts[len(possible.lasts) // 3]):
         chain = possible.chain(last)
@@ -124,3 +125,6 @@ def test_bands_of_rows_join_to_what_one_device_makes(
             parts.append(part)
             band.close()
         np.testing.assert_array_equal(join(parts), right, err_msg=f"{name} {last}")
+        behind = load_stage(card, library.blobs, last, len(card.blocks))
+        [answered] = behind.run({card.cuts[last].tensors[0].name: join(parts)}).values()
+        np.testing.assert_array_equal(answered, answer, err_msg=f"{name} {last}, and all behind it")
