@@ -12,7 +12,7 @@ from rich.markup import escape
 from schemas.base import check_name
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct
-from stageline.commands.infer import find_files
+from stageline.commands.input_files import find_files
 from stageline.inputs import FileContent
 from stageline.journal.intake import UnfitFileError, read_file
 from stageline.journal.records import Handover

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stageline.commands.conduct import Report
-from stageline.commands.infer import _Outcome, shortened
+from stageline.commands.infer_outcome import Outcome, shortened
 from stageline.receipts import Answer, Receipt, RequestFailedError, Result
 
 
@@ -25,7 +25,7 @@ def answered(index: int) -> Result:
 
 
 async def test_outputs_are_not_kept_once_their_row_is_written() -> None:
-    outcome = _Outcome("d", top=1, save=None)
+    outcome = Outcome("d", top=1, save=None)
     result = answered(0)
     assert result.answer is not None
     outputs = weakref.ref(result.answer.outputs["y"])
@@ -55,7 +55,7 @@ async def test_outputs_are_saved_off_the_event_loop(tmp_path: Path, monkeypatch:
         savez(*arguments, **options)
 
     monkeypatch.setattr(np, "savez", spy)
-    outcome = _Outcome("d", top=1, save=tmp_path / "out")
+    outcome = Outcome("d", top=1, save=tmp_path / "out")
     await outcome.add(Path("x.npy"), answered(7))
     assert len(writers) == 1
     assert threading.current_thread() not in writers
@@ -66,7 +66,7 @@ async def test_outputs_are_saved_off_the_event_loop(tmp_path: Path, monkeypatch:
 async def test_what_failed_is_told_in_lines_of_its_own_and_long_paths_are_shortened() -> None:
     folder = Path("/srv/pictures/of/the/back/door")
     broken = folder / "night" / "broken.jpg"
-    outcome = _Outcome("d", top=1, save=None)
+    outcome = Outcome("d", top=1, save=None)
     await outcome.add(folder / "x.npy", answered(0))
     await outcome.add(broken, Result(1, str(broken), None, RequestFailedError("bad-input", f"{broken} cannot be read")))
     report = Report(None)
