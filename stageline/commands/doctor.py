@@ -8,9 +8,10 @@ from dataclasses import asdict
 from rich.markup import escape
 
 from broker.errors import BusError
-from stageline.checks import Check, check_hub, check_machine
+from stageline.checks import Check, check_machine
 from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, Report, conduct, open_bus, settings_of
+from stageline.hub_checks import check_hub
 
 _STYLES = {"ok": "green", "warn": "yellow", "FAIL": "bold red"}
 
