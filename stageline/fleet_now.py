@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 from broker.bus import Bus
 from schemas.deployment import Deployment
-from services.planner.cost import NoDeviceError
 from services.planner.fleet import read_fleet
 from services.planner.ground import Ground, facts_of
 from services.planner.held import held_blocks
 from services.planner.side_by_side import shares_rows
+from services.planner.usable import NoDeviceError
 from services.planner.wording import left_out_text, no_device
 from stageline.deploying import NoSuchModelError
 from stageline.rows_now import rows_now

@@ -22,7 +22,7 @@ from services.planner.adaptation import Adaptation
 from services.planner.alike import alike
 from services.planner.careful import careful
 from services.planner.complete import plan_of
-from services.planner.cost import NoDeviceError, problem_from
+from services.planner.cost import problem_from
 from services.planner.drift import Rules
 from services.planner.errors import PlanningError
 from services.planner.exit_choice import best_point
@@ -33,6 +33,7 @@ from services.planner.ground import facts_of
 from services.planner.held import planned_blocks
 from services.planner.question import consider
 from services.planner.review import best_plan, still
+from services.planner.usable import NoDeviceError
 from stageline.recording import Heard
 from stageline.replay_outcome import Outcome, Row, Tally
 

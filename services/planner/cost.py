@@ -31,13 +31,13 @@ from schemas.deployment import Deployment
 from schemas.model import ModelCard
 from schemas.plan import ExitRule
 from services.planner.cuts import thin, wire_bytes
-from services.planner.errors import PlanningError
 from services.planner.exit_rules import allowed_rules
 from services.planner.facts import UNLIMITED_BYTES, DeviceFacts, HubFacts
 from services.planner.pins import allowed, check_pins
 from services.planner.rows_known import RowsKnown
 from services.planner.stage_times import StageTimes, per_device, stage_times, transfer_ms
 from services.planner.survival import survival
+from services.planner.usable import usable_devices
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -47,18 +47,6 @@ Need = Callable[[ModelCard, int, int], int]
 
 FRAME_HEADER_BYTES: Final = 16 << 10
 """Kept free below a broker's packet limit for the frame's header."""
-
-
-class NoDeviceError(PlanningError):
-    """Nothing to plan on."""
-
-
-class NoLinkError(PlanningError):
-    """The submitter cannot send, so no plan would serve."""
-
-
-class StaleProfileError(PlanningError):
-    """A profile that was measured for another version of the model."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,33 +156,12 @@ def problem_from(
 
     Raises:
         services.planner.exit_rules.ExitWishError: what is wished of exits cannot be had of this model.
-        NoDeviceError: no device is given, or all are excluded.
+        services.planner.usable.NoDeviceError: no device is given, or all are excluded.
         services.planner.pins.PinError: a pin on a device that is not there, beyond the model, or against another.
-        NoLinkError: the submitter's link carries nothing.
-        StaleProfileError: a profile with another number of blocks than the card.
+        services.planner.usable.NoLinkError: the submitter's link carries nothing.
+        services.planner.usable.StaleProfileError: a profile with another number of blocks than the card.
     """
-    wanted = [device for device in devices if device.name not in deployment.exclude]
-    usable = tuple(device for device in wanted if not device.beyond)
-    if wanted and not usable:
-        raise NoDeviceError(
-            f"no device can serve {deployment.deployment}: "
-            + "; ".join(f"{device.name}: {device.beyond}" for device in wanted)
-        )
-    if not usable:
-        excluded = f", all excluded: {', '.join(device.name for device in devices)}" if devices else ""
-        mend = "Exclude fewer" if devices else "Put one back that is drained (`stageline drain DEVICE --undo`)"
-        raise NoDeviceError(
-            f"no device can serve {deployment.deployment}: {len(devices)} usable{excluded}. "
-            f"{mend}, or start another with `stageline join`"
-        )
-    if min(hub.submitter_up_mbps, hub.submitter_down_mbps) <= 0:
-        raise NoLinkError("the submitter's link carries nothing (0 Mbit/s): check its way to the broker")
-    for device in usable:
-        if len(device.profile.block_ms) != len(card.blocks):
-            raise StaleProfileError(
-                f"{device.name} has profiled {len(device.profile.block_ms)} blocks of {card.name}, "
-                f"which has {len(card.blocks)}: let it profile again"
-            )
+    usable = usable_devices(card, deployment, devices, hub)
     check_pins(deployment.pins, len(card.blocks), [device.name for device in usable])
     rules = tuple(exits) if exits is not None else allowed_rules(card, deployment)[-1]
     usual = partial(stage_memory_bytes, exits=[one.name for one in rules])

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from models.library import NotInLibraryError
 from schemas.model import ModelCard
-from services.planner.cost import NoDeviceError
 from services.planner.errors import PlanningError
 from services.planner.events import Decide, Planned, Profiling, Refused, Tell
 from services.planner.experience import Experience
@@ -21,6 +20,7 @@ from services.planner.measuring import Measurer, measured
 from services.planner.plan_making import make_plan
 from services.planner.sharing import Use, over_share
 from services.planner.side_by_side import shares_rows
+from services.planner.usable import NoDeviceError
 from services.planner.watch import FleetWatch
 from services.planner.wording import failure, measuring, no_device
 

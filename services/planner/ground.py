@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from schemas.device import Profile
 from schemas.model import ModelCard
-from services.planner.cost import NoDeviceError
 from services.planner.device import Device
 from services.planner.exit_shares import NO_SHARES, ExitShares
 from services.planner.facts import DeviceFacts
 from services.planner.held import Held
 from services.planner.rows_known import RowsKnown
 from services.planner.sharing import held_bytes
+from services.planner.usable import NoDeviceError
 
 
 @dataclass(frozen=True, slots=True)

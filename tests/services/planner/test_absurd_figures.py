@@ -11,12 +11,13 @@ from simulations.simulated_fleet import Simulation, Truth
 
 from schemas.deployment import Deployment
 from schemas.stages import DEVICE_STAGES_MOST, HeldStage, StagesHeld, StageTiming, Timing
-from services.planner.cost import NoDeviceError, problem_from
+from services.planner.cost import problem_from
 from services.planner.events import Decide
 from services.planner.facts import DeviceFacts
 from services.planner.ground import Ground
 from services.planner.plan_making import make_plan
 from services.planner.question import Question, consider
+from services.planner.usable import NoDeviceError
 
 
 @dataclass(frozen=True)

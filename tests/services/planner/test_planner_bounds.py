@@ -14,13 +14,13 @@ from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
 from schemas.stages import StageTiming, Timing
 from schemas.topics import DEVICE_STATUS
 from services.planner.accuracy import MOST_SAMPLES, MOST_TOLD, Ledger
-from services.planner.cost import NoDeviceError
 from services.planner.decide import Decider
 from services.planner.deployments import MOST_DEPLOYMENTS, MOST_REMEMBERED, Deployments
 from services.planner.events import Decide, Event, Refused
 from services.planner.fleet import Fleet, changed
 from services.planner.patience import Patience
 from services.planner.rollout_state import Rollout
+from services.planner.usable import NoDeviceError
 from services.planner.wording import measuring
 
 PLAN = Plan(

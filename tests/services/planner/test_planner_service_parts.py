@@ -10,13 +10,13 @@ import pytest
 from schemas.device import DeviceInfo, LinkMeasure, Power, PowerModel, Profile, Telemetry
 from schemas.stages import HeldStage, StagesHeld, StageState
 from services.planner import deployments
-from services.planner.cost import NoDeviceError
 from services.planner.device import Device
 from services.planner.events import Event, Improved, Tick, Wanted
 from services.planner.ground import facts_of
 from services.planner.measuring import awaited
 from services.planner.patience import Patience
 from services.planner.rollout_state import Rollout, Step
+from services.planner.usable import NoDeviceError
 from services.planner.wording import clip, left_out_text
 
 SHA = "a" * 64

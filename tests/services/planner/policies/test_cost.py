@@ -5,11 +5,11 @@ import pytest
 
 from schemas.deployment import Pin
 from services.planner.complete import choose, lines_of, to_plan
-from services.planner.cost import NoDeviceError, NoLinkError, StaleProfileError
 from services.planner.facts import HubFacts
 from services.planner.flow import TOGETHER, rates_rps, window
 from services.planner.line_cost import Placement, line_cost
 from services.planner.pins import PinError
+from services.planner.usable import NoDeviceError, NoLinkError, StaleProfileError
 
 
 @pytest.fixture
