@@ -12,6 +12,10 @@ FREE_SHARE: Final = 0.45
 """Share of the free memory that is offered to stages unless the settings say more: while one plan follows another,
 both are held, and that must fit too."""
 
+MEASURING_SHARE: Final = 0.75
+"""Share of the free memory that measuring a model may take: building a block briefly takes its weights once more, and
+what runs beside it grows, too."""
+
 
 class MemoryRefusedError(Exception):
     """A stage that does not fit; the message says what it needs and what there is."""
@@ -20,6 +24,15 @@ class MemoryRefusedError(Exception):
 def default_budget_bytes(memory_free_bytes: int) -> int:
     """What stages may take when nobody said, from the memory that is free as the worker starts."""
     return int(FREE_SHARE * memory_free_bytes)
+
+
+def for_measuring_bytes(budget_bytes: int, held_bytes: int, free_bytes: int) -> int:
+    """What may be taken to measure a model: what stages leave of the budget, and never all that is free.
+
+    An owner may lend more than there is. A stage that does not fit is refused then (`check_fit`); blocks that are
+    measured together would only be killed.
+    """
+    return max(0, min(budget_bytes - held_bytes, int(MEASURING_SHARE * free_bytes)))
 
 
 def lasting(held: Mapping[StageKey, Held], newcomer: StageKey) -> frozenset[Slice]:

@@ -55,7 +55,7 @@ class Machine:
     threads: int
     profile_budget_s: float
     memory_left_bytes: Callable[[], int]
-    """What stages do not use now."""
+    """What measuring may take now."""
     capacity_cores: Callable[[], float]
     """As it is now."""
 

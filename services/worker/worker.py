@@ -20,7 +20,7 @@ from services.worker.cards import Cards
 from services.worker.fetch import Fetcher
 from services.worker.holder import Holder, Limits
 from services.worker.line import Line
-from services.worker.memory import default_budget_bytes
+from services.worker.memory import default_budget_bytes, for_measuring_bytes
 from services.worker.plan_book import PlanBook
 from services.worker.power import PowerFollower
 from services.worker.profiler import Machine, Profiler
@@ -74,7 +74,7 @@ class Worker:
                 backend=settings.backend,
                 threads=self._threads,
                 profile_budget_s=settings.profile_budget_s,
-                memory_left_bytes=lambda: max(0, self._budget_bytes - self._holder.memory_bytes),
+                memory_left_bytes=self._for_measuring_bytes,
                 capacity_cores=self._capacity_cores,
             ),
             bus=self._bus,
@@ -178,6 +178,10 @@ class Worker:
             drain_s=settings.drain_s,
             drain_most_s=settings.drain_most_s,
         )
+
+    def _for_measuring_bytes(self) -> int:
+        free_bytes = capacity(self._settings.capacity_cores).memory_free_bytes
+        return for_measuring_bytes(self._budget_bytes, self._holder.memory_bytes, free_bytes)
 
     def _capacity_cores(self) -> float:
         return capacity(self._settings.capacity_cores).capacity_cores

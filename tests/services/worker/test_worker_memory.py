@@ -4,7 +4,7 @@ import pytest
 
 from services.worker.assignments import Assignment, Slice, StageKey
 from services.worker.following import Held
-from services.worker.memory import MemoryRefusedError, check_fit, default_budget_bytes, lasting
+from services.worker.memory import MemoryRefusedError, check_fit, default_budget_bytes, for_measuring_bytes, lasting
 
 A, B, C = (Slice("a" * 64, first, first + 2) for first in (0, 2, 4))
 MB = 1_000_000
@@ -47,3 +47,13 @@ def test_more_than_is_free_says_so_whatever_the_budget() -> None:
 
 def test_two_generations_fit_the_default_budget_side_by_side() -> None:
     assert 2 * default_budget_bytes(1000 * MB) < 1000 * MB
+
+
+def test_measuring_a_model_takes_what_stages_leave_of_the_budget() -> None:
+    assert for_measuring_bytes(200 * MB, held_bytes=80 * MB, free_bytes=1000 * MB) == 120 * MB
+    assert for_measuring_bytes(200 * MB, held_bytes=300 * MB, free_bytes=1000 * MB) == 0
+
+
+def test_a_budget_beyond_what_a_device_has_is_not_taken_at_its_word_when_a_model_is_measured() -> None:
+    # 700 MB lent by a device of 512 MB: blocks of 484 MB were built together there, and the kernel killed the worker.
+    assert for_measuring_bytes(700 * MB, held_bytes=0, free_bytes=400 * MB) == 300 * MB
