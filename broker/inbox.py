@@ -13,6 +13,8 @@ from broker.rejections import Rejections
 
 MOST_MESSAGES: Final = 10_000
 MOST_BYTES: Final = 64 << 20
+AT_A_STRETCH: Final = 32
+"""Messages that a reader gets before everybody else on the event loop has had a turn, signs of life among them."""
 
 
 class Inbox:
@@ -30,6 +32,7 @@ class Inbox:
         self._nbytes = 0
         self._failure: BaseException | None = None
         self._reader: asyncio.Future[None] | None = None
+        self._stretch = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -51,13 +54,18 @@ class Inbox:
 
     async def get(self) -> Incoming:
         """The next message; raises what `fail` was given."""
+        if self._stretch >= AT_A_STRETCH:
+            self._stretch = 0
+            await asyncio.sleep(0)
         while not self._waiting:
+            self._stretch = 0
             if self._failure is not None:
                 raise self._failure
             self._reader = asyncio.get_running_loop().create_future()
             await self._reader
         message = self._waiting.popleft()
         self._nbytes -= _kept_bytes(message)
+        self._stretch += 1
         return message
 
     def drain(self) -> list[Incoming]:

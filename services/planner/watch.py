@@ -120,7 +120,8 @@ class FleetWatch:
             self._update(
                 self.fleet.with_message(
                     topic, change.parameters, change.message, retained=change.retained, awaited=awaited
-                )
+                ),
+                about=change.parameters.get("device", ""),
             )
             if topic is DEVICE_STAGES and change.message is not None:
                 if not change.retained:
@@ -170,12 +171,13 @@ class FleetWatch:
         claim = Claim(device=device, boot_id=self._boot_id, role="worker", hostname=hostname)
         await self._bus.publish(DEVICE_CLAIM, claim, timeout_s=timeout_s, device=device)
 
-    def _update(self, fleet: Fleet) -> None:
+    def _update(self, fleet: Fleet, *, about: str | None = None) -> None:
+        """Take up the new picture; with `about`, no other device can differ, and thousands need not be compared."""
         before, self.fleet = self.fleet, fleet
         if fleet is before:
             return
         if self._observer is not None:
-            among = changed(before, fleet)
+            among = changed(before, fleet) if about is None else [about]
             for name in lost(before, fleet, among):
                 device = fleet.devices.get(name)
                 why = (device.absence if device else "it was forgotten") or "it started again"

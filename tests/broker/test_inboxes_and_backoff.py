@@ -44,6 +44,39 @@ async def test_messages_leave_an_inbox_in_the_order_they_came() -> None:
     assert [bytes((await box.get()).packet.payload) for _ in range(3)] == [b"\0", b"\1", b"\2"]
 
 
+async def test_whoever_reads_a_long_backlog_lets_others_have_their_turn() -> None:
+    box = inbox()
+    for _ in range(10 * inbox_module.AT_A_STRETCH):
+        box.put(message())
+    turns = 0
+
+    async def live() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    living = asyncio.create_task(live())
+    while len(box):
+        await box.get()
+    living.cancel()
+    assert turns >= 9
+
+
+async def test_a_reader_that_is_cancelled_between_two_stretches_loses_nothing() -> None:
+    box = inbox()
+    for number in range(inbox_module.AT_A_STRETCH + 1):
+        box.put(message(bytes([number])))
+    for _ in range(inbox_module.AT_A_STRETCH):
+        await box.get()
+    reading = asyncio.create_task(box.get())
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reading.cancelled()
+    assert bytes((await box.get()).packet.payload) == bytes([inbox_module.AT_A_STRETCH])
+
+
 async def test_an_inbox_that_nobody_reads_loses_its_oldest_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inbox_module, "MOST_MESSAGES", 3)
     monkeypatch.setattr(inbox_module, "MOST_BYTES", 100)

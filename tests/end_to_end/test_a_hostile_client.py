@@ -23,7 +23,8 @@ from stageline.emulation.house import House
 GROWTH_MB = 120.0
 """Of any one service, for all that is thrown at it; the payloads alone are many times that."""
 
-pytestmark = pytest.mark.timeout(170)
+# Every attack, and each word that is waited for, has a limit of its own; this one only ends what none of them would.
+pytestmark = pytest.mark.timeout(300)
 
 
 class Sizes:
@@ -132,18 +133,14 @@ async def test_a_hostile_client_ends_nothing_and_requests_go_on(
 
 
 async def check_counters(bus: Bus) -> None:
-    """Everybody tells, by reason, what it could not use."""
+    """Everybody tells, by reason, what it could not use; each of them has as long as the others for its next word."""
     told: dict[str, Counter[str]] = {}
-    async with (
-        asyncio.timeout(TIMEOUT_S),
-        bus.subscribe(HUB_STATUS) as hub,
-        bus.subscribe(DEVICE_TELEMETRY) as telemetry,
-        bus.subscribe(DEVICE_TIMING) as timings,
-    ):
+    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(HUB_STATUS) as hub:
         told["planner"] = Counter((await anext(hub)).message.rejected)
-        for name, stream in (("monitor", telemetry), ("worker", timings)):
-            async for delivery in stream:
-                if delivery.parameters["device"] == "ant" and not delivery.retained:
+    for name, topic in (("monitor", DEVICE_TELEMETRY), ("worker", DEVICE_TIMING)):
+        async with asyncio.timeout(TIMEOUT_S), bus.subscribe(topic, device="ant") as words:
+            async for delivery in words:
+                if not delivery.retained:
                     told[name] = Counter(delivery.message.rejected)
                     break
     assert told["planner"]["malformed"] > 10
