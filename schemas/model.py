@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Annotated, Literal, Self
+from collections.abc import Iterable
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -91,6 +92,10 @@ class Exit(Message):
     """Of its head alone; they are among the block's, though nobody computes them while the exit is closed."""
 
 
+CLOSED: Final = 1.0
+"""Nobody is surer than this: an exit with such a threshold need not be computed at all."""
+
+
 class OperatingPoint(Message):
     """What thresholds lead to, as measured on validation data: one number per exit of the card, in its order."""
 
@@ -99,6 +104,19 @@ class OperatingPoint(Message):
     """Of all requests, those that leave at each exit; the rest reach the end."""
     accuracy: Fraction
     """Of all answers together, wherever they left."""
+
+
+def check_points(points: Iterable[OperatingPoint], exits: int) -> None:
+    """Whether operating points can be of a model with that many exits.
+
+    Raises:
+        ValueError: one has numbers for more or fewer exits, or more leave than there are.
+    """
+    for point in points:
+        if not len(point.thresholds) == len(point.shares) == exits:
+            raise ValueError(f"an operating point has one threshold and one share for each of {exits} exits")
+        if sum(point.shares) > 1 + 1e-6:
+            raise ValueError(f"shares {point.shares[:8]} of an operating point add up to more than all requests")
 
 
 class ModelCard(Message):
@@ -148,13 +166,7 @@ class ModelCard(Message):
             raise ValueError("two exits have the same name")
         if self.exits and len(self.outputs) != 1:
             raise ValueError("a model with exits has one output, which any of them may give")
-        for point in self.operating_points:
-            if not len(point.thresholds) == len(point.shares) == len(self.exits):
-                raise ValueError(
-                    f"an operating point has one threshold and one share for each of {len(self.exits)} exits"
-                )
-            if sum(point.shares) > 1 + 1e-6:
-                raise ValueError(f"shares {point.shares} add up to more than all requests")
+        check_points(self.operating_points, len(self.exits))
         return self
 
     @property

@@ -12,7 +12,7 @@ import torch
 from models.catalog import Weights
 from models.durable import write_file
 from models.exits.backbone import load_backbone, with_classes
-from models.exits.calibrated import Target, calibrate
+from models.exits.calibrated import USUAL_LOSS, Target, calibrate
 from models.exits.choosing import choose_places
 from models.exits.cut_places import find_places
 from models.exits.data_sources import open_data
@@ -26,7 +26,6 @@ from models.exits.training_card import Examples, TrainingCard
 from models.torch_source import TorchModel
 from schemas.base import check_name
 
-_USUAL_LOSS: Final = 0.01
 _ENOUGH: Final = 300
 """Validation examples; with these a share is known to about three hundredths."""
 
@@ -108,7 +107,7 @@ def train_exits(
         recipe=recipe, course=tuple(course), trained_on=f"{wish.device}, torch {torch.__version__}", took_s=took_s,
     )  # fmt: skip
     write_trained(folder, model, made, facts, validation, test)
-    target = Target(drop=_USUAL_LOSS) if wish.accuracy_min is None else Target(accuracy_min=wish.accuracy_min)
+    target = Target(drop=USUAL_LOSS) if wish.accuracy_min is None else Target(accuracy_min=wish.accuracy_min)
     few = f"only {len(parts.validation)} validation examples: figures and thresholds are rough"
     remarks = (remark, where, few if len(parts.validation) < _ENOUGH else "")
     return calibrate(folder, target), tuple(one for one in remarks if one)

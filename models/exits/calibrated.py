@@ -8,25 +8,22 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import onnx
 
 from models.durable import write_file
-from models.exits.calibration import (
-    CLOSED,
-    BadThresholdsError,
-    Choice,
-    cheapest,
-    correlation,
-    evaluate,
-)
+from models.exits.calibration import BadThresholdsError, Choice, cheapest, correlation, evaluate
 from models.exits.card_files import TEST, VALIDATION, BadCardError, read_card, write_card
 from models.exits.declared import Declared, DeclaredExit, read_declared, write_declared
 from models.exits.measured import BadMeasurementError, Measured
 from models.exits.training_card import Point, TrainingCard
 from models.exits.worthwhile import worthwhile
 from models.proto import NotAGraphError, parse
-from schemas.model import OperatingPoint
+from schemas.model import CLOSED, OperatingPoint
+
+USUAL_LOSS: Final = 0.01
+"""Of accuracy, where nobody says how much may be lost."""
 
 
 @dataclasses.dataclass(frozen=True)

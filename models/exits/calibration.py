@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from models.exits.measured import Measured
-
-CLOSED: Final = 1.0
+from schemas.model import CLOSED
 
 Verdicts = np.ndarray[Any, np.dtype[np.bool_]]
 

@@ -15,7 +15,7 @@ import onnx
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from schemas.base import Fraction, Many, Message, Name, first_mistake
-from schemas.model import OperatingPoint, TensorName
+from schemas.model import CLOSED, OperatingPoint, TensorName, check_points
 
 EXITS_KEY: Final = "stageline.exits"
 POINTS_KEY: Final = "stageline.operating_points"
@@ -24,7 +24,7 @@ MOST_BYTES: Final = 4 << 20
 """Of either text; 256 operating points of 64 exits each stay well below it."""
 
 
-UNCALIBRATED: Final = 1.0
+UNCALIBRATED: Final = CLOSED
 """The threshold of an exit of which nobody has said how sure its head must be: next to nothing leaves there."""
 
 
@@ -54,11 +54,7 @@ class Declared(Message):
         ):
             if len(set(values)) < len(values):
                 raise ValueError(f"two exits have the same {what}")
-        for point in self.points:
-            if not len(point.thresholds) == len(point.shares) == len(self.exits):
-                raise ValueError(f"an operating point needs {len(self.exits)} thresholds and shares, one for each exit")
-            if sum(point.shares) > 1 + 1e-6:
-                raise ValueError(f"shares {point.shares[:8]} of an operating point add up to more than all requests")
+        check_points(self.points, len(self.exits))
         return self
 
 

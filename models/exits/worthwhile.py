@@ -14,8 +14,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from models.exits.calibration import CLOSED, Choice, Verdicts, Work, evaluate, verdicts
+from models.exits.calibration import Choice, Verdicts, Work, evaluate, verdicts
 from models.exits.measured import Measured
+from schemas.model import CLOSED
 
 _LEVELS: Final = 24
 _BEAM: Final = 400

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas.deployment import Deployment
-from schemas.model import ModelCard, OperatingPoint
+from schemas.model import CLOSED, ModelCard, OperatingPoint
 from schemas.plan import ExitRule
-from services.planner.calibrated import CLOSED, point_at, thresholds_of
 from services.planner.errors import PlanningError
 from services.planner.exit_shares import NO_SHARES, ExitShares
+from services.planner.operating_points import point_at, thresholds_of
 
 POINTS_MAX: Final = 12
 """Operating points that plans are made for; of more, some spread evenly over the accuracies."""

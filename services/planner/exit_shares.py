@@ -19,11 +19,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.model import ModelCard
+from schemas.model import CLOSED, ModelCard
 from schemas.plan import ExitRule, Plan
 from schemas.stages import ExitSeen
-from services.planner.calibrated import CLOSED, gone_at, gone_by
 from services.planner.moving_average import NO_SAMPLES, Pace, Steady
+from services.planner.operating_points import gone_at, gone_by
 
 PACE: Final = Pace(slow=400.0, quick=50.0, jump=0.15)
 """Requests; share of requests."""

@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from models.exits.calibrated import Target
+from models.exits.calibrated import USUAL_LOSS, Target
 from models.exits.calibrated import calibrate as choose
 from stageline.commands import options
 from stageline.commands.conduct import DONE, MendError, Report, conduct
 from stageline.commands.exits_show import card_tables, in_words
-
-_USUAL_LOSS = 0.01
 
 
 def calibrate(
@@ -52,7 +50,7 @@ def calibrate(
                 folder,
                 Target(
                     accuracy_min=accuracy_min,
-                    drop=_USUAL_LOSS if usual else loss,
+                    drop=USUAL_LOSS if usual else loss,
                     thresholds=_thresholds(threshold) if threshold else None,
                 ),
             )

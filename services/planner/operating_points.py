@@ -9,14 +9,10 @@ thresholds that share is interpolated.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 import numpy as np
 
-from schemas.model import ModelCard, OperatingPoint
-
-CLOSED: Final = 1.0
-"""Nobody is surer than this: an exit with such a threshold need not be computed at all."""
+from schemas.model import CLOSED, ModelCard, OperatingPoint
 
 
 def gone_by(card: ModelCard, thresholds: Mapping[str, float]) -> dict[str, float]:
