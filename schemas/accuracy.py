@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field
 
 from schemas.base import Count, Many, Message, Name, NonNegative
 from schemas.plan import PLAN_ROUTES
 from schemas.stages import StageId
+
+SEEN_WITHIN_S: Final = 3.0
+"""What a submitter told longer ago says nothing of now."""
 
 
 class RouteSeen(Message):

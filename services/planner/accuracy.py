@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.accuracy import Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
+from schemas.accuracy import SEEN_WITHIN_S, Accuracy, Compared, RouteAccuracy, Seen, StageAccuracy
 from schemas.parts import Part, part_at, predicted_parts
 from schemas.plan import Plan, Route, StagePrediction
 from schemas.stages import StageTiming, Timing
@@ -18,8 +18,6 @@ from services.planner.moving_average import Average
 
 NEW: Final = 0.1
 """Of a report, in an average."""
-SEEN_WITHIN_S: Final = 3.0
-"""What a submitter told longer ago says nothing of now."""
 MOST_TOLD: Final = 1e9
 MOST_SAMPLES: Final = 2**53
 """What reports claim is averaged and counted up to here, so that it can be told."""

@@ -15,11 +15,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
 
+from services.planner.doubling import doubled
 from services.planner.review import Review
-
-_MOST_DOUBLINGS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Rules:
         """How long a change waits after the last move: whoever moves again and again runs after what changes faster
         than moving can follow."""
         first_s, at_once = (self.pause_sudden_s, 2) if sudden else (self.pause_s, 1)
-        return min(self.pause_most_s, first_s * 2.0 ** min(max(0, drift.moves - at_once), _MOST_DOUBLINGS))
+        return doubled(first_s, drift.moves - at_once, self.pause_most_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from services.planner.doubling import doubled
 from services.planner.evidence import Evidence
 from services.planner.patience import Patience
 from services.planner.rollout_state import Absence, Rollout, Step, ask, stay
 
 STEP: Final = 0.01
 """Less than this is no progress: a device that crawls does not hold a plan up for ever."""
-_MOST_DOUBLINGS: Final = 8
+_TIMES_LONGER_MOST: Final = 256
+"""A device that is left out again and again is, than one that is left out once."""
 
 
 def leave_out(
@@ -25,9 +27,8 @@ def leave_out(
 ) -> Step:
     """Plan without some devices; where they were only wanted for something better, go on with what there is."""
     outs = {device: rollout.outs.get(device, 0) + 1 for device in reasons}
-    until_s = {
-        device: now_s + patience.out_s * 2.0 ** min(times - 1, _MOST_DOUBLINGS) for device, times in outs.items()
-    }
+    most_s = patience.out_s * _TIMES_LONGER_MOST
+    until_s = {device: now_s + doubled(patience.out_s, times - 1, most_s) for device, times in outs.items()}
     rollout = replace(
         rollout,
         excluded={**rollout.excluded, **reasons},

@@ -15,6 +15,7 @@ from typing import Final
 
 from schemas.accuracy import RouteSeen
 from schemas.plan import Route
+from services.planner.doubling import doubled
 
 TIMES: Final = 1.5
 MORE_MS: Final = 20.0
@@ -24,7 +25,6 @@ VERY: Final = 4.0
 REPORTS: Final = 2
 ASK_AGAIN_S: Final = 5.0
 ASK_AGAIN_MOST_S: Final = 60.0
-_MOST_DOUBLINGS: Final = 16
 _SAME_REPORT_S: Final = 0.5
 """Reports of several submitters that come closer together count as one."""
 
@@ -87,7 +87,7 @@ class Suspicion:
         known = self.asked.get(device)
         if known is None:
             return True
-        return now_s - known.at_s >= min(ASK_AGAIN_S * 2.0 ** min(known.times - 1, _MOST_DOUBLINGS), ASK_AGAIN_MOST_S)
+        return now_s - known.at_s >= doubled(ASK_AGAIN_S, known.times - 1, ASK_AGAIN_MOST_S)
 
     def _asked_lately(self, now_s: float) -> dict[str, Asked]:
         """Without those that another plan used long ago."""

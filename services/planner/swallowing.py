@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from schemas.accuracy import Seen
+from schemas.accuracy import SEEN_WITHIN_S, Seen
 from schemas.parts import Part, parts_of
 from schemas.plan import Plan, Route
 from schemas.stages import Timing
@@ -24,8 +24,6 @@ from schemas.stages import Timing
 REPORTS: Final = 5
 """In a row that must agree, of each witness: about one a second."""
 ACCUSERS: Final = 2
-SEEN_WITHIN_S: Final = 3.0
-"""What a submitter told longer ago says nothing of now."""
 _MOST_SUBMITTERS: Final = 256
 """Times routes that are remembered."""
 

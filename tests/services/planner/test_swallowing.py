@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.accuracy import RouteSeen, Seen
+from schemas.accuracy import SEEN_WITHIN_S, RouteSeen, Seen
 from schemas.plan import Plan
 from schemas.plan_text import parse_route
 from schemas.stages import ExitSeen, StageTiming, Timing
-from services.planner.swallowing import REPORTS, SEEN_WITHIN_S, Swallowing
+from services.planner.swallowing import REPORTS, Swallowing
 
 
 def plan(text: str) -> Plan:
