@@ -5,6 +5,8 @@ they take turns, and a ratio is of neighbours in time. Where the planner does no
 same plan, and the row says so. Each is asked twice over: with a pause before every request, and one request right after
 another, when a quota has no time to recover.
 
+Answers are compared with the unsplit model's: `max_abs_error` is 0 where they are equal to the last bit.
+
 The devices' memory is not limited here, so that any of them could hold VGG16 alone: the best plan without sharing rows
 is then as good as it gets.
 """
@@ -12,7 +14,6 @@ is then as good as it gets.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,12 +21,11 @@ from bench.context import Context
 from bench.line import BED_FAILURES, LINE_FAILURES, Bed, Line, dropped, joined, removed, served
 from bench.loads import at_rest
 from bench.reasons import reason
-from bench.statistics import median, paired_ratio, spread
+from bench.rounds_by_plan import Round, Seen, row
 from bench.testbed import Testbed, testbed
 from broker.bus import Bus
 from models.runtime import StageRunner, load_stage
 from schemas.deployment import Deployment
-from schemas.plan import Plan
 from stageline.emulation.fleet_file import FleetFile
 
 FLEET: Final = "hml"
@@ -41,18 +41,6 @@ class Amount:
 
 FULL: Final = Amount(4, {"vgg16": 6, "resnet18": 30, "mobilenet_v2": 40})
 QUICK: Final = Amount(1, {"resnet18": 12})
-
-
-@dataclass
-class Found:
-    """What was measured of one of the two plans, over all rounds."""
-
-    plan: Plan
-    latencies_ms: list[tuple[float, ...]]
-    """By round, with a pause before each request,"""
-    in_a_row_ms: list[tuple[float, ...]]
-    """and without."""
-    error: float
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -82,80 +70,40 @@ def roomy(fleet: FleetFile) -> FleetFile:
 
 
 async def _row(context: Context, bed: Testbed, model: str, reference: StageRunner, amount: Amount) -> dict[str, Any]:
-    found: dict[bool, Found] = {}
+    rounds: list[Round] = []
     async with Bus(bed.url, name="bench-rows") as bus:
         await joined(bus, bed)
         for number in range(amount.rounds):
             context.progress(f"{model}: round {number + 1}", (number + 0.5) / amount.rounds)
+            seen: dict[bool, Seen] = {}
             # Who goes first alternates: what warms up or slows down meanwhile favours neither.
             for may_share in (False, True) if number % 2 == 0 else (True, False):
                 requests = amount.requests[model]
-                seen = await _measured(bus, bed, model, reference, may_share=may_share, requests=requests)
-                context.raw("rows", {"model": model, "round": number, "may_share": may_share, **_raw(seen)})
-                known = found.setdefault(may_share, Found(seen.plan, [], [], 0.0))
-                known.plan = seen.plan
-                known.latencies_ms += seen.latencies_ms
-                known.in_a_row_ms += seen.in_a_row_ms
-                known.error = max(known.error, seen.error)
+                one = await _measured(bus, bed, model, reference, may_share=may_share, requests=requests)
+                context.raw("rows", {"model": model, "round": number, "may_share": may_share, **_raw(one)})
+                seen[may_share] = one
+            rounds.append(Round(seen[False], seen[True]))
         bed.check()
-    return {**row(bed.fleet.name, model, found[False], found[True]), "unshaped": "; ".join(bed.unshaped)}
+    return {**row(bed.fleet.name, model, rounds), "unshaped": "; ".join(bed.unshaped)}
 
 
-async def _measured(bus: Bus, bed: Bed, model: str, reference: StageRunner, *, may_share: bool, requests: int) -> Found:
+async def _measured(bus: Bus, bed: Bed, model: str, reference: StageRunner, *, may_share: bool, requests: int) -> Seen:
     wish = Deployment(deployment=model, model=model, objective="latency", side_by_side=may_share)
     async with served(bus, bed, wish, reference=reference) as line:
         rested = await at_rest(line, requests)
-        found = Found(line.plan, [rested], [await _in_a_row(line, requests)], line.error)
+        seen = Seen(line.plan, rested, await _in_a_row(line, requests), line.error)
     # Nothing of this plan is held when the next one is measured.
     await removed(bus, model)
     await dropped(bus, line.plan)
-    return found
+    return seen
 
 
 async def _in_a_row(line: Line, count: int) -> tuple[float, ...]:
     return tuple([(await line.ask(number)).latency_ms for number in range(count)])
 
 
-def _raw(seen: Found) -> dict[str, Any]:
+def _raw(seen: Seen) -> dict[str, Any]:
     return {
-        "plan": str(seen.plan), "latencies_ms": seen.latencies_ms[0], "in_a_row_ms": seen.in_a_row_ms[0],
+        "plan": str(seen.plan), "latencies_ms": seen.latencies_ms, "in_a_row_ms": seen.in_a_row_ms,
         "max_abs_error": seen.error,
     }  # fmt: skip
-
-
-def row(fleet: str, model: str, plain: Found, shared: Found) -> dict[str, Any]:
-    """One model's figures. Pure."""
-    bands = shared.plan.routes[0].side_by_side
-    ratio = paired_ratio(*(_medians(one.latencies_ms) for one in (shared, plain)))
-    return {
-        "fleet": fleet,
-        "model": model,
-        "devices_sharing": len({band.device for band in bands.bands}) if bands else 0,
-        "blocks_shared": bands.last if bands else 0,
-        "latency_ms": median(_flat(shared.latencies_ms)),
-        "latency_spread": spread(_flat(shared.latencies_ms)),
-        "without_ms": median(_flat(plain.latencies_ms)),
-        "without_spread": spread(_flat(plain.latencies_ms)),
-        "ratio": ratio["median"],
-        "ratio_spread": [ratio["p25"], ratio["p75"]],
-        "in_a_row_ms": median(_flat(shared.in_a_row_ms)),
-        "without_in_a_row_ms": median(_flat(plain.in_a_row_ms)),
-        "predicted_ms": _predicted_ms(shared.plan),
-        "without_predicted_ms": _predicted_ms(plain.plan),
-        "rounds": len(plain.latencies_ms),
-        "max_abs_error": max(shared.error, plain.error),
-        "plan": str(shared.plan),
-        "without_plan": str(plain.plan),
-    }
-
-
-def _predicted_ms(plan: Plan) -> float | None:
-    return plan.predicted.latency_ms if plan.predicted else None
-
-
-def _medians(rounds: Sequence[Sequence[float]]) -> list[float]:
-    return [median(one) for one in rounds]
-
-
-def _flat(rounds: Sequence[Sequence[float]]) -> list[float]:
-    return [latency for one in rounds for latency in one]
