@@ -1,5 +1,7 @@
-from bench.experiments.policies import FULL, cases_of, described, lost, row
+from bench.experiments.policies import lost
 from bench.on_paper import sameness
+from bench.policy_cases import cases_of, described, row
+from bench.policy_cells import FULL
 from schemas.plan import Plan, Prediction, Route, Stage
 
 
