@@ -14,6 +14,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from bench.context import DEFAULT_LIBRARY, FLEETS
 from bench.testbed.bed import Testbed
 from bench.testbed.namespace import enter_private_network
 from bench.testbed.start import testbed
@@ -27,8 +28,6 @@ from stageline.emulation.house import ServiceEndedError
 from stageline.tables import new_table
 from stageline.watch_line import watch_line
 
-FLEETS: Final = Path(__file__).parents[1] / "fleets"
-DEFAULT_LIBRARY: Final = Path("build/bench/library")
 _LOOK_EVERY_S: Final = 0.5
 _HELP: Final = (
     "Bring an emulated fleet up until Ctrl-C: a broker, a planner, and for each device a monitor and a worker.\n\n"

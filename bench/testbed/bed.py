@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from bench.testbed.apart import tcp_ports
 from bench.testbed.network import Network
 from broker.embedded import EmbeddedBroker
 from stageline.emulation.device import SERVICES, EmulatedDevice
@@ -82,6 +83,27 @@ class Testbed:
             NotShapedError: links are not emulated here.
         """
         return self._shaped.set_link(name, link)
+
+    def slow_frames(self, name: str, mbps: float) -> tuple[int, ...]:
+        """Make a device's link so slow for the connections that its worker has now, and for nothing else.
+
+        Frames become slow, the monitor's probes do not: a link whose measurement tells nothing of it.
+
+        Returns:
+            The worker's ports; it escapes when it connects anew.
+
+        Raises:
+            NotShapedError: links are not emulated here, this one has no rate of its own, or its worker no connection.
+        """
+        device = self.device(name)
+        link = next(one.link for one in self.fleet.devices if one.name == name)
+        if link is None:
+            raise NotShapedError((f"{name} has no link in the fleet file",))
+        ports = tcp_ports(device.pid("worker"))
+        if not ports:
+            raise NotShapedError((f"the worker of {name} has no connection",))
+        self._shaped.set_apart(name, link, ports, mbps)
+        return ports
 
     def cut(self, name: str) -> None:
         """Pull a device's cable out: nobody is told, packets just stop.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -10,6 +10,7 @@ from typing import Final
 
 from pyroute2 import IPRoute
 
+from bench.testbed.apart import shape_apart
 from bench.testbed.links import shape
 from bench.testbed.namespace import LOOPBACK_INDEX, Namespace, with_netlink
 from stageline.emulation.fleet_file import FleetLink
@@ -59,6 +60,20 @@ class Network:
         down = with_netlink(lambda netlink: shape(netlink, cable.hub_end, link.down_mbps, link.delay_ms))
         up = cable.namespace.run(lambda netlink: shape(netlink, cable.device_end, link.up_mbps, link.delay_ms))
         return down and up
+
+    def set_apart(self, name: str, link: FleetLink, ports: Sequence[int], mbps: float) -> None:
+        """Make a device's cable so fast, and only `mbps` for what these ports of the device send and get. No delays."""
+        cable = self._cables[name]
+        with_netlink(
+            lambda netlink: shape_apart(
+                netlink, cable.hub_end, link.down_mbps, apart_mbps=mbps, ports=ports, end="destination"
+            )
+        )
+        cable.namespace.run(
+            lambda netlink: shape_apart(
+                netlink, cable.device_end, link.up_mbps, apart_mbps=mbps, ports=ports, end="source"
+            )
+        )
 
     def plug(self, name: str, *, plugged: bool) -> None:
         """Pull a device's plug at the hub's end, or put it back."""

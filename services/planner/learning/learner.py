@@ -10,12 +10,13 @@ cost is measured, and the next one follows.
     back     exact's plan is the incumbent again as soon as the other is no longer better with confidence, or when it
              has just been dearer than exact's is known to be.
 
-Never two trials in a row, and a plan that is worse with confidence is not tried again before that has faded.
+What no policy proposes is tried now and then as well (`owed`). Never two trials in a row, and a plan that is worse with
+confidence is not tried again before that has faded. A single measurement far from all that is known counts for less
+(`surprise`), but for the budget: what a trial took is charged in full.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
@@ -24,6 +25,7 @@ from schemas.learning import ServedBy
 from services.planner.learning.arms import Arm
 from services.planner.learning.budget import Budget
 from services.planner.learning.linear import Linear
+from services.planner.learning.owed import OWED_PART, owed, promising
 from services.planner.learning.pairs import Pairs, through
 from services.planner.learning.surprise import Side, believed
 from services.planner.moving_average import Average
@@ -38,14 +40,6 @@ DOUBTED: Final = 0.4
 """Of what pairs said in favour of a plan that has failed."""
 PLANS_MOST: Final = 24
 """Plans that are remembered; those tried longest ago are forgotten first."""
-OWED_EVERY: Final = 6
-"""Decisions from one trial to the next that nobody proposes, at least,"""
-OWED_SHARE: Final = 0.1
-"""and this share of all decisions so far."""
-OWED_PART: Final = 0.5
-"""Of the budget, that such trials may use up; the other is for what policies propose."""
-PROMISING: Final = 0.05
-"""What a plan seems to save that is looked at again, whatever the policy says."""
 _NEW: Final = 0.2
 _NEW_FRESH: Final = 0.3
 _NEW_REGRET: Final = 0.04
@@ -128,11 +122,13 @@ class Learner:
             return Pick(incumbent, served)
         estimates = self.estimates(arms)
         now = estimates[incumbent.name]
-        due = incumbent is not exact and self.decisions - self.probed >= PROBE_EVERY
-        if due and self.budget.allows(estimates[exact.name] / now - 1):
+        again = incumbent is not exact and self.decisions - self.probed >= PROBE_EVERY
+        if again and self.budget.allows(estimates[exact.name] / now - 1):
             return Pick(exact, "probing")
-        proposed = [*proposer.propose(self, arms, incumbent), *self._promising(arms, incumbent)]
-        for arm, part in (*((arm, 1.0) for arm in proposed), *((arm, OWED_PART) for arm in self._owed(arms, estimates))):
+        proposed = [*proposer.propose(self, arms, incumbent), *promising(arms, incumbent, self.known)]
+        since = self.decisions - self.explored_at
+        due = owed(arms, self.tried, estimates, decisions=self.decisions, since=since)
+        for arm, part in (*((arm, 1.0) for arm in proposed), *((arm, OWED_PART) for arm in due)):
             refuted = self.between(arm, incumbent).at_most < 0
             if not refuted and self.budget.allows(estimates[arm.name] / now - 1, part):
                 return Pick(arm, "exploring")
@@ -142,12 +138,12 @@ class Learner:
         """After what was picked has been served, and cost so much; arms as it was picked from them."""
         seen = min(_COST_MOST, max(1e-6, cost))
         arm, before = pick.arm, self.tried.get(pick.arm.name, Tried(pick.arm.cost))
-        cost, surprised = believed(self.linear, arm.name, arm.terms, arm.cost, seen, before.surprised)
+        cost, surprised = believed(self.linear, arm.name, arm.terms, arm.cost, measured=seen, before=before.surprised)
         incumbent, exact = self.acting(arms), arms[0]
         forced = pick.by in ("exploring", "probing")
         compares = self.fresh_of == incumbent.name
         reference = self.fresh.value() if compares else self.known(incumbent, incumbent.cost)
-        budget = self.budget.spent(cost / reference - 1) if forced else self.budget.decided()
+        budget = self.budget.spent(seen / reference - 1) if forced else self.budget.decided()
         after = replace(
             self,
             linear=self.linear.learned(pick.arm.name, pick.arm.terms, pick.arm.cost, cost),
@@ -191,22 +187,6 @@ class Learner:
     def best_known(self, arms: Sequence[Arm]) -> float | None:
         """The least that a plan was measured to cost, ms; None before any was."""
         return min((tried.cost.value() for arm in arms if (tried := self.tried.get(arm.name))), default=None)
-
-    def _promising(self, arms: Sequence[Arm], incumbent: Arm) -> list[Arm]:
-        """Plans that were measured to be better than the incumbent, whatever a policy makes of that."""
-        least = (1 - PROMISING) * self.known(incumbent, incumbent.cost)
-        better = [arm for arm in arms if arm is not incumbent and self.known(arm, math.inf) < least]
-        return sorted(better, key=lambda arm: (self.known(arm, arm.cost), arm.name))
-
-    def _owed(self, arms: Sequence[Arm], estimates: Mapping[str, float]) -> list[Arm]:
-        """Plans that were never served, when one is due: what policies believe of them may be wrong altogether.
-
-        Only serving a plan can tell. Such trials become ever rarer, so that in the long run they cost nothing.
-        """
-        if self.decisions - self.explored_at < max(OWED_EVERY, OWED_SHARE * self.decisions):
-            return []
-        new = [arm for arm in arms if arm.name not in self.tried]
-        return sorted(new, key=lambda arm: (estimates[arm.name], arm.name))
 
     def _with_cost(self, arm: Arm, cost: float, surprised: Side) -> dict[str, Tried]:
         before = self.tried.get(arm.name, Tried(arm.cost))

@@ -22,7 +22,7 @@ Side = Literal[-1, 0, 1]
 
 
 def believed(
-    linear: Linear, name: str, terms: Mapping[str, float], predicted: float, measured: float, before: Side = 0
+    linear: Linear, name: str, terms: Mapping[str, float], predicted: float, *, measured: float, before: Side = 0
 ) -> tuple[float, Side]:
     """What a measurement counts as, ms, and how it surprised.
 
