@@ -16,6 +16,8 @@ from schemas.model import ModelCard
 from stageline.emulation.fleet_file import FleetFile, load_fleet
 
 FLEETS: Final = Path(__file__).with_name("fleets")
+DEFAULT_LIBRARY: Final = Path("build/bench/library")
+"""Of those benches that can be given another."""
 SEED: Final = 0
 """Of all random weights: the same here, in every peer and on every machine."""
 

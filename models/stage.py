@@ -42,6 +42,11 @@ class StageSlice:
     fetches: tuple[str, ...]
     weights: tuple[Weight, ...]
 
+    @property
+    def passed(self) -> tuple[str, ...]:
+        """Names of the outputs that are not made here."""
+        return tuple(spec.name for spec in self.outputs if spec.name not in self.fetches)
+
 
 def stage_model(card: ModelCard, store: BlobStore, first: int, last: int, *, at_end: Exit | None = None) -> StageSlice:
     """The slice for blocks `[first, last)`; the graph blob is checked against its hash.

@@ -40,14 +40,7 @@ def parse_memory_limit(text: str) -> tuple[str, int]:
     Raises:
         BadWishError: anything else.
     """
-    device, _, megabytes = text.partition("=")
-    try:
-        limit = float(megabytes)
-        check_name("device", device)
-    except InvalidNameError as error:
-        raise BadWishError(f"--memory-limit {text}: {error}") from None
-    except ValueError:
-        limit = -1.0
+    device, limit = _named_number(f"--memory-limit {text}", "device", text)
     if not 0 <= limit < 1e9:
         raise BadWishError(f"--memory-limit {text}: write DEVICE=MB, like pi4=200")
     return device, int(limit * 1_000_000)
@@ -59,17 +52,23 @@ def parse_threshold(text: str, option: str = "--threshold") -> tuple[str, float]
     Raises:
         BadWishError: anything else.
     """
-    name, _, number = text.partition("=")
-    try:
-        threshold = float(number)
-        check_name("exit", name)
-    except InvalidNameError as error:
-        raise BadWishError(f"{option} {text}: {error}") from None
-    except ValueError:
-        threshold = -1.0
+    name, threshold = _named_number(f"{option} {text}", "exit", text)
     if not 0 <= threshold <= 1:
         raise BadWishError(f"{option} {text}: write EXIT=SHARE, from 0 to 1, like exit1=0.8 for who is 80 % sure")
     return name, threshold
+
+
+def _named_number(typed: str, kind: str, text: str) -> tuple[str, float]:
+    """`NAME=NUMBER`; -1 for what is no number. Raises BadWishError for what no `kind` can be called."""
+    name, _, number = text.partition("=")
+    try:
+        value = float(number)
+        check_name(kind, name)
+    except InvalidNameError as error:
+        raise BadWishError(f"{typed}: {error}") from None
+    except ValueError:
+        value = -1.0
+    return name, value
 
 
 def make_wish(

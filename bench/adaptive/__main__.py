@@ -16,7 +16,7 @@ from bench.adaptive.measure import FLEET, Run, measure
 from bench.adaptive.picture import draw
 from bench.adaptive.report import curves, document, sentence, table
 from bench.adaptive.trace import as_data, make_trace
-from bench.context import Context
+from bench.context import DEFAULT_LIBRARY, Context
 from bench.line import LINE_FAILURES
 from bench.testbed.namespace import enter_private_network
 from broker.embedded import MosquittoMissingError
@@ -29,7 +29,6 @@ from stageline.emulation.house import ServiceEndedError
 FULL_S: Final = 300.0
 QUICK_S: Final = 60.0
 DEFAULT_FOLDER: Final = Path("build/adaptive")
-DEFAULT_LIBRARY: Final = Path("build/bench/library")
 _HELP: Final = (
     "Replay the same trace of load, quota and link changes to plans that follow it and to plans that stay as they were "
     "made.\n\n"

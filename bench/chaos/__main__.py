@@ -15,6 +15,7 @@ from bench.chaos.runner import Terms, run_all
 from bench.chaos.scenario import Scenario
 from bench.chaos.scenarios import SCENARIOS
 from bench.chaos.table import outcome_table, remarks
+from bench.context import DEFAULT_LIBRARY
 from bench.machine import commit, machine
 from bench.testbed.namespace import enter_private_network
 from broker.embedded import MosquittoMissingError
@@ -23,7 +24,6 @@ from stageline.commands import options
 from stageline.commands.conduct import DONE, SOME_FAILED, MendError, Report, conduct
 
 DEFAULT_FOLDER: Final = Path("build/chaos")
-DEFAULT_LIBRARY: Final = Path("build/bench/library")
 _HELP: Final = (
     "Kill, stop, cut off and starve real processes while requests run, and compare every answer.\n\n"
     "  python -m bench.chaos                                   [dim]# everything[/dim]\n"

@@ -38,7 +38,7 @@ class OnnxRunner:
         self.memory_bytes = memory_bytes
         self._feeds = piece.feeds
         self._fetches = list(piece.fetches)
-        self._passed = tuple(spec.name for spec in piece.outputs if spec.name not in piece.fetches)
+        self._passed = piece.passed
         self._name = piece.model.graph.name
         self._session: onnxruntime.InferenceSession | None = _session(piece, blobs, threads, accelerator)
 

@@ -39,7 +39,7 @@ class TorchRunner:
         self.memory_bytes = memory_bytes
         self._feeds = piece.feeds
         self._fetches = piece.fetches
-        self._passed = tuple(spec.name for spec in piece.outputs if spec.name not in piece.fetches)
+        self._passed = piece.passed
         self._threads = threads
         keep_activations()
         self._device = torch.device("cuda" if accelerator != "cpu" and torch.cuda.is_available() else "cpu")
