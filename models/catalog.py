@@ -21,17 +21,29 @@ PACKAGED: Final = {"cifar10-exits": Path(__file__).parent / "exits" / "shipped" 
 
 _FACTORY: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
+_FORMS: Final = "'package.module:factory' that returns a torch.nn.Module; or a path that ends in .onnx"
+
 
 class UnknownModelError(LookupError):
-    """No such model; lists near names and every form a source may have."""
+    """No such model; lists near names and every form a source may have.
 
-    def __init__(self, source: str, known: tuple[str, ...]) -> None:
+    Args:
+        source: what was asked for.
+        known: every name that would do.
+        there: those of them that are listed; `names()` unless given.
+        forms: what else would do.
+    """
+
+    def __init__(
+        self, source: str, known: tuple[str, ...], *, there: tuple[str, ...] | None = None, forms: str = _FORMS
+    ) -> None:
+        self.known = known
         near = difflib.get_close_matches(source, known, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
+        listed = ", ".join(there if there is not None else names())
         super().__init__(
-            f"no model {source!r}: {hint}There are {', '.join(names())}; any other torchvision classifier, where "
-            "torchvision is installed; 'package.module:factory' that returns a torch.nn.Module; or a path that ends "
-            "in .onnx"
+            f"no model {source!r}: {hint}There are {listed}; any other torchvision classifier, where torchvision is "
+            f"installed; {forms}"
         )
 
 

@@ -46,7 +46,8 @@ def build(source: Source, *, weights: Weights, seed: int, input_shape: tuple[int
     in which a request meets them.
 
     Raises:
-        SourceError: weights that cannot be had, a factory that fails or needs `input_shape`.
+        SourceError: weights that cannot be had, a factory that fails, needs `input_shape`, or takes pictures and is
+            given the shape of something else.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -162,6 +163,11 @@ def _exits(made: torch.nn.Module, text: str) -> dict[str, float]:
 def _example(made: torch.nn.Module, text: str, input_shape: tuple[int, ...] | None) -> tuple[torch.Tensor, ...]:
     shape: Any = input_shape or getattr(made, "input_shape", None)
     if shape is not None:
+        if getattr(made, "picture", None) is not None and (len(shape) != 4 or shape[1] != 3):
+            raise SourceError(
+                f"{text} takes pictures, so its input shape is 1x3xHEIGHTxWIDTH, like 1x3x32x32, not "
+                f"{'x'.join(map(str, shape))}"
+            )
         return (torch.zeros(1, *(int(size) for size in shape[1:])),)
     given: Any = getattr(made, "example_inputs", None)
     if given is None:

@@ -72,7 +72,7 @@ def train_exits(
         models.exits.examples.BadDataError, models.pictures.UnreadablePictureError: data that cannot be used.
         models.exits.backbone.WrongClassesError: a frozen network that does not know the data's classes.
         models.exits.choosing.BadPlacesError: an exit where none can stand.
-        models.exits.recipe.BadRecipeError: loss weights that do not fit, or a device that is not there.
+        models.exits.recipe.BadRecipeError: loss weights or a shift that do not fit, or a device that is not there.
         models.exits.training.DivergedError: the learning rate is too large.
         models.exits.calibration.UnreachableAccuracyError: `accuracy_min` is; everything else has been written.
         schemas.base.InvalidNameError: `name` cannot be a model's.
@@ -87,6 +87,7 @@ def train_exits(
     (folder / ".writable").unlink()
     say(f"loading {wish.source}", 0.0)
     made = load_backbone(wish.source, weights=wish.weights, seed=recipe.seed, input_shape=wish.input_shape)
+    recipe.check_pictures(min(made.example[0].shape[2:]) if made.picture is not None else None)
     say(f"looking at {wish.data}", 0.0)
     data = open_data(wish.data, made, download=wish.download)
     parts = split(data, recipe.seed)

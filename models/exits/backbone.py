@@ -12,12 +12,13 @@ from typing import Final
 import torch
 from torch import nn
 
-from models.catalog import SourceError, Weights, resolve
+from models.catalog import LITE, PACKAGED, TORCHVISION, Source, SourceError, UnknownModelError, Weights, resolve
 from models.exits.multi_exit import first_tensor
 from models.torch_source import TorchModel, build
 
 SMALL: Final = "small-resnet"
 """The name of the packaged small network for pictures of 32 x 32."""
+_FORMS: Final = "or FILE.py:factory or package.module:factory that returns a torch.nn.Module"
 
 
 class WrongClassesError(ValueError):
@@ -31,11 +32,12 @@ def load_backbone(
 
     Raises:
         models.catalog.UnknownModelError, models.catalog.SourceError: no such network, it cannot be had, it comes as
-            `.onnx` (which cannot be trained), or it has more than one input.
+            `.onnx` (which cannot be trained), it has more than one input, or it fails on the input that it is said to
+            take.
     """
     if source == SMALL:
         source = "models.exits.small_resnet:small_resnet"
-    origin = resolve(_as_module(source))
+    origin = _resolved(source)
     if origin.kind == "onnx":
         raise SourceError(f"{source}: an .onnx file cannot be trained; give the PyTorch network that it was made from")
     made = build(origin, weights=weights, seed=seed, input_shape=input_shape)
@@ -43,6 +45,14 @@ def load_backbone(
         raise SourceError(f"{source} must take one float32 input to be given exits")
     if made.exits:
         raise SourceError(f"{source} has exits already: import it with 'stageline import', or give its backbone")
+    try:
+        with torch.no_grad():
+            made.module(made.example[0])
+    except Exception as error:
+        # Whatever the user's own code raises; the traceback stays attached.
+        shape = "x".join(map(str, made.example[0].shape))
+        why = str(error).strip().partition("\n")[0][:300]
+        raise SourceError(f"{source} cannot be run on an input of {shape} ({why}); give its --input-shape") from error
     return made
 
 
@@ -81,6 +91,14 @@ def with_classes(
     _replace_last(module, outputs, len(classes), seed)
     changed = dataclasses.replace(made, module=module, labels=tuple(classes))
     return changed, tuple(range(len(classes))), f"its last layer is new: {len(classes)} classes instead of {outputs}"
+
+
+def _resolved(source: str) -> Source:
+    try:
+        return resolve(_as_module(source))
+    except UnknownModelError as error:
+        known = (SMALL, *(name for name in error.known if name not in PACKAGED))
+        raise UnknownModelError(source, known, there=(SMALL, *TORCHVISION, LITE), forms=_FORMS) from None
 
 
 def _as_module(source: str) -> str:

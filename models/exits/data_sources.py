@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from models.exits.digits import read_digits
 from models.exits.examples import BadDataError, Dataset, InMemory
 from models.exits.folder_data import read_folder
@@ -57,11 +59,16 @@ def _crop(made: TorchModel, text: str) -> tuple[int, int]:
 
 
 def _check(data: Dataset, made: TorchModel, text: str) -> None:
-    given = data.batch(data.labels[:1] * 0).shape[1:]
-    wanted = tuple(made.example[0].shape[1:])
+    first = data.batch(data.labels[:1] * 0)
+    given, wanted = tuple(first.shape[1:]), tuple(made.example[0].shape[1:])
     if made.picture is not None:
+        if first.dtype != np.uint8:
+            raise BadDataError(
+                f"{text}: `inputs` is {first.dtype} [n, {', '.join(map(str, given))}], and the network takes pictures: "
+                "give them as uint8 [n, height, width, 3], 0 to 255, of any size; they are scaled and normalised here"
+            )
         wanted = (wanted[1], wanted[2], wanted[0])
-    if tuple(given) != wanted:
+    if given != wanted:
         raise BadDataError(f"{text}: an example is {list(given)}, and the network takes {list(wanted)}")
     if len(data.classes) < 2:
         raise BadDataError(f"{text} has {len(data.classes)} classes; to tell apart there must be two at least")

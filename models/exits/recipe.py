@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Final
+
+SEED_MOST: Final = 2**31 - 1
+"""Every generator that draws takes such a seed."""
 
 
 class BadRecipeError(ValueError):
@@ -19,7 +23,7 @@ class Recipe:
         batch: examples a step.
         learning_rate: the largest; it rises over the first twentieth and falls to nothing (half a cosine).
         weight_decay: of convolutions and linear layers.
-        seed: of initial values, order, mirroring and shifts.
+        seed: of initial values, order, mirroring and shifts; 0 to SEED_MOST.
         frozen: train the heads only; the backbone stays as it is, its batch norms too.
         loss_weights: of every exit and of the final output; empty: rising evenly, the final one's is 1.
         distil: share of the loss that compares an exit with the final output instead of the label, 0 to 1.
@@ -45,6 +49,8 @@ class Recipe:
         for name, low in (("epochs", 1), ("batch", 2), ("shift", 0)):
             if getattr(self, name) < low:
                 raise BadRecipeError(f"{name} {getattr(self, name)}: at least {low}")
+        if not 0 <= self.seed <= SEED_MOST:
+            raise BadRecipeError(f"seed {self.seed}: from 0 to {SEED_MOST}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise BadRecipeError(f"learning rate {self.learning_rate}: above 0, for example 0.05")
         if not 0 <= self.distil <= 1:
@@ -67,6 +73,23 @@ class Recipe:
                 "output, not all 0"
             )
         return weights
+
+    def check_pictures(self, side: int | None) -> None:
+        """Whether pictures of this network can be moved that far.
+
+        Args:
+            side: pixels of a picture's shorter side; None: the network takes no pictures.
+
+        Raises:
+            BadRecipeError: nothing, or too little, would be left of them.
+        """
+        if self.shift and side is None:
+            raise BadRecipeError(f"shift {self.shift}: it moves pictures, and this network takes none; leave it out")
+        if side is not None and self.shift > side // 2:
+            raise BadRecipeError(
+                f"shift {self.shift}: pictures of {side} pixels may be moved by {side // 2} at most; an eighth "
+                f"({side // 8}) is usual"
+            )
 
 
 def rate_at(step: int, steps: int, largest: float) -> float:

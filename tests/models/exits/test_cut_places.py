@@ -50,8 +50,21 @@ def test_a_module_that_runs_twice_and_a_cut_that_two_tensors_cross_are_no_places
         ("model.onnx", SourceError, "cannot be trained"),
         ("no_such_file.py:make", SourceError, "there is no file"),
         ("resnet1800", UnknownModelError, "no model"),
+        ("nosuch", UnknownModelError, "There are small-resnet, mobilenet_v2"),
+        ("small-resnt", UnknownModelError, "did you mean small-resnet"),
     ],
 )
 def test_what_is_no_network_to_train_is_told(source: str, error: type[Exception], says: str) -> None:
     with pytest.raises(error, match=says):
         load_backbone(source, weights="random", seed=0)
+
+
+@pytest.mark.parametrize("shape", [(3, 32), (1, 4, 32, 32), (1, 3, 32)])
+def test_a_network_for_pictures_is_refused_the_shape_of_something_else(shape: tuple[int, ...], nets: Path) -> None:
+    with pytest.raises(SourceError, match=f"1x3xHEIGHTxWIDTH, like 1x3x32x32, not {'x'.join(map(str, shape))}"):
+        load_backbone(f"{nets}:tiny", weights="random", seed=0, input_shape=shape)
+
+
+def test_a_network_that_cannot_be_run_on_the_shape_it_is_given_is_refused(nets: Path) -> None:
+    with pytest.raises(SourceError, match=r"cannot be run on an input of 1x5 \(.*\); give its --input-shape"):
+        load_backbone(f"{nets}:plain", weights="random", seed=0, input_shape=(1, 5))

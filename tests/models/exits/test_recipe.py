@@ -15,6 +15,8 @@ from models.exits.recipe import BadRecipeError, Recipe, rate_at
         ({"epochs": 0}, "epochs 0"),
         ({"batch": 1}, "batch 1"),
         ({"shift": -1}, "shift"),
+        ({"seed": -5}, "seed -5: from 0 to 2147483647"),
+        ({"seed": 2**31}, "seed 2147483648"),
         ({"learning_rate": 0.0}, "learning rate"),
         ({"learning_rate": float("nan")}, "learning rate"),
         ({"distil": 1.5}, "distil"),
@@ -25,6 +27,17 @@ from models.exits.recipe import BadRecipeError, Recipe, rate_at
 def test_numbers_out_of_range_are_refused(numbers: dict[str, float], says: str) -> None:
     with pytest.raises(BadRecipeError, match=says):
         Recipe(**numbers)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("side", "says"), [(32, "moved by 16 at most"), (9, "by 4 at most"), (None, "takes none")])
+def test_a_shift_that_leaves_little_of_a_picture_is_refused(side: int | None, says: str) -> None:
+    with pytest.raises(BadRecipeError, match=says):
+        Recipe(shift=17).check_pictures(side)
+
+
+def test_a_shift_that_leaves_half_of_a_picture_and_none_at_all_are_fine() -> None:
+    Recipe(shift=16).check_pictures(32)
+    Recipe(mirror=True).check_pictures(None)
 
 
 def test_losses_weigh_more_towards_the_end_unless_somebody_says_otherwise() -> None:

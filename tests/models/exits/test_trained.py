@@ -182,6 +182,14 @@ def test_examples_of_the_wrong_shape_are_refused(inputs: Path, tmp_path: Path) -
         train_exits(tmp_path / "out", wish, RECIPE)
 
 
+@pytest.mark.parametrize("shape", [(3, 8, 8), (8, 8, 3)])
+def test_pictures_in_arrays_are_bytes_with_channels_last(shape: tuple[int, ...], inputs: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "floats.npz", inputs=np.zeros((200, *shape), np.float32), labels=np.arange(200) % 10)
+    wish = Wish(f"{inputs / 'tiny_nets.py'}:tiny", f"npz:{tmp_path / 'floats.npz'}")
+    with pytest.raises(BadDataError, match=r"float32 \[n, .*takes pictures: give them as uint8 \[n, height"):
+        train_exits(tmp_path / "out", wish, RECIPE)
+
+
 @pytest.mark.parametrize(
     ("source", "name"),
     [("resnet18", "resnet18-exits"), ("a/nets.py:make_it", "make_it-exits"), ("ä:ö", "model-exits")],
