@@ -15,6 +15,8 @@ from typing import Final, Literal, NamedTuple
 _UNLIMITED_BYTES: Final = 1 << 60
 """Version 1 writes "no limit" as the largest page-aligned number; nothing real comes near."""
 
+_NAMES_V1: Final = ("total_inactive_file", "total_active_file", "total_mapped_file")
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -94,7 +96,9 @@ class Groups:
         if limit is None:
             return None
         used = parse_limit(_read(directory / ("memory.current" if two else "memory.usage_in_bytes"))) or 0
-        cache = parse_stat(_read(directory / "memory.stat")).get("inactive_file" if two else "total_inactive_file", 0)
+        stat = parse_stat(_read(directory / "memory.stat"))
+        names = ("inactive_file", "active_file", "file_mapped")
+        cache = spare_cache(*(stat.get(name) for name in (names if two else _NAMES_V1)))
         return MemoryRoom(limit, max(0, limit - max(0, used - cache)))
 
     def used_cpu_s(self, quota: Quota) -> float | None:
@@ -114,6 +118,16 @@ class Groups:
             return None
         text = _read(directory / "cpuacct.usage").strip()
         return int(text) / 1e9 if text.isdigit() else None
+
+
+def spare_cache(inactive: int | None, active: int | None, mapped: int | None) -> int:
+    """File cache that the kernel takes back before it refuses anybody, bytes; None is a figure that it does not give.
+
+    Cache is active once it was read twice, as weights are that were checked against their hash: spare all the same,
+    unless a program has mapped it, as a stage has its weights.
+    """
+    unmapped = 0 if active is None or mapped is None else max(0, active - mapped)
+    return (inactive or 0) + unmapped
 
 
 def members(quota: Quota) -> list[int]:

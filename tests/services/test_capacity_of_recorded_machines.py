@@ -16,6 +16,7 @@ from services.cgroup import (
     parse_memberships,
     parse_mountinfo,
     parse_stat,
+    spare_cache,
 )
 
 NO_LIMIT_V1 = "9223372036854771712\n"
@@ -106,6 +107,30 @@ def test_a_unit_with_a_quota_has_that_many_cores_and_that_much_memory(tree):
     assert size.memory_bytes == 512 * MIB
     # 200 MiB are charged, of which 60 MiB are cache that the kernel takes back before anybody is refused
     assert size.memory_free_bytes == (512 - 200 + 60) * MIB
+
+
+UNIT = "sys/fs/cgroup/system.slice/stageline-worker.service"
+NANO = "sys/fs/cgroup/memory/stageline/nano"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "group", "names"),
+    [
+        (PI_V2, UNIT, ("inactive_file", "active_file", "file_mapped")),
+        (JETSON_V1, NANO, ("total_inactive_file", "total_active_file", "total_mapped_file")),
+    ],
+)
+def test_what_was_read_twice_and_nobody_has_mapped_is_free_too(tree, recorded, group, names):
+    def free_bytes(*figures: int) -> int:
+        stat = "".join(f"{name} {figure * MIB}\n" for name, figure in zip(names, figures, strict=False))
+        return capacity(root=tree(recorded | {f"{group}/memory.stat": stat})).memory_free_bytes
+
+    assert free_bytes(60, 50, 20) - free_bytes(60) == (50 - 20) * MIB
+
+
+def test_of_cache_nothing_is_free_that_a_stage_has_mapped():
+    assert spare_cache(60, 50, 80) == 60
+    assert spare_cache(60, 50, None) == spare_cache(60, None, 20) == 60
 
 
 def test_a_quota_on_a_parent_binds_its_children(tree):
