@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations, islice, pairwise, permutations
+from itertools import islice
 from typing import Final
 
 from bench.learning.scene import MATTERS, fleet_world
@@ -19,6 +19,7 @@ from services.planner.cost import Problem
 from services.planner.learning.arms import Arm
 from services.planner.learning.world import World
 from services.planner.line_cost import Line, Placement, line_cost
+from services.planner.policies.brute_force import all_lines
 
 KNEE: Final = 0.3
 """Share of the model's weights that a small memory holds without trouble."""
@@ -51,20 +52,10 @@ class StrangeWorld(World):
     @cached_property
     def best_cost(self) -> float:
         """What the route costs that is really the best of all, ms."""
-        return min(self._latency_ms(line) for line in every_line(self.true))
+        return min(self._latency_ms(line) for line in all_lines(self.true))
 
     def _latency_ms(self, line: Line) -> float:
         return line_cost(self.true, line).latency_ms + self.mistake(self.true, line)
-
-
-def every_line(problem: Problem) -> Iterator[Line]:
-    """Every route there is, each device at most once in it: few devices and cut positions only."""
-    last = len(problem.positions) - 1
-    for stages in range(1, min(len(problem.devices), last) + 1):
-        for inner in combinations(range(1, last), stages - 1):
-            ranges = list(pairwise((0, *inner, last)))
-            for devices in permutations(range(len(problem.devices)), stages):
-                yield tuple(Placement(device, *range_) for device, range_ in zip(devices, ranges, strict=True))
 
 
 def small_memory(devices: Sequence[int]) -> Mistake:

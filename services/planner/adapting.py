@@ -98,6 +98,7 @@ class Adapting:
 
     def leave_alone(self, found: Mapping[str, Plan]) -> None:
         """These were served before this planner started: they are not reviewed for a while."""
+        self._experience.adopt(found.values())
         self._found = dict(found)
         self._settled_s = time.monotonic() + SETTLE_S
 

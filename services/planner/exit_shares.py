@@ -85,6 +85,22 @@ class ExitShares:
             del seen[oldest]
         return ExitShares(seen)
 
+    def adopted(self, plan: Plan) -> ExitShares:
+        """With what a plan says that was served before this planner started; what was seen since then counts before it.
+
+        Shares there are what the planner before expected when it made the plan. They count as much as validation data
+        does, no more: nobody knows how many requests they were seen of, nor how inputs are now. For another card, other
+        thresholds or another deployment they say nothing.
+        """
+        seen = dict(self.seen)
+        gone = 0.0
+        for rule in plan.exits:
+            gone = min(1.0, gone + rule.share)
+            key = (plan.deployment, plan.card_sha, rule.name, rule.threshold)
+            if key not in seen and len(seen) < _MOST_KEPT:
+                seen[key] = Left(NO_SAMPLES.with_sample(gone, CALIBRATED_REQUESTS, PACE), CALIBRATED_REQUESTS)
+        return ExitShares(seen)
+
     def rules(
         self, deployment: str, card: ModelCard, thresholds: Mapping[str, float], card_sha: str = ""
     ) -> tuple[ExitRule, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from schemas.deployment import Deployment
@@ -24,7 +25,10 @@ _PROBE_S: Final = 1.0
 
 
 class Experience:
-    """Holds the `Adaptation` of this moment. It starts empty: a planner that starts again trusts profiles first."""
+    """Holds the `Adaptation` of this moment. It starts empty: a planner that starts again trusts profiles first.
+
+    What it finds being served tells it where requests leave (`adopt`), and nothing else.
+    """
 
     def __init__(self, *, adapt: bool = True) -> None:
         """`adapt`: listen to how devices do; otherwise plans are made from profiles, quotas and measured links."""
@@ -49,6 +53,18 @@ class Experience:
             self.adaptation = self.adaptation.heard(
                 topic, parameters, message, now_s=now_s, fleet=fleet, serving=serving
             )
+
+    def adopt(self, plans: Iterable[Plan]) -> None:
+        """These were served before this planner started: where requests were expected to leave is what is known of it.
+
+        How fast devices really are is not taken over: stage times tell within seconds, and what was off then may have
+        been somebody else's load.
+        """
+        if self._adapt:
+            exits = self.adaptation.exits
+            for plan in plans:
+                exits = exits.adopted(plan)
+            self.adaptation = replace(self.adaptation, exits=exits)
 
     def _note_loading(self, device: str, held: StagesHeld, now_s: float) -> None:
         if any(stage.state == "loading" for stage in held.stages):

@@ -13,7 +13,7 @@ FLEETS = sorted((Path(__file__).parents[2] / "bench" / "fleets").glob("*.toml"))
 
 def test_there_is_a_fleet_for_each_question() -> None:
     assert {load_fleet(path).name for path in FLEETS} == {
-        "h+m", "h+m+l", "h+h+m+l", "4 pi + jetson", "weak link", "eight unequal", "small memory",
+        "h+m", "h+m+l", "h+h+m+l", "4 pi + jetson", "weak link", "eight unequal", "small memory", "learning",
     }  # fmt: skip
 
 

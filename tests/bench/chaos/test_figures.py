@@ -1,19 +1,16 @@
 """What a record says in figures."""
 
 import pytest
+from made_up_plans import made_up_plan
 
 from bench.chaos.figures import duplicates, figures_of
 from bench.chaos.record import Record, Shown
 from schemas.deployment import Decision
 from schemas.plan import Plan
-from schemas.plan_text import parse_route
 
 
 def plan(generation: int) -> Plan:
-    return Plan(
-        deployment="line", generation=generation, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=(parse_route("ant[0:2)"),),
-    )  # fmt: skip
+    return made_up_plan("ant[0:2)", deployment="line", generation=generation)
 
 
 def decision(generation: int, state: str) -> Decision:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from made_up_plans import made_up_plan
 
 from bench.chaos.brittle import NAME, brittle_model, ordinary, poisonous
 from bench.chaos.deaf import deaf_subscriber
@@ -20,13 +21,8 @@ from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from models.library import Library
 from models.runtime import load_stage
-from schemas.plan import Plan
-from schemas.plan_text import parse_route
 
-PLAN = Plan(
-    deployment="line", generation=4, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-    routes=(parse_route("bee[0:3) -> cat[3:6)"),),
-)  # fmt: skip
+PLAN = made_up_plan("bee[0:3) -> cat[3:6)", deployment="line", generation=4)
 CLOCK = """
 import json, logging, sys, time
 for _ in sys.stdin:

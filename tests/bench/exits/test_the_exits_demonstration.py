@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from made_up_plans import made_up_plan
 
 from bench.exits.measure import Seen, rows_of
 from bench.exits.network import EASY, HARD, MIDDLING, THRESHOLD, bright_network, pictures
@@ -14,7 +15,6 @@ from models.library import Library
 from models.runtime import load_stage
 from schemas.deployment import Decision
 from schemas.plan import Plan, Prediction
-from schemas.plan_text import parse_route
 
 
 def test_how_bright_a_picture_is_decides_where_it_leaves(tmp_path: Path) -> None:
@@ -36,10 +36,9 @@ def test_how_bright_a_picture_is_decides_where_it_leaves(tmp_path: Path) -> None
 def test_a_row_is_what_came_between_two_changes_of_inputs_or_plan() -> None:
     def plan(generation: int, text: str) -> Plan:
         predicted = Prediction(latency_ms=1, throughput_rps=50, energy_j=1)
-        return Plan(
-            deployment="d", generation=generation, model="m", card_sha="a" * 64, objective="throughput",
-            policy="exact", routes=(parse_route(text),), predicted=predicted,
-        )  # fmt: skip
+        return made_up_plan(
+            text, deployment="d", generation=generation, model="m", objective="throughput", predicted=predicted
+        )
 
     seen = Seen(plans=[(0.0, plan(1, "a[0:3) -> b[3:9)")), (20.0, plan(2, "a[0:1) -> b[1:9)"))])
     seen.decisions[2] = Decision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.accuracy import Compared, RouteSeen, Seen
 from schemas.plan import Plan, Prediction, StagePrediction
@@ -19,10 +20,7 @@ def served(generation: int = 1) -> Plan:
             "predicted": Prediction(latency_ms=40.0, throughput_rps=25.0, energy_j=0.1),
         }
     )
-    return Plan(
-        deployment="cats", generation=generation, model="net", card_sha="a" * 64, objective="latency", policy="exact",
-        routes=(route,),
-    )  # fmt: skip
+    return made_up_plan((route,), generation=generation)
 
 
 def timing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.accuracy import RouteSeen, Seen
 from schemas.parts import part_at, plan_parts, predicted_parts
@@ -26,10 +27,7 @@ def plan() -> Plan:
     assert bands is not None
     shared = SideBySide(last=bands.last, bands=bands.bands, predictions=(predicted(10.0), predicted(12.0)))
     route = route.model_copy(update={"side_by_side": shared, "stage_predictions": (predicted(20.0), predicted(30.0))})
-    return Plan(
-        deployment="cats", generation=3, model="net", card_sha="a" * 64, objective="latency", policy="exact",
-        routes=(route,),
-    )  # fmt: skip
+    return made_up_plan((route,), generation=3)
 
 
 def timing(device: str, *, compute_ms: float = 1.0, **frames: int) -> Timing:

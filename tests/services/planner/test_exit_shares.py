@@ -161,3 +161,37 @@ def test_shares_are_shares_whatever_is_reported(reports) -> None:
     shares = shares_of(known)
     assert all(0 <= share <= 1 for share in shares)
     assert sum(shares) <= 1 + 1e-9
+
+
+def served_with(*shares: float) -> Plan:
+    rules = tuple(rule.model_copy(update={"share": share}) for rule, share in zip(PLAN.exits, shares, strict=True))
+    return PLAN.model_copy(update={"exits": rules})
+
+
+def test_what_a_planner_before_expected_counts_as_much_as_validation_data_until_requests_are_seen() -> None:
+    known = NO_SHARES.adopted(served_with(0.8, 0.1))
+    assert shares_of(known) == pytest.approx([0.6, 0.2])  # half way between 0.4 and 0.8, and 0.7 and 0.9 by the second
+    for _ in range(40):
+        known = known.observe(PLAN, [seen(100, 20)])
+    assert shares_of(known)[0] == pytest.approx(0.2, abs=0.03)
+
+
+def test_what_was_seen_counts_before_what_a_served_plan_says() -> None:
+    known = NO_SHARES.observe(PLAN, [seen(1000, 900), seen(100, 50, "exit2")])
+    assert known.adopted(served_with(0.1, 0.1)) == known
+
+
+def test_a_plan_of_another_card_or_deployment_or_threshold_says_nothing_of_this_one() -> None:
+    served = served_with(0.9, 0.05)
+    other_rules = tuple(rule.model_copy(update={"threshold": 0.5}) for rule in served.exits)
+    for update in ({"card_sha": "f" * 64}, {"deployment": "other"}):
+        assert shares_of(NO_SHARES.adopted(served.model_copy(update=update))) == pytest.approx([0.4, 0.3])
+    there = NO_SHARES.adopted(served.model_copy(update={"exits": other_rules}))
+    assert all(0 <= share <= 1 for share in shares_of(there))
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=2))
+def test_shares_of_a_served_plan_never_add_up_to_more_than_all(shares: list[float]) -> None:
+    now = shares_of(NO_SHARES.adopted(served_with(*shares)))
+    assert all(0 <= share <= 1 for share in now)
+    assert sum(now) <= 1 + 1e-9

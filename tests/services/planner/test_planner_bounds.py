@@ -6,11 +6,12 @@ from collections import Counter
 from unittest.mock import AsyncMock, Mock, patch
 
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.accuracy import RouteSeen, Seen
 from schemas.deployment import Deployment
 from schemas.device import DeviceStatus
-from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
+from schemas.plan import Prediction, Route, Stage, StagePrediction
 from schemas.stages import StageTiming, Timing
 from schemas.topics import DEVICE_STATUS
 from services.planner.accuracy import MOST_SAMPLES, MOST_TOLD, Ledger
@@ -23,16 +24,15 @@ from services.planner.rollout_state import Rollout
 from services.planner.usable import NoDeviceError
 from services.planner.wording import measuring
 
-PLAN = Plan(
-    deployment="cats", generation=1, model="net", card_sha="a" * 64, objective="latency", policy="exact",
-    routes=(
+PLAN = made_up_plan(
+    (
         Route(
             stages=(Stage(device="pi4", first=0, last=4),),
             predicted=Prediction(latency_ms=1e-9, throughput_rps=1e-9, energy_j=0),
             stage_predictions=(StagePrediction(down_ms=0, compute_ms=1e-9, up_ms=0),),
         ),
-    ),
-)  # fmt: skip
+    )
+)
 
 
 def test_what_workers_and_submitters_claim_can_be_told_however_absurd() -> None:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.accuracy import SEEN_WITHIN_S, RouteSeen, Seen
 from schemas.plan import Plan
-from schemas.plan_text import parse_route
 from schemas.stages import ExitSeen, StageTiming, Timing
 from services.planner.swallowing import REPORTS, Swallowing
 
 
 def plan(text: str) -> Plan:
-    return Plan(
-        deployment="cats", generation=3, model="mobilenet_v2", card_sha="a" * 64, objective="latency", policy="exact",
-        routes=tuple(parse_route(part) for part in text.split(" | ")),
-    )  # fmt: skip
+    return made_up_plan(text, generation=3)
 
 
 def timing(device: str, *, queue: int = 0, generation: int = 3, **frames: int) -> Timing:
