@@ -14,5 +14,5 @@ _USUAL: Final[dict[str, Any]] = {
 
 def made_up_plan(routes: str | Iterable[Route], **said: Any) -> Plan:
     """A plan of `a[0:3) -> b[3:5) | c[0:5)`, or of routes; what is not said of it does not matter to a test."""
-    made = tuple(map(parse_route, routes.split("|"))) if isinstance(routes, str) else tuple(routes)
-    return Plan(routes=made, **{**_USUAL, **said})
+    made = [parse_route(one.strip()) for one in routes.split("|")] if isinstance(routes, str) else routes
+    return Plan(routes=tuple(made), **{**_USUAL, **said})

@@ -1,6 +1,7 @@
 """Messages refuse what does not agree with itself."""
 
 import pytest
+from made_up_plans import made_up_plan
 from pydantic import ValidationError
 
 from schemas.deployment import Deployment, Pin
@@ -71,11 +72,10 @@ SHARED = "(a rows 0:9 from 0:23 + b rows 9:14 from 13:32)[0:2) -> b[2:5)"
 
 
 def plan(exits: dict[str, int], *routes: str) -> Plan:
-    return Plan(
-        deployment="cats", generation=1, model="tiny", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=tuple(parse_route(route) for route in routes),
+    return made_up_plan(
+        map(parse_route, routes),
         exits=tuple(ExitRule(name=name.rstrip("'"), block=block, threshold=0.5) for name, block in exits.items()),
-    )  # fmt: skip
+    )
 
 
 def test_a_plans_exits_stand_behind_its_bands_and_before_its_last_block() -> None:

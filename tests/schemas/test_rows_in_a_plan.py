@@ -4,9 +4,10 @@ import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_plans import made_up_plan
 
 from schemas.parts import parts_of, plan_parts
-from schemas.plan import ROUTE_STAGES, Band, CodecName, Plan, Route, SideBySide, Stage, StagePrediction
+from schemas.plan import ROUTE_STAGES, Band, CodecName, Route, SideBySide, Stage, StagePrediction
 from schemas.plan_text import PlanTextError, parse_route
 
 CODECS: list[CodecName] = ["fp32", "fp16", "u8", "fp32+zstd", "fp16+zstd", "u8+zstd"]
@@ -53,10 +54,7 @@ def test_bands_read_as_rows_from_rows() -> None:
 def test_devices_with_a_band_are_devices_of_the_route_and_the_plan() -> None:
     route = parse_route(TEXT)
     assert route.devices == ("high", "low-1")
-    plan = Plan(
-        deployment="cats", generation=1, model="net", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=(route,),
-    )  # fmt: skip
+    plan = made_up_plan((route,))
     assert plan.devices == ("high", "low-1")
     assert [tuple(part)[1:] for part in plan_parts(plan)] == [
         ("r0b0", "high", 0, 20), ("r0b1", "low-1", 0, 20), ("r0s0", "high", 20, 30),

@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from made_up_plans import made_up_plan
 
 from broker.embedded import EmbeddedBroker
 from schemas.codec import Array
@@ -23,10 +24,7 @@ def plan_of(*, card: str = "a" * 64, codec: str = "fp32", cut: int = 2, generati
         Stage.model_validate({"device": "pi4", "first": 0, "last": cut, "codec": codec}),
         Stage(device="nano", first=cut, last=5),
     )
-    return Plan(
-        deployment="d", generation=generation, model="m", card_sha=card, objective="latency", policy="exact",
-        routes=(Route(stages=stages),),
-    )  # fmt: skip
+    return made_up_plan((Route(stages=stages),), deployment="d", generation=generation, model="m", card_sha=card)
 
 
 def answer_of(value: float, *, request: str = "q-1", size: int = 4) -> Answer:

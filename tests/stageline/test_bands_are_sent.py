@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 
 import numpy as np
 import pytest
+from made_up_plans import made_up_plan
 
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
@@ -34,10 +35,7 @@ def card(make_card: Callable[..., ModelCard]) -> ModelCard:
 def plan(card: ModelCard) -> Plan:
     shared = SideBySide(last=1, bands=BANDS)
     route = Route(side_by_side=shared, stages=(Stage(device="cat", first=1, last=2),))
-    return Plan(
-        deployment="d", generation=1, model=card.name, card_sha=card.sha256, objective="latency", policy="exact",
-        routes=(route,),
-    )  # fmt: skip
+    return made_up_plan((route,), deployment="d", model=card.name, card_sha=card.sha256)
 
 
 @pytest.mark.parametrize("listening", [(), ("r0b1",), ("r0b0", "r0b1")])

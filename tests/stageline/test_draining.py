@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from made_up_plans import made_up_plan
+
 from broker.delivery import Change
 from schemas.deployment import Decision
 from schemas.plan import Plan, Route, Stage
@@ -16,10 +18,7 @@ NOTHING = Draining("pi4")
 
 def plan(deployment: str, *devices: str, generation: int = 1) -> Plan:
     routes = tuple(Route(stages=(Stage(device=device, first=0, last=1),)) for device in devices)
-    return Plan(
-        deployment=deployment, generation=generation, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=routes,
-    )  # fmt: skip
+    return made_up_plan(routes, deployment=deployment, generation=generation)
 
 
 def held(state: str, *, device: str = "pi4", online: bool = True) -> StagesHeld:

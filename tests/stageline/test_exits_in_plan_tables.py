@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import io
 
+from made_up_plans import made_up_plan
 from rich.console import Console
 
 from schemas.deployment import Decision
-from schemas.plan import ExitRule, Plan, Route, Stage
+from schemas.plan import ExitRule
 from stageline.plan_tables import exits_text, show_decision
 
-PLAN = Plan(
-    deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-    routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),),
+PLAN = made_up_plan(
+    "pi4[0:4)",
+    generation=3,
     exits=(
         ExitRule(name="exit1", block=0, threshold=0.8, share=0.4),
         ExitRule(name="exit2", block=2, threshold=0.95, share=0.25),
     ),
-)  # fmt: skip
+)
 
 
 def test_open_exits_are_told_with_their_thresholds_and_expected_shares() -> None:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import zstandard
+from made_up_plans import made_up_plan
 
 from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
 from schemas.codec import Array, EncodedTensor, TensorHeader
 from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame, pack_frame
 from schemas.model import ModelCard, TensorSpec
-from schemas.plan import ExitRule, Plan, Route, Stage
+from schemas.plan import ExitRule
 from schemas.topics import ANSWER
 from stageline.answers import Answers, Attempt, AttemptKey, Listener
 from stageline.client import Client
@@ -40,11 +41,13 @@ class Heard:
     """What `Answers` passes on; request `r` is open, sent as attempt 2 over route 0 of generation 1."""
 
     def __init__(self, card: ModelCard) -> None:
-        plan = Plan(
-            deployment="d", generation=1, model=card.name, card_sha=card.sha256, objective="latency", policy="exact",
-            routes=(Route(stages=(Stage(device="a", first=0, last=2), Stage(device="b", first=2, last=5))),),
+        plan = made_up_plan(
+            "a[0:2) -> b[2:5)",
+            deployment="d",
+            model=card.name,
+            card_sha=card.sha256,
             exits=(ExitRule(name="early", block=1, threshold=0.5), ExitRule(name="middle", block=3, threshold=0.5)),
-        )  # fmt: skip
+        )
         attempt = Attempt(Send("r", 2, plan, 0, 1000.0), 0.0, card)
         self.open: dict[str, dict[AttemptKey, Attempt]] = {"r": {attempt.key: attempt}}
         self.outputs: list[dict[str, Array]] = []

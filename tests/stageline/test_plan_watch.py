@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from schemas.plan import Plan
-from schemas.plan_text import parse_route
+from made_up_plans import made_up_plan
+
 from schemas.stages import StagesHeld
 from stageline.plan_watch import after_report
 
-PLAN = Plan(
-    deployment="d", generation=1, model="net", card_sha="a" * 64, objective="latency", policy="exact",
-    routes=(parse_route("ant[0:4)"),),
-)  # fmt: skip
+PLAN = made_up_plan("ant[0:4)", deployment="d")
 
 
 def report(device: str, *, online: bool = True) -> StagesHeld:

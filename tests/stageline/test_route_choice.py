@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.plan import Plan, Prediction, Route, Stage
 from schemas.stages import HeldStage, StagesHeld
@@ -12,10 +13,7 @@ SHA = "0" * 64
 
 
 def plan(*routes: Route, generation: int = 1, in_turn: bool = False) -> Plan:
-    return Plan(
-        deployment="d", generation=generation, model="m", card_sha=SHA, objective="latency", policy="exact",
-        routes=routes, in_turn=in_turn,
-    )  # fmt: skip
+    return made_up_plan(routes, deployment="d", generation=generation, model="m", card_sha=SHA, in_turn=in_turn)
 
 
 def route(*devices: str, weight: float = 1.0, window: int = 2) -> Route:

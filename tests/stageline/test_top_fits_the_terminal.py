@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+from made_up_plans import made_up_plan
 from rich.console import Console
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, StageAccuracy
-from schemas.plan import Plan, Route, Stage
+from schemas.plan import Route, Stage
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import DEVICE_STAGES, PLAN_ACCURACY, PLAN_CURRENT
 from stageline.top_picture import Picture
@@ -21,15 +22,7 @@ NAME = "efficientnet-lite0"
 def shown(width: int, *, routes_seen: bool = True) -> str:
     picture = Picture()
     routes = tuple(Route(stages=(Stage(device=one, first=0, last=17),)) for one in DEVICES)
-    plan = Plan(
-        deployment=NAME,
-        generation=12,
-        model=NAME,
-        card_sha="0" * 64,
-        objective="latency",
-        policy="exact",
-        routes=routes,
-    )
+    plan = made_up_plan(routes, deployment=NAME, generation=12, model=NAME)
     took = Compared(predicted=123.4, measured=250.1, samples=300)
     accuracy = Accuracy(
         deployment=NAME, generation=12, error=0.07,

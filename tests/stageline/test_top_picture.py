@@ -5,12 +5,13 @@ from __future__ import annotations
 import io
 
 import pytest
+from made_up_plans import made_up_plan
 from rich.console import Console
 
 from schemas.accuracy import Accuracy, Compared, RouteAccuracy, StageAccuracy
 from schemas.deployment import Decision
 from schemas.device import DeviceStatus, Duty
-from schemas.plan import ExitRule, Plan, Route, Stage
+from schemas.plan import ExitRule
 from schemas.stages import ExitSeen, HeldStage, StagesHeld, StageTiming, Timing
 from schemas.topics import (
     DEVICE_DUTY,
@@ -80,10 +81,7 @@ def lines(picture: Picture) -> str:
 
 
 def test_a_deployment_without_a_plan_says_why_and_what_served_before_is_not_shown_as_if_it_did() -> None:
-    plan = Plan(
-        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),),
-    )  # fmt: skip
+    plan = made_up_plan("pi4[0:4)", generation=3, model="m", card_sha="0" * 64)
     failed = Decision(deployment="cats", generation=0, requested=1, state="failed", error="no device left")
     refused = heard(heard(pi4(), PLAN_CURRENT, plan, deployment="cats"), PLAN_DECISION, failed, deployment="cats")
     assert "cats: generation 3" in lines(refused)
@@ -108,10 +106,7 @@ def test_what_was_predicted_is_shown_for_the_plan_that_is_served_and_no_other() 
         stages=(StageAccuracy(stage="r0s0", device="pi4", compute_ms=took),),
         routes=(RouteAccuracy(route=0, latency_ms=took, throughput_rps=took),),
     )  # fmt: skip
-    plan = Plan(
-        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),),
-    )  # fmt: skip
+    plan = made_up_plan("pi4[0:4)", generation=3, model="m", card_sha="0" * 64)
     picture = heard(pi4(), PLAN_CURRENT, plan, deployment="cats")
     picture = heard(picture, PLAN_ACCURACY, accuracy, deployment="cats")
     shown = picture.stage_accuracy(HELD)
@@ -128,10 +123,7 @@ def test_top_tells_where_requests_leave_and_where_they_were_to() -> None:
         ExitRule(name="exit1", block=0, threshold=0.8, share=0.4),
         ExitRule(name="exit2", block=2, threshold=0.9, share=0.3),
     )
-    served = Plan(
-        deployment="cats", generation=3, model="m", card_sha="0" * 64, objective="latency", policy="exact",
-        routes=(Route(stages=(Stage(device="pi4", first=0, last=4),)),), exits=rules,
-    )  # fmt: skip
+    served = made_up_plan("pi4[0:4)", generation=3, model="m", card_sha="0" * 64, exits=rules)
     picture = heard(pi4(), PLAN_CURRENT, served, deployment="cats")
     assert [one.text for one in picture.left("cats", 0.0)] == ["exit1 - (expected 40%)", "exit2 - (expected 30%)"]
     stage = StageTiming(

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from made_up_plans import made_up_plan
 
 from schemas.frame import FrameHeader, StageTrace, encode_frame, open_frame
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan
-from schemas.plan_text import parse_route
 from services.worker.assignments import Assignment, Rows, Slice, assignments
 from services.worker.lane import Lane, check
 from services.worker.refused import RefusedError
@@ -24,10 +24,7 @@ class Nothing:
 
 
 def plan(text: str = TEXT) -> Plan:
-    return Plan(
-        deployment="cats", generation=3, model="net", card_sha="a" * 64, objective="latency", policy="exact",
-        routes=(parse_route(text),), weight=2.0,
-    )  # fmt: skip
+    return made_up_plan(text, generation=3, weight=2.0)
 
 
 def card() -> ModelCard:

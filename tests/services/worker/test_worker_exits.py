@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from made_up_plans import made_up_plan
 
 from bench.exits.network import EASY, HARD, MIDDLING, pictures
 from models.library import Library
 from models.runtime import load_stage
 from schemas.codec import Array
 from schemas.model import ModelCard
-from schemas.plan import ExitRule, Plan, Route, Stage
+from schemas.plan import ExitRule, Plan
 from schemas.stages import Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.assignments import Slice, assignments
@@ -130,11 +131,13 @@ async def test_other_thresholds_take_effect_with_the_next_plan_and_nothing_is_fe
 def test_a_plan_that_opens_an_exit_which_is_not_there_is_refused_with_those_that_are(worker_library: Library) -> None:
     card = worker_library.card("bright")
     first = card.exits[0]
-    plan = Plan(
-        deployment="d", generation=1, model="bright", card_sha=card.sha256, objective="latency", policy="exact",
-        routes=(Route(stages=(Stage(device="pi4", first=0, last=len(card.blocks)),)),),
+    plan = made_up_plan(
+        f"pi4[0:{len(card.blocks)})",
+        deployment="d",
+        model="bright",
+        card_sha=card.sha256,
         exits=(ExitRule(name="exit1", block=first.block, threshold=0.5),),
-    )  # fmt: skip
+    )
     (one,) = assignments(plan, "pi4")
     check_against(card, one)
     wrong = plan.model_copy(update={"exits": (ExitRule(name="exit1", block=first.block + 1, threshold=0.5),)})
@@ -148,11 +151,7 @@ def test_a_stage_is_built_with_its_open_exits_and_not_with_their_thresholds(thre
     rules = (
         ExitRule(name="exit1", block=1, threshold=threshold), ExitRule(name="exit2", block=4, threshold=threshold),
     )  # fmt: skip
-    plan = Plan(
-        deployment="d", generation=1, model="m", card_sha="a" * 64, objective="latency", policy="exact",
-        routes=(Route(stages=(Stage(device="pi4", first=0, last=2), Stage(device="nano", first=2, last=6))),),
-        exits=rules,
-    )  # fmt: skip
+    plan = made_up_plan("pi4[0:2) -> nano[2:6)", exits=rules)
     (first,), (second,) = assignments(plan, "pi4"), assignments(plan, "nano")
     assert first.slice == Slice("a" * 64, 0, 2, exits=("exit1",))
     assert second.slice == Slice("a" * 64, 2, 6, exits=("exit2",))

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_plans import made_up_plan
 
-from schemas.plan import Plan, Route
-from schemas.plan_text import parse_route
+from schemas.plan import Plan
 from schemas.stages import StageState
 from services.worker.assignments import Assignment, StageKey, assignments
 from services.worker.following import MOST_HELD, Action, Drain, Drop, Held, Load, Revive, decide
@@ -17,16 +17,7 @@ ME = "pi4"
 
 
 def plan(text: str, generation: int, deployment: str = "cats") -> Plan:
-    routes: tuple[Route, ...] = tuple(parse_route(route.strip()) for route in text.split("|"))
-    return Plan(
-        deployment=deployment,
-        generation=generation,
-        model="net",
-        card_sha=SHA,
-        objective="latency",
-        policy="exact",
-        routes=routes,
-    )
+    return made_up_plan(text, deployment=deployment, generation=generation, card_sha=SHA)
 
 
 def holding(plan: Plan, state: StageState, *, drained: bool = False) -> dict[StageKey, Held]:
