@@ -15,6 +15,7 @@ from services.planner.exit_rules import ExitWishError, bound_decides, check_exit
 from services.planner.policies import UnknownPolicyError, find_policy
 
 M = TypeVar("M", bound=Message)
+V = TypeVar("V")
 
 
 class BadWishError(ValueError):
@@ -71,6 +72,15 @@ def _named_number(typed: str, kind: str, text: str) -> tuple[str, float]:
     return name, value
 
 
+def parse_thresholds(texts: Iterable[str], option: str = "--threshold") -> dict[str, float]:
+    """All that was given for exits, by exit.
+
+    Raises:
+        BadWishError: one that cannot be understood, or two for one exit.
+    """
+    return _once((parse_threshold(text, option) for text in texts), option)
+
+
 def make_wish(
     model: str,
     *,
@@ -93,9 +103,9 @@ def make_wish(
         deployment=deployment or model,
         model=model,
         pins=tuple(parse_pin(text) for text in pins),
-        memory_limit_bytes=dict(parse_memory_limit(text) for text in memory_limits),
+        memory_limit_bytes=_once(map(parse_memory_limit, memory_limits), "--memory-limit"),
         exclude=tuple(exclude),
-        thresholds=dict(parse_threshold(text) for text in thresholds),
+        thresholds=parse_thresholds(thresholds),
         closed_exits=tuple(closed_exits),
         requested=time.time(),
         **fields,
@@ -107,6 +117,16 @@ def make_wish(
     except UnknownPolicyError as error:
         raise BadWishError(f"--policy: {error}") from None
     return wish
+
+
+def _once(pairs: Iterable[tuple[str, V]], option: str) -> dict[str, V]:
+    """By name; which of two numbers for one name was meant, nobody knows."""
+    found: dict[str, V] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadWishError(f"{option} {name}=...: {name} is given twice; leave one of them out")
+        found[name] = value
+    return found
 
 
 def bound_without_use(wish: Deployment) -> str:

@@ -46,10 +46,7 @@ def check_exits(card: ModelCard, wish: Deployment) -> None:
                 f"{card.name} has no exits: leave out {' and '.join(asked)}, or give it exits (`stageline exits train`)"
             )
         return
-    names = [one.name for one in card.exits]
-    for name in (*wish.thresholds, *wish.closed_exits):
-        if name not in names:
-            raise ExitWishError(f"{card.name} has no exit {name!r}: it has {', '.join(names)}")
+    check_names(card, (*wish.thresholds, *wish.closed_exits))
     if wish.accuracy_min is None:
         return
     if not card.operating_points:
@@ -69,6 +66,19 @@ def check_exits(card: ModelCard, wish: Deployment) -> None:
             f"no thresholds of {card.name} reach an accuracy of {wish.accuracy_min:.1%}: the best that was measured"
             f"{f' with {closed} closed' if closed else ''} is {best:.1%}"
         )
+
+
+def check_names(card: ModelCard, names: Iterable[str]) -> None:
+    """Whether the model has these exits.
+
+    Raises:
+        ExitWishError: one that it has not; lists those it has.
+    """
+    have = [one.name for one in card.exits]
+    for name in names:
+        if name not in have:
+            there = f"it has {', '.join(have)}" if have else "it has none (`stageline exits train` gives it some)"
+            raise ExitWishError(f"{card.name} has no exit {name!r}: {there}")
 
 
 def bound_decides(card: ModelCard, wish: Deployment) -> bool:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from broker.bus import Bus
 from schemas.deployment import Deployment
-from schemas.topics import DEPLOYMENT
+from schemas.topics import DEPLOYMENT, MODEL_CARD
+from services.planner.exit_rules import ExitWishError, check_names
 from stageline.commands.conduct import DONE, MendError, Report, conduct, open_bus, settings_of
 from stageline.commands.known_devices import check_known
 from stageline.commands.roll_out import ROLL_OUT_ERRORS, roll_out
@@ -19,6 +20,7 @@ def change(
     edit: Callable[[Deployment], Deployment],
     *,
     name: str,
+    exits: Sequence[str] = (),
     wait: bool,
     timeout_s: float,
     broker: str | None,
@@ -31,6 +33,7 @@ def change(
         deployment: which one.
         edit: from the wish as it is to the one that is wanted.
         name: the command's.
+        exits: those of the model that people named, even where the wish afterwards names them no more.
         wait: until it is served.
         timeout_s: for how long.
         broker: as everywhere.
@@ -41,6 +44,7 @@ def change(
     async def work(report: Report) -> int:
         async with open_bus(settings_of(broker=broker, root=root), name) as bus:
             before = await _wish(bus, deployment)
+            await _check_exits(bus, before.model, exits)
             after = edit(before)
             await check_known(bus, _named(after) - _named(before))
             if after == before and await is_served(bus, before):
@@ -57,6 +61,14 @@ def change(
 
 def _named(wish: Deployment) -> set[str]:
     return {*wish.exclude, *(pin.device for pin in wish.pins)}
+
+
+async def _check_exits(bus: Bus, model: str, names: Sequence[str]) -> None:
+    for card in await bus.snapshot(MODEL_CARD, model=model) if names else ():
+        try:
+            check_names(card.message, names)
+        except ExitWishError as error:
+            raise MendError(str(error)) from None
 
 
 async def _wish(bus: Bus, deployment: str) -> Deployment:

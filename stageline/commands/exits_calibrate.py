@@ -10,8 +10,9 @@ import typer
 from models.exits.calibrated import USUAL_LOSS, Target
 from models.exits.calibrated import calibrate as choose
 from stageline.commands import options
-from stageline.commands.conduct import DONE, MendError, Report, conduct
+from stageline.commands.conduct import DONE, Report, conduct
 from stageline.commands.exits_show import card_tables, in_words
+from stageline.wishes import BadWishError, parse_thresholds
 
 
 def calibrate(
@@ -51,7 +52,7 @@ def calibrate(
                 Target(
                     accuracy_min=accuracy_min,
                     drop=USUAL_LOSS if usual else loss,
-                    thresholds=_thresholds(threshold) if threshold else None,
+                    thresholds=parse_thresholds(threshold) if threshold else None,
                 ),
             )
         card_tables(report.out, card)
@@ -59,15 +60,4 @@ def calibrate(
         report.write_json(card.model_dump(mode="json"))
         return DONE
 
-    conduct(json, work)
-
-
-def _thresholds(texts: list[str]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, number = text.partition("=")
-        try:
-            found[name] = float(number)
-        except ValueError as error:
-            raise MendError(f"--threshold {text}: write EXIT=T, like exit1=0.8") from error
-    return found
+    conduct(json, work, known=(BadWishError,))

@@ -55,4 +55,7 @@ def set_exits(
         after = exits_set(wish, thresholds or (), close=close or (), usual=usual or ())
         return after if accuracy_min is None else accuracy_kept(after, accuracy_min)
 
-    change(deployment, edit, name="exits-set", wait=wait, timeout_s=timeout_s, broker=broker, root=root, json=json)
+    change(
+        deployment, edit, name="exits-set", exits=usual or (), wait=wait, timeout_s=timeout_s, broker=broker, root=root,
+        json=json,
+    )  # fmt: skip

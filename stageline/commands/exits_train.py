@@ -64,7 +64,7 @@ def train(
     input_shape: Annotated[
         str | None, typer.Option("--input-shape", metavar="1x3x32x32", help="For a factory that does not say it.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same weights on the same machine.")] = 0,
+    seed: options.Seed = 0,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     download: Annotated[bool, typer.Option("--download", help="torchvision may fetch the data.")] = False,
     json: options.Json = None,

@@ -31,7 +31,7 @@ def import_model(
     weights: Annotated[
         str, typer.Option("--weights", help="default: trained ones (may download); random: for trying things out.")
     ] = "default",
-    seed: Annotated[int, typer.Option("--seed", help="Of random weights.")] = 0,
+    seed: options.Seed = 0,
     input_shape: Annotated[
         str | None,
         typer.Option("--input-shape", metavar="1x3x224x224", help="For a factory, or an .onnx with open sizes."),

@@ -48,9 +48,11 @@ def learn_train(
         Path | None, typer.Option("--fleet", metavar="FILE", help="Instead of a recording: devices on paper, and")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="a model of the library for them.")] = None,
-    objective: options.Objective = "latency",
+    objective: Annotated[
+        str | None, typer.Option("--objective", "-o", help="for this: latency (as it is without this) or throughput.")
+    ] = None,
     steps: Annotated[int, typer.Option("--steps", min=250, max=10_000_000, help="Decisions to train with.")] = STEPS,
-    seed: Annotated[int, typer.Option("--seed", min=0, max=2**31, help="The same seed gives the same policy.")] = 0,
+    seed: options.Seed = 0,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Go on from this policy, of any fleet or model.")
     ] = None,
@@ -76,12 +78,14 @@ def learn_train(
     def work(report: Report) -> int:
         if (recording is None) == (fleet is None):
             raise MendError("say what to train with: a recording, or --fleet FILE and --model NAME")
+        _check_counts({"--model": model, "--objective": objective}, recording, "a recording says it itself")
+        _check_counts({"--deployment": deployment}, fleet, "devices on paper have none")
         check_writable(out, "--out ")
         begun = load_policy(start) if start is not None else None
         if recording is not None:
             found = recorded_worlds(Recording(recording), deployment, hub=load(PlannerSettings).hub_facts)
         else:
-            found = _on_paper(report, fleet, model, objective, library)
+            found = _on_paper(report, fleet, model, objective or "latency", library)
         trained = _trained(report, found, steps, seed, begun.actor if begun else None)
         header = _header(found.worlds[-1], trained, seed, begun)
         save_policy(out, header, trained.actor)
@@ -93,6 +97,13 @@ def learn_train(
         MosquittoMissingError,
     )  # fmt: skip
     conduct(json, work, known=known)
+
+
+def _check_counts(given: dict[str, str | None], source: Path | None, why: str) -> None:
+    """What would change nothing is refused: who gives it takes it for what was trained."""
+    for option, value in given.items():
+        if source is not None and value is not None:
+            raise MendError(f"{option} {value} does not go with {source}: {why}; leave it out")
 
 
 def _on_paper(report: Report, fleet: Path | None, model: str | None, objective: str, library: Path | None) -> Recorded:

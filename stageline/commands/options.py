@@ -32,6 +32,13 @@ Journal = Annotated[
     Path, typer.Option("--journal", metavar="DIR", help="Folder of the journal, on a local disk; made when missing.")
 ]
 
+Seed = Annotated[
+    int,
+    typer.Option(
+        "--seed", min=0, max=2**31 - 1, help="Of all that chance decides: the same gives the same on the same machine."
+    ),
+]
+
 Objective = Annotated[str, typer.Option("--objective", "-o", help="latency, throughput, energy or cost.")]
 LatencyWeight = Annotated[
     float, typer.Option("--latency-weight", min=0, max=1, help="The w of cost = w * seconds + (1 - w) * joules.")

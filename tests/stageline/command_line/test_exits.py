@@ -80,8 +80,9 @@ def test_calibrating_again_changes_thresholds_and_says_what_they_lead_to(trained
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--threshold", "exit1=2"], "from 0 (everybody leaves) to 1"),
-        (["--threshold", "exit1"], "write EXIT=T"),
+        (["--threshold", "exit1=2"], "--threshold exit1=2: write EXIT=SHARE, from 0 to 1"),
+        (["--threshold", "exit1"], "write EXIT=SHARE"),
+        (["--threshold", "exit1=0.5", "--threshold", "exit1=0.6"], "exit1 is given twice"),
         (["--threshold", "exit9=0.5"], "there is no exit 'exit9'"),
         (["--accuracy-min", "90"], "write a share from 0 to 1"),
         (["--accuracy-min", "1"], "no thresholds reach an accuracy of 1.0000"),
@@ -102,6 +103,9 @@ def test_thresholds_that_cannot_be_are_told_in_one_line(arguments: list[str], sa
         (["--data", "folder:nowhere"], "there is no folder nowhere"),
         (["--data", "oxen"], "no data 'oxen'"),
         (["--data", "digits", "--epochs", "0"], "epochs 0"),
+        (["--data", "digits", "--seed", "-5"], "'--seed': Input should be greater than or equal to 0"),
+        (["--data", "digits", "--shift", "5"], "shift 5: pictures of 8 pixels may be moved by 4 at most"),
+        (["--data", "digits", "--input-shape", "3x8"], "1x3xHEIGHTxWIDTH, like 1x3x32x32, not 3x8"),
         (["--data", "digits", "--learning-rate", "-1"], "learning rate"),
         (["--data", "digits", "--loss-weights", "a,b"], "--loss-weights a,b"),
         (["--data", "digits", "--accuracy-min", "7"], "--accuracy-min 7"),

@@ -19,6 +19,8 @@ def test_exits_of_a_model_that_has_none_cannot_be_set(served: House) -> None:
     result = served.invoke("exits", "set", "pictures", "exit1=0.5")
     assert result.exit_code == 2, result.output
     assert "doubler has no exits: leave out thresholds" in " ".join(result.stderr.split())
+    unknown = served.invoke("exits", "set", "pictures", "--usual", "exit9")
+    assert (unknown.exit_code, "doubler has no exit 'exit9': it has none" in unknown.stderr) == (2, True)
     assert "say what to change" in served.invoke("exits", "set", "pictures").stderr
     assert "exit1=0.8" in served.invoke("exits", "set", "pictures", "exit1=2").stderr
 

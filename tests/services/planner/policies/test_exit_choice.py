@@ -11,7 +11,7 @@ from schemas.model import Exit, ModelCard, OperatingPoint
 from services.planner.cost import Problem, problem_from
 from services.planner.errors import InfeasibleError
 from services.planner.exit_choice import best_point
-from services.planner.exit_rules import POINTS_MAX, ExitWishError, accuracy_of, allowed_rules
+from services.planner.exit_rules import POINTS_MAX, ExitWishError, accuracy_of, allowed_rules, check_names
 from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.policies import find_policy
 from services.planner.policy import Choice
@@ -130,6 +130,14 @@ def test_a_model_without_exits_or_without_measurements_says_so(card: ModelCard, 
         ))  # fmt: skip
     with pytest.raises(ExitWishError, match="stageline exits calibrate"):
         allowed_rules(card.model_copy(update={"operating_points": ()}), wish(accuracy_min=0.5))
+
+
+def test_names_of_exits_are_checked_whatever_they_were_named_for(card: ModelCard, make_card) -> None:
+    check_names(card, ["exit2", "exit1"])
+    with pytest.raises(ExitWishError, match="no exit 'exit9': it has exit1, exit2"):
+        check_names(card, ["exit1", "exit9"])
+    with pytest.raises(ExitWishError, match="no exit 'exit1': it has none"):
+        check_names(make_card([4] * 3), ["exit1"])
 
 
 def test_a_wish_gives_thresholds_or_an_accuracy_not_both() -> None:
