@@ -26,10 +26,11 @@ class TriedPlan(Message):
     """The same, a discounted mean."""
     samples: NonNegative
     """Decisions that this mean is worth."""
-    gain: Finite = 0.0
-    """Share of what exact's plan costs that this one saves, a discounted mean of pairs of measurements,"""
-    gain_at_least: Annotated[float, Field(ge=-1e9, le=1e9)] = -1e9
-    """and its lower confidence bound; as low as can be while there are too few pairs to tell."""
+    gain: Finite | None = None
+    """Share of what exact's plan costs that this one saves, a discounted mean of pairs of measurements; none before
+    the first pair."""
+    gain_at_least: Finite | None = None
+    """Its lower confidence bound; none while there are too few pairs to tell."""
     pairs: NonNegative = 0.0
     """How many pairs that is worth."""
 
@@ -54,7 +55,8 @@ class Learning(Message):
     """What exploring has cost beyond the plan it took the place of, as a share of what all was measured to cost."""
     regret: NonNegative = 0.0
     """Moving average of what was served over the best plan known, as a share of that one."""
-    gain: Finite = 0.0
-    """Of what is served over exact's plan, as far as is known: the share of its cost that is saved."""
+    gain: Finite | None = None
+    """Of what is served over exact's plan: the share of its cost that is saved. 0 while exact's plan is served, none
+    while nobody knows."""
     tried: Annotated[Many[TriedPlan], Field(max_length=32)] = ()
     """Exact's plan first."""

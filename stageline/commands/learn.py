@@ -64,20 +64,24 @@ def show_learning(report: Report, one: Learning) -> None:
     report.out.print(f"[bold]{one.deployment}[/bold] ({one.policy}, {one.state}){why}")
     report.out.print(
         f"{one.decisions} decisions, {one.explored} of them to learn ({one.explored_share:.0%}), at an extra cost of "
-        f"{one.extra_cost:.1%}; regret {one.regret:.1%}; gain over exact's plan {one.gain:.1%}"
+        f"{one.extra_cost:.1%}; regret {one.regret:.1%}; gain over exact's plan "
+        f"{_share(one.gain)}"
     )
     if not one.tried:
         return
     table = new_table(None, "~plan", ">predicted ms", ">measured ms", ">gain", ">at least", ">pairs", "")
     for number, tried in enumerate(one.tried):
-        known = tried.pairs > 0
         table.add_row(
             escape(tried.plan.replace(" | ", "\n")),
             f"{tried.predicted:.1f}",
             f"{tried.measured:.1f}" if tried.samples else "-",
-            f"{tried.gain:.1%}" if known else "-",
-            f"{tried.gain_at_least:.1%}" if known and tried.gain_at_least > -10 else "-",
-            f"{tried.pairs:.1f}" if known else "-",
+            _share(tried.gain),
+            _share(tried.gain_at_least),
+            f"{tried.pairs:.1f}" if tried.pairs > 0 else "-",
             " ".join(["exact"] * (number == 0) + ["served"] * (tried.plan == one.serving)),
         )
     report.out.print(table)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

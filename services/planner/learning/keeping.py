@@ -6,6 +6,7 @@ regression begins again from it, and what pairs said counts for half, for nobody
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -63,7 +64,7 @@ def told(
         explored_share=round(learner.budget.explored_share, 4),
         extra_cost=round(learner.budget.extra_share, 4),
         regret=round(learner.regret.value(), 4),
-        gain=round(pairs.mean, 4),
+        gain=0.0 if by in {"exact", "probing"} else _gain(pairs),
         tried=tuple(_tried(learner, arm, arms[0]) for arm in arms if arm is arms[0] or arm.name in learner.tried),
     )
 
@@ -87,7 +88,7 @@ def restored(message: Learning) -> Learner:
             REMEMBERED
         )
         for one in message.tried[1:]
-        if 0 < one.pairs < _BOUND and abs(one.gain) < _BOUND
+        if 0 < one.pairs < _BOUND and one.gain is not None and abs(one.gain) < _BOUND
     }
     return Learner(
         tried=learner.tried, pairs=pairs, incumbent=learner.incumbent, budget=learner.budget, regret=learner.regret,
@@ -120,10 +121,14 @@ def _tried(learner: Learner, arm: Arm, exact: Arm) -> TriedPlan:
         predicted=round(min(_BOUND, arm.cost), 3),
         measured=round(tried.cost.value(), 3),
         samples=round(tried.samples, 2),
-        gain=round(pairs.mean, 4),
-        gain_at_least=round(max(-_BOUND, pairs.at_least), 4),
+        gain=_gain(pairs),
+        gain_at_least=round(pairs.at_least, 4) if math.isfinite(pairs.at_least) else None,
         pairs=round(pairs.weight, 2),
     )
+
+
+def _gain(pairs: Pairs) -> float | None:
+    return round(pairs.mean, 4) if pairs.weight > 0 else None
 
 
 def _known(one: TriedPlan) -> Tried:

@@ -16,7 +16,8 @@ from services.planner.complete import plan_of
 from services.planner.learning.arms import Arm, name_of
 from services.planner.learning.course import MOVED_WITHIN_S, TRIAL_S, Course, cause_of
 from services.planner.learning.keeping import relearned, restored
-from services.planner.learning.learner import Pick
+from services.planner.learning.learner import Learner, Pick, Tried
+from services.planner.learning.pairs import Pairs
 from services.planner.learning.playing import played
 from services.planner.learning.seen_window import ANSWERS_ENOUGH, DEAR, SeenWindow
 from services.planner.learning.ucb import Ucb
@@ -203,6 +204,8 @@ def test_what_was_told_is_continued_from_with_half_the_confidence() -> None:
     course = replace(Course.begun(WISH, plan(incumbent, 9), 0.0), learner=run.learner, by="learned", arms=tuple(ARMS))
     told = course.told()
     assert (told.state, told.by, told.serving) == ("acting", "learned", incumbent.name)
+    assert told.gain == pytest.approx(run.learner.between(incumbent, ARMS[0]).mean, abs=1e-4)
+    assert told.gain is not None
     assert told.gain > 0.05
     assert told.regret < 0.3
     assert told.tried[0].plan == ARMS[0].name
@@ -216,6 +219,21 @@ def test_what_was_told_is_continued_from_with_half_the_confidence() -> None:
     assert len(relearned(kept, ARMS).names) > 0
     resumed = played(WORLD, Ucb(), decisions=100, seed=2, learner=replace(kept, linear=relearned(kept, ARMS)))
     assert resumed.regret(50) < 0.05
+
+
+def test_what_nobody_has_measured_in_pairs_is_told_as_unknown() -> None:
+    course = Course.begun(WISH, plan(ARMS[1], 3), 0.0)
+    course, _ = course.decided(ARMS, Ucb(), 50.0, 1.0)
+    first = replace(course, arms=tuple(ARMS)).told()
+    assert (first.by, first.gain) == ("exact", 0.0)
+    trial = replace(course, by="exploring", arms=tuple(ARMS)).told()
+    assert trial.gain is None
+    assert {(one.gain, one.gain_at_least, one.pairs) for one in trial.tried} == {(None, None, 0.0)}
+    once = Learner(
+        tried={ARMS[1].name: Tried(30.0)}, pairs={(ARMS[1].name, ARMS[0].name): Pairs().with_pair(9.0, 10.0)}
+    )
+    [_, tried] = replace(course, learner=once, by="exploring", arms=tuple(ARMS)).told().tried
+    assert (tried.gain, tried.gain_at_least, tried.pairs) == (pytest.approx(0.1), None, 1.0)
 
 
 def test_a_plan_of_another_generation_or_policy_is_not_taken_for_what_was_learned() -> None:
