@@ -14,14 +14,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench.context import Context
 from bench.line import Line, joined, served
 from bench.testbed import Testbed, testbed
-from bench.testbed.apart import tcp_ports
 from broker.bus import Bus
 from schemas.deployment import Deployment
 from schemas.topics import DEVICE_TELEMETRY, PLAN_LEARNING
@@ -35,7 +34,8 @@ PERIOD_S: Final = 2.0
 """Of a decision, at least: shorter than by default, so that minutes are enough to show it."""
 TURNS_S: Final = {"exact": 3.0, "bandit": 9.0, "knows": 3.0}
 """Of each deployment in a round: only the bandit has something to find out."""
-NOTICED_S: Final = 60.0
+NOTICED_S: Final = 90.0
+_LOOK_S: Final = 0.1
 _PAUSE_S: Final = 0.02
 _ANSWERS_LEAST: Final = 4
 
@@ -61,8 +61,8 @@ class LiveRun:
     probes_mbps: list[float] = field(default_factory=list)
     """What the monitor of the slowed device told of its link, round by round: the slower of both ways."""
     learning: dict[str, Any] = field(default_factory=dict)
-    escaped: bool = False
-    """The slowed worker has other connections at the end than were slowed."""
+    connected_anew: int = 0
+    """Connections that the slowed worker made meanwhile; they were slowed, too."""
     noticed_s: float | None = None
     """Until exact moved, once probes saw the link slow; None: it did not."""
     noticed_plan: str = ""
@@ -116,8 +116,13 @@ async def _live(bed: Testbed, rounds: int, slower: float, tell: Callable[[str], 
             {name: Turns(name) for name in lines}, unshaped=bed.unshaped,
         )  # fmt: skip
         ports = bed.slow_frames(device, run.slowed_mbps)
-        await _take_turns(bus, bed, run, lines, rounds=rounds, tell=tell)
-        run.escaped = not set(ports) >= set(tcp_ports(bed.device(device).pid("worker")))
+        keeping = asyncio.create_task(_keep_slow(bed, run, ports))
+        try:
+            await _take_turns(bus, bed, run, lines, rounds=rounds, tell=tell)
+        finally:
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
         [learned] = [one.message for one in await bus.snapshot(PLAN_LEARNING)]
         run.learning = learned.model_dump(mode="json")
         tell(f"{device}: now its probes are slow, too")
@@ -127,7 +132,17 @@ async def _live(bed: Testbed, rounds: int, slower: float, tell: Callable[[str], 
 
 
 def _wish(name: str, policy: str, exclude: tuple[str, ...] = ()) -> Deployment:
-    return Deployment(deployment=name, model=MODEL, objective="latency", policy=policy, exclude=exclude)
+    return Deployment(
+        deployment=name, model=MODEL, objective="latency", policy=policy, exclude=exclude, side_by_side=False
+    )
+
+
+async def _keep_slow(bed: Testbed, run: LiveRun, ports: frozenset[int]) -> None:
+    """Workers connect anew when their work changes: what is new is slowed, too, before much has passed."""
+    while True:
+        known, ports = ports, await asyncio.to_thread(bed.slow_new_frames, run.device, ports)
+        run.connected_anew += len(ports) - len(known)
+        await asyncio.sleep(_LOOK_S)
 
 
 async def _take_turns(

@@ -89,9 +89,12 @@ def regrets(
 
 
 def _until(run: Played) -> int | None:
-    """Decisions until the regret of all that follow (SETTLED at least) is below WANTED on average; None: never."""
+    """Decisions from which on no SETTLED in a row have a mean regret of WANTED or more; None: there are none."""
     least = len(run.steps) - SETTLED
-    return next((first for first in range(least + 1) if run.regret(first) < WANTED), None)
+    above = [first for first in range(least + 1) if run.regret(first, first + SETTLED) >= WANTED]
+    if not above:
+        return 0
+    return above[-1] + 1 if above[-1] < least else None
 
 
 def _longest_dearer(run: Played) -> int:

@@ -38,7 +38,7 @@ def sections_table(found: Mapping[str, Any]) -> Table:
 
 
 def after(row: Mapping[str, Any]) -> str:
-    """The middle run's decisions until its regret stays below 5 % on average; how many runs never came there."""
+    """The middle run's decisions until its regret stays below 5 %, and how many runs never came there."""
     reached = [one for one in row["decisions_until"] if one is not None]
     missed = len(row["decisions_until"]) - len(reached)
     if not reached:
@@ -49,8 +49,7 @@ def after(row: Mapping[str, Any]) -> str:
 def sentences() -> list[str]:
     """What the table's columns mean."""
     return [
-        f'"After": decisions of the middle run until the regret of all that follow is below 5 % on average ({SETTLED} '
-        f"at least follow).",
+        f'"After": decisions of the middle run from which on no {SETTLED} in a row have a mean regret of 5 % or more.',
         '"Dearer than exact in a row": the most decisions one after the other, in any run, that served what really '
         f'costs more than exact\'s plan. "Most behind": the most that any run had lost against exact, at any time, in '
         f"decisions of exact's plan; the budget allows {most_allowed(DECISIONS):g} as measured, and one trial beyond.",

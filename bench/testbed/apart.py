@@ -71,9 +71,13 @@ def shape_apart(
             "add", "tbf", interface, handle=_LEAVES[number], parent=_ROOT | number,
             rate=bucket.rate_bytes, burst=bucket.burst_bytes, limit=bucket.queue_bytes,
         )  # fmt: skip
+    add_apart(netlink, interface, ports, end)
+
+
+def add_apart(netlink: IPRoute, interface: int, ports: Sequence[int], end: Literal["source", "destination"]) -> None:
+    """Set further ports apart, in a direction that `shape_apart` has shaped."""
     for port in ports:
         key = f"0x{port:04x}0000/0xffff0000+{_PORTS_AT}" if end == "source" else f"0x{port:08x}/0x0000ffff+{_PORTS_AT}"
         netlink.tc(
-            "add-filter", "u32", interface, parent=_ROOT, prio=1, protocol=ETH_P_IP, target=_ROOT | _APART,
-            keys=[key],
-        )  # fmt: skip
+            "add-filter", "u32", interface, parent=_ROOT, prio=1, protocol=ETH_P_IP, target=_ROOT | _APART, keys=[key]
+        )

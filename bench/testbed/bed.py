@@ -84,13 +84,13 @@ class Testbed:
         """
         return self._shaped.set_link(name, link)
 
-    def slow_frames(self, name: str, mbps: float) -> tuple[int, ...]:
+    def slow_frames(self, name: str, mbps: float) -> frozenset[int]:
         """Make a device's link so slow for the connections that its worker has now, and for nothing else.
 
         Frames become slow, the monitor's probes do not: a link whose measurement tells nothing of it.
 
         Returns:
-            The worker's ports; it escapes when it connects anew.
+            The worker's ports; for new ones, `slow_new_frames`.
 
         Raises:
             NotShapedError: links are not emulated here, this one has no rate of its own, or its worker no connection.
@@ -103,7 +103,14 @@ class Testbed:
         if not ports:
             raise NotShapedError((f"the worker of {name} has no connection",))
         self._shaped.set_apart(name, link, ports, mbps)
-        return ports
+        return frozenset(ports)
+
+    def slow_new_frames(self, name: str, slowed: frozenset[int]) -> frozenset[int]:
+        """Make connections as slow that a worker has made since `slow_frames`; returns all that are slow by now."""
+        new = frozenset(tcp_ports(self.device(name).pid("worker"))) - slowed
+        if new:
+            self._shaped.add_apart(name, sorted(new))
+        return slowed | new
 
     def cut(self, name: str) -> None:
         """Pull a device's cable out: nobody is told, packets just stop.

@@ -10,7 +10,7 @@ from typing import Final
 
 from pyroute2 import IPRoute
 
-from bench.testbed.apart import shape_apart
+from bench.testbed.apart import add_apart, shape_apart
 from bench.testbed.links import shape
 from bench.testbed.namespace import LOOPBACK_INDEX, Namespace, with_netlink
 from stageline.emulation.fleet_file import FleetLink
@@ -74,6 +74,12 @@ class Network:
                 netlink, cable.device_end, link.up_mbps, apart_mbps=mbps, ports=ports, end="source"
             )
         )
+
+    def add_apart(self, name: str, ports: Sequence[int]) -> None:
+        """Set further ports of a device apart, after `set_apart`."""
+        cable = self._cables[name]
+        with_netlink(lambda netlink: add_apart(netlink, cable.hub_end, ports, "destination"))
+        cable.namespace.run(lambda netlink: add_apart(netlink, cable.device_end, ports, "source"))
 
     def plug(self, name: str, *, plugged: bool) -> None:
         """Pull a device's plug at the hub's end, or put it back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from schemas.device import LinkMeasure, Power, Telemetry
+from schemas.plan import ExitRule, Plan, Route, Stage
 from schemas.stages import HeldStage, StagesHeld, StageState
 from schemas.topics import DEVICE_STAGES, DEVICE_TELEMETRY
 from services.planner import experience as module
@@ -86,3 +87,18 @@ def test_of_a_device_that_is_gone_nothing_is_kept(clock: Clock) -> None:
         fleet = fleet.with_message(topic, PI, None)
     assert not experience.adaptation.conditions.devices
     assert not experience._loads_s
+
+
+def test_what_a_served_plan_expected_of_exits_is_taken_over_only_where_plans_adapt() -> None:
+    plan = Plan(
+        deployment="cats", generation=3, model="net", card_sha="a" * 64, objective="latency", policy="exact",
+        routes=(Route(stages=(Stage(device="pi", first=0, last=4),)),),
+        exits=(ExitRule(name="exit1", block=1, threshold=0.8, share=0.7),),
+    )  # fmt: skip
+    adapts, stays = Experience(), Experience(adapt=False)
+    for one in (adapts, stays):
+        one.adopt([plan])
+    [left] = adapts.adaptation.exits.seen.values()
+    assert left.gone.value() == pytest.approx(0.7)
+    assert not stays.adaptation.exits.seen
+    assert not adapts.adaptation.corrections.learned
