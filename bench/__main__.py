@@ -28,7 +28,7 @@ DEFAULT_FOLDER: Final = Path("build/bench")
 _HELP: Final = (
     "Measure Stageline on emulated devices: against every policy of the literature and against other systems.\n\n"
     "  python -m bench                        [dim]# everything: a good hour[/dim]\n"
-    "  python -m bench --quick                [dim]# everything, coarsely: about 7 minutes[/dim]\n"
+    "  python -m bench --quick                [dim]# everything, coarsely: about 5 minutes[/dim]\n"
     "  python -m bench limit peers            [dim]# two experiments; the other figures stay as they are[/dim]\n"
     "  python -m bench --resume               [dim]# what results.json has not yet[/dim]\n"
     "  python -m bench report                 [dim]# measure nothing; make the report again[/dim]"

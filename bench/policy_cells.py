@@ -53,4 +53,4 @@ FULL: Final = Amount(
         "eight": ("mobilenet_v2",),
     },
 )
-QUICK: Final = Amount({"hml": ("mobilenet_v2",)}, rounds=1, flat_out_s=1.5, one_by_one=6, latency_rounds=2)
+QUICK: Final = Amount({"hml": ("mobilenet_v2",)}, rounds=1, flat_out_s=1.0, one_by_one=8, latency_rounds=1)

@@ -47,7 +47,7 @@ class Amount:
 
 
 FULL: Final = Amount((1_000, 50_000, 150_000, 600_000), (1, 2, 4, 8, 16, 32, 64, 128), seconds=2.0)
-QUICK: Final = Amount((1_000, 150_000), (1, 8, 64), seconds=1.0)
+QUICK: Final = Amount((1_000, 150_000), (1, 32), seconds=1.0)
 
 
 class LoadFailedError(RuntimeError):

@@ -24,7 +24,7 @@ from schemas.deployment import Deployment
 FLEET: Final = "hml"
 MODEL: Final = "mobilenet_v2"
 FULL: Final = Amount(rounds=5, one_by_one=30, flat_out_s=3.0)
-QUICK: Final = Amount(rounds=1, one_by_one=10, flat_out_s=1.5)
+QUICK: Final = Amount(rounds=1, one_by_one=6, flat_out_s=1.0)
 _DEPLOYMENT: Final = "headline"
 _PEERS: Final = ("torch-monolith", "onnxruntime-monolith", "onnxruntime-single")
 

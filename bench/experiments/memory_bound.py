@@ -45,7 +45,7 @@ class Amount:
 
 
 FULL: Final = Amount("vgg16", budget_mb=500, one_by_one=6, flat_out_s=20.0)
-QUICK: Final = Amount("alexnet", budget_mb=200, one_by_one=4, flat_out_s=3.0)
+QUICK: Final = Amount("alexnet", budget_mb=200, one_by_one=4, flat_out_s=2.0)
 """A smaller model on what is too little for it: VGG16 alone would take a third of a quick run."""
 
 

@@ -39,7 +39,7 @@ class Amount:
 
 
 FULL: Final = Amount(rounds=3, flat_out_s=5.0, rest_s=4.0)
-QUICK: Final = Amount(rounds=1, flat_out_s=3.0, rest_s=4.0)
+QUICK: Final = Amount(rounds=1, flat_out_s=2.0, rest_s=2.0)
 
 
 def run(context: Context) -> dict[str, Any]:

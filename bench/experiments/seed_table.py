@@ -68,7 +68,7 @@ def amount_for(card: ModelCard, *, quick: bool) -> Amount:
     """Less of a model that takes long, and longer stretches, which must hold enough answers."""
     heavy = card.macs > HEAVY_MACS
     if quick:
-        return Amount(rounds=1, one_by_one=6, flat_out_s=1.5)
+        return Amount(rounds=1, one_by_one=4, flat_out_s=1.0)
     return Amount(rounds=1 if heavy else 2, one_by_one=5 if heavy else 12, flat_out_s=5.0 if heavy else 2.5)
 
 
