@@ -13,7 +13,14 @@ from typing import Final
 import onnx
 
 from models.durable import write_file
-from models.exits.calibration import BadThresholdsError, Choice, cheapest, correlation, evaluate
+from models.exits.calibration import (
+    BadThresholdsError,
+    Choice,
+    cheapest,
+    correctness_correlation,
+    correlation,
+    evaluate,
+)
 from models.exits.card_files import TEST, VALIDATION, BadCardError, read_card, write_card
 from models.exits.declared import Declared, DeclaredExit, read_declared, write_declared
 from models.exits.measured import BadMeasurementError, Measured
@@ -82,6 +89,7 @@ def calibrate(folder: Path, target: Target) -> TrainingCard:
             "chosen": _point(chosen),
             "accuracy_chosen_test": tested.accuracy,
             "correlation": correlation(validation, chosen.thresholds),
+            "correctness_correlation": correctness_correlation(validation),
             "points": tuple(map(_point, choices)),
         }
     )

@@ -17,6 +17,8 @@ from models.exits.measured import Measured
 from schemas.model import CLOSED
 
 Verdicts = np.ndarray[Any, np.dtype[np.bool_]]
+Coefficients = tuple[tuple[float | None, ...], ...]
+"""Pearson's, each -1 to 1; None where one of the two never changes, so that there is none."""
 
 
 class UnreachableAccuracyError(ValueError):
@@ -113,15 +115,28 @@ def cheapest(choices: Sequence[Choice], accuracy_min: float) -> Choice:
     return min(good, key=lambda one: (one.macs, -one.accuracy))
 
 
-def correlation(measured: Measured, thresholds: Sequence[float]) -> tuple[tuple[float, ...], ...]:
-    """How exits' verdicts M[n, j] go together: Pearson's coefficients, exits by exits, each -1 to 1.
+def correlation(measured: Measured, thresholds: Sequence[float]) -> Coefficients:
+    """How exits' verdicts M[n, j] go together, exits by exits.
 
-    An exit at which all examples are confident, or none, goes together with no other: 0.
+    An exit at which all examples are confident, or none, goes together with nothing that could be known.
     """
-    matrix = np.stack([verdicts(measured, place, one) for place, one in enumerate(thresholds)], axis=1).astype(float)
+    return _pearson(np.stack([verdicts(measured, place, one) for place, one in enumerate(thresholds)], axis=1))
+
+
+def correctness_correlation(measured: Measured) -> Coefficients:
+    """How being right goes together, outputs by outputs, the final one last: of exits that are closed, too."""
+    return _pearson(measured.correct)
+
+
+def _pearson(columns: Verdicts) -> Coefficients:
+    matrix = columns.astype(float)
     centred = matrix - matrix.mean(axis=0)
     spread = np.sqrt((centred**2).mean(axis=0))
     scale = np.outer(spread, spread)
-    found = np.divide(centred.T @ centred / len(matrix), scale, out=np.zeros_like(scale), where=scale > 0)
+    known = scale > 0
+    found = np.clip(np.divide(centred.T @ centred / len(matrix), scale, out=np.zeros_like(scale), where=known), -1, 1)
     np.fill_diagonal(found, 1.0)
-    return tuple(tuple(float(value) for value in row) for row in np.clip(found, -1, 1))
+    return tuple(
+        tuple(float(value) if known else None for value, known in zip(*rows, strict=True))
+        for rows in zip(found, known, strict=True)
+    )

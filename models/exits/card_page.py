@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from models.exits.calibration import Coefficients
 from models.exits.training_card import TrainingCard
 
 _POINTS = 12
@@ -55,14 +56,17 @@ def _lines(card: TrainingCard) -> Iterator[str]:
     yield ""
     yield "## How exits go together"
     yield ""
-    yield 'Correlation of "is sure enough to answer" between exits, over the validation examples:'
-    yield ""
     names = [one.name for one in card.exits]
-    yield from _table(
-        ("", *names),
-        [(name, *(f"{value:.2f}" for value in row)) for name, row in zip(names, card.correlation, strict=True)],
-    )
+    yield 'Correlation of "is sure enough to answer" between exits with these thresholds, over the validation examples'
+    yield "(a dash: nobody, or everybody, is sure enough there, as at a closed exit, so there is nothing to correlate):"
     yield ""
+    yield from _matrix(names, card.correlation)
+    yield ""
+    if card.correctness_correlation:
+        yield 'Correlation of "is right" over the same examples, of closed exits too (a dash: always right, or never):'
+        yield ""
+        yield from _matrix([*names, "the end"], card.correctness_correlation)
+        yield ""
     yield "## Thresholds worth having"
     yield ""
     step = max(1, -(-len(card.points) // _POINTS))
@@ -77,6 +81,11 @@ def _lines(card: TrainingCard) -> Iterator[str]:
             for one in shown
         ],
     )  # fmt: skip
+
+
+def _matrix(names: Sequence[str], values: Coefficients) -> Iterator[str]:
+    rows = zip(names, values, strict=True)
+    return _table(("", *names), [(name, *("-" if one is None else f"{one:.2f}" for one in row)) for name, row in rows])
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Iterator[str]:

@@ -12,6 +12,8 @@ from models.exits.course import Epoch
 from models.exits.recipe import Recipe
 from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256, Text
 
+Coefficient = Annotated[float, Field(ge=-1, le=1)] | None
+
 
 class ExitFigures(Message):
     """One exit: where it is, what it costs, and how well it answers."""
@@ -80,8 +82,11 @@ class TrainingCard(Message):
     chosen: Point | None = None
     """With the thresholds of `exits`; none before they are calibrated."""
     accuracy_chosen_test: Fraction | None = None
-    correlation: Many[Many[Annotated[float, Field(ge=-1, le=1)]]] = ()
-    """Of the exits' verdicts M[n, j] on validation data, exits by exits; `validation.npz` holds what M is made of."""
+    correlation: Many[Many[Coefficient]] = ()
+    """Of the exits' verdicts M[n, j] on validation data, exits by exits; `validation.npz` holds what M is made of. None
+    at an exit that nobody or everybody leaves at, as at a closed one."""
+    correctness_correlation: Many[Many[Coefficient]] = ()
+    """Of being right on validation data whatever the thresholds, exits by exits, the final output last."""
     points: Annotated[Many[Point], Field(max_length=256)] = ()
     """Thresholds worth having, from the cheapest to the most accurate."""
 
@@ -92,8 +97,10 @@ class TrainingCard(Message):
         for point in (*self.points, *([self.chosen] if self.chosen else [])):
             if not len(point.thresholds) == len(point.shares) == len(self.exits):
                 raise ValueError(f"a point needs one threshold and one share for each of {len(self.exits)} exits")
-        if self.correlation and {len(self.correlation), *map(len, self.correlation)} != {len(self.exits)}:
-            raise ValueError("correlation is one number for each pair of exits")
+        exits = len(self.exits)
+        for table, outputs in ((self.correlation, exits), (self.correctness_correlation, exits + 1)):
+            if table and {len(table), *map(len, table)} != {outputs}:
+                raise ValueError("a correlation is one number for each pair of exits, or of exits and the end")
         self.work  # noqa: B018 - raises
         return self
 

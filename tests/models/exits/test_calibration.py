@@ -15,6 +15,7 @@ from models.exits.calibration import (
     UnreachableAccuracyError,
     Work,
     cheapest,
+    correctness_correlation,
     correlation,
     evaluate,
 )
@@ -133,5 +134,21 @@ def test_correlation_is_symmetric_within_one_and_that_of_numpy(exits: int, seed:
     assert np.allclose(found, np.corrcoef(verdicts.T.astype(float)).reshape(exits, exits))
 
 
-def test_an_exit_at_which_nobody_leaves_goes_together_with_no_other() -> None:
-    assert correlation(made_up(80, 2, 0), [0.5, 1.0])[0][1] == 0.0
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_of_an_exit_that_all_or_none_leave_at_there_is_no_correlation(constant: float) -> None:
+    found = correlation(made_up(80, 2, 0), [0.5, constant])
+    assert found == ((1.0, None), (None, None))
+
+
+@given(st.integers(1, 4), st.integers(0, 1000))
+def test_being_right_is_correlated_for_every_output_whatever_the_thresholds(exits: int, seed: int) -> None:
+    measured = made_up(80, exits, seed)
+    found = np.array(correctness_correlation(measured), float)
+    assert np.allclose(found, np.corrcoef(measured.correct.T.astype(float)), equal_nan=True)
+
+
+def test_an_output_that_is_always_right_correlates_with_nothing() -> None:
+    measured = made_up(80, 1, 0)
+    right = measured.correct.copy()
+    right[:, 1] = True
+    assert correctness_correlation(Measured(measured.confidence, right)) == ((1.0, None), (None, None))

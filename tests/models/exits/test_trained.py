@@ -151,6 +151,20 @@ def test_a_folder_that_is_no_training_run_or_a_damaged_one_is_refused(folder: Pa
         read_card(folder)
 
 
+def test_a_closed_exit_has_a_dash_among_verdicts_and_figures_of_being_right(folder: Path) -> None:
+    card = calibrate(folder, Target(thresholds={"exit2": 0.25}))
+    assert card.correlation[0] == (None, None)
+    assert json.loads((folder / CARD).read_text(encoding="utf-8"))["correlation"][0] == [None, None]
+    page = (folder / "card.md").read_text(encoding="utf-8")
+    assert "| exit1 | - | - |" in page
+    assert len(card.correctness_correlation) == 3
+    cells = " | ".join("-" if one is None else f"{one:.2f}" for one in card.correctness_correlation[0])
+    assert f"| exit1 | {cells} |" in page
+    old = {**card.model_dump(mode="json"), "correlation": [[1.0, 0.0], [0.0, 1.0]]}
+    del old["correctness_correlation"]
+    assert TrainingCard.model_validate_json(json.dumps(old)).correctness_correlation == ()
+
+
 def test_a_card_is_written_and_read_without_loss(done: Path) -> None:
     card = read_card(done)
     assert TrainingCard.model_validate_json(card.model_dump_json()) == card
