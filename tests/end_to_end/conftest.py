@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import onnx
 import pytest
-from end_to_end.small_line import DEVICES, everybody, stack_of_convolutions
+from end_to_end.small_line import DEVICES, everybody, planner_there, stack_of_convolutions
 
 from broker.bus import Bus
 from models.importer import import_model
@@ -15,6 +16,17 @@ from models.runtime import StageRunner, load_stage
 from schemas.model import ModelCard
 from stageline.demo.fleet import house
 from stageline.emulation.house import House
+
+ENDED_AFTER_S = 300
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Each wait has a limit of its own, and one test waits many times, the start of the house among them: a limit for
+    all of it together only ends what none of them would.
+    """
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(ENDED_AFTER_S))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +55,8 @@ def reference(running: House, card: ModelCard) -> Iterator[StageRunner]:
 
 @pytest.fixture
 async def bus(running: House) -> AsyncIterator[Bus]:
-    """A bus of the test's own, once every device is there."""
+    """A bus of the test's own, once every device and the planner are there."""
     async with Bus(running.broker.url, name="test") as connected:
         await everybody(running, connected)
+        await planner_there(connected)
         yield connected

@@ -14,7 +14,7 @@ from schemas.codec import Array
 from schemas.deployment import Deployment, Pin
 from schemas.model import ModelCard
 from schemas.plan import Plan
-from schemas.topics import PLAN_CURRENT
+from schemas.topics import HUB_STATUS, PLAN_CURRENT
 from services.planner.fleet import read_fleet
 from stageline.demo.memory import forcing_budget_bytes
 from stageline.deploying import deploy
@@ -56,6 +56,27 @@ async def everybody(running: House, bus: Bus) -> None:
         while not set((await read_fleet(bus)).usable) >= set(DEVICES):
             running.check()
             await asyncio.sleep(0.1)
+
+
+async def planner_there(bus: Bus, *, after: str = "") -> str:
+    """Wait until a planner says that it is there; returns its boot id, another than `after`.
+
+    One that was started just now loads its modules first, for as long as this machine's other work makes that take:
+    who deploys meanwhile is told after ten seconds that the planner is silent.
+    """
+    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(HUB_STATUS) as states:
+        async for state in states:
+            if state.message.online and state.message.boot_id != after:
+                return state.message.boot_id
+    raise AssertionError("the bus was closed")
+
+
+async def another_planner(running: House, bus: Bus, **environment: str) -> None:
+    """Kill the planner, start another with these settings, and wait until it is there."""
+    before = await planner_there(bus)
+    running.kill_planner()
+    running.start_planner(**environment)
+    await planner_there(bus, after=before)
 
 
 async def pipeline_over(bus: Bus, card: ModelCard, first: str, last: str) -> int:

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 import numpy as np
 import psutil
-import pytest
 from end_to_end.hostile import Hostile
-from end_to_end.small_line import DEVICES, TIMEOUT_S, everybody, pipeline_over, served, some_input
+from end_to_end.small_line import DEVICES, TIMEOUT_S, another_planner, everybody, pipeline_over, served, some_input
 
 from broker.bus import Bus
 from models.runtime import StageRunner
@@ -22,9 +21,6 @@ from stageline.emulation.house import House
 
 GROWTH_MB = 120.0
 """Of any one service, for all that is thrown at it; the payloads alone are many times that."""
-
-# Every attack, and each word that is waited for, has a limit of its own; this one only ends what none of them would.
-pytestmark = pytest.mark.timeout(300)
 
 
 class Sizes:
@@ -128,7 +124,7 @@ async def test_a_hostile_client_ends_nothing_and_requests_go_on(
     assert refused["kind"] or refused["deployment"] or refused["attempt"]
     await check_counters(bus)
     # Whoever starts now finds all that is still retained.
-    await asyncio.to_thread(running.restart_planner)
+    await another_planner(running, bus)
     assert await pipeline_over(bus, card, "bee", "cat") > generation
 
 

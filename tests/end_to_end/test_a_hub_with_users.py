@@ -84,7 +84,6 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.timeout(240)
 def test_from_nothing_to_an_answer_on_a_hub_with_users(terminal: Terminal) -> None:
     folder = terminal.folder
     onnx.save(stack_of_convolutions(), folder / "stack.onnx")

@@ -78,12 +78,13 @@ async def test_a_device_that_alone_can_serve_goes_on_serving_and_is_said_to_be_n
             assert (await client.submit(some_input(2))).receipt.stages[0].device == "ant"
             again = await command(running, "drain", "ant", "--timeout", "30", code=1)
             assert again["refused"] == outcome["refused"]
-            async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
+            async with bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
                 # As soon as another may take over, the device is let go.
                 await command(running, "exclude", "line", "bee", "cat", "--undo")
-                async for delivery in plans:
-                    if "ant" not in delivery.message.devices:
-                        break
+                async with asyncio.timeout(TIMEOUT_S):
+                    async for delivery in plans:
+                        if "ant" not in delivery.message.devices:
+                            break
         assert (await command(running, "drain", "ant"))["drained"] is True
     finally:
         await command(running, "drain", "ant", "--undo")

@@ -17,7 +17,6 @@ LABELS = {
 PROBABILITIES = {"chelsea.png": 0.38, "coffee.png": 0.96, "rocket.jpg": 0.37, "motorcycle_left.png": 0.58}
 
 
-@pytest.mark.timeout(300)
 def test_four_pictures_are_classified_by_three_devices_in_three_plans(tmp_path: Path) -> None:
     report = tmp_path / "demo.json"
     done = subprocess.run(

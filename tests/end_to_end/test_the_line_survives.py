@@ -10,9 +10,11 @@ import pytest
 from end_to_end.small_line import (
     DEVICES,
     TIMEOUT_S,
+    another_planner,
     everybody,
     pipeline_by_memory,
     pipeline_over,
+    planner_there,
     replanned,
     replicas,
     some_input,
@@ -98,7 +100,9 @@ async def test_a_planner_killed_and_restarted_disturbs_nothing(
     running: House, bus: Bus, card: ModelCard, reference: StageRunner
 ) -> None:
     generation = await replicas(bus, card)
+    before = await planner_there(bus)
     await answered(running, card, reference, at=50, happens=running.restart_planner)
+    await planner_there(bus, after=before)
     assert await replicas(bus, card) > generation
 
 
@@ -118,8 +122,7 @@ async def test_a_broker_killed_and_restarted_empty_costs_no_answer(
 async def test_a_deployment_that_learns_serves_and_tells_what_it_learns(
     running: House, bus: Bus, card: ModelCard, reference: StageRunner
 ) -> None:
-    running.kill_planner()
-    running.start_planner(STAGELINE_LEARN_PERIOD_S="0.5")
+    await another_planner(running, bus, STAGELINE_LEARN_PERIOD_S="0.5")
     wish = Deployment(deployment="line", model=card.name, policy="bandit", requested=time.time())
     await deploy(bus, wish, timeout_s=TIMEOUT_S)
     expected = reference.run({card.inputs[0].name: some_input(1)})[card.outputs[0].name]
