@@ -21,12 +21,13 @@ from typing import Final, NamedTuple
 
 from models.blobs import BlobStore
 from models.block_costs import Run, Span, separate, slowdown, spans_to_measure, typical_costs
+from models.fitting import groups_that_fit, parts_that_fit
 from models.made_up import MadeUpWeights, made_up_tensor
 from models.runtime import Backend, StageRunner, stage_memory_bytes
-from models.runtime.checks import Accelerator, BackendError
+from models.runtime.backends import accelerated, build
+from models.runtime.checks import Accelerator
 from models.runtime.heap import return_freed_memory
-from models.runtime.need import SESSION_BYTES
-from models.stage import StageSlice, cut_stage
+from models.stage import cut_stage
 from schemas.codec import Array
 from schemas.model import ModelCard
 
@@ -123,34 +124,6 @@ def profile_blocks(
     )
 
 
-def parts_that_fit(card: ModelCard, memory_bytes: int) -> list[Span]:
-    """The whole as few spans in a row, each as long as memory allows, and at least one block."""
-    parts: list[Span] = []
-    first = 0
-    while first < len(card.blocks):
-        last = first + 1
-        while last < len(card.blocks) and stage_memory_bytes(card, first, last + 1) <= memory_bytes:
-            last += 1
-        parts.append((first, last))
-        first = last
-    return parts
-
-
-def groups_that_fit(card: ModelCard, spans: Sequence[Span], memory_bytes: int) -> list[list[Span]]:
-    """Spans in order, in groups that fit in memory together, and at least one at a time."""
-    groups: list[list[Span]] = [[]]
-    need = SESSION_BYTES
-    for first, last in spans:
-        # One process pays for the runtime itself once, however many sessions it has.
-        more = stage_memory_bytes(card, first, last) - SESSION_BYTES
-        if groups[-1] and need + more > memory_bytes:
-            groups.append([])
-            need = SESSION_BYTES
-        groups[-1].append((first, last))
-        need += more
-    return groups
-
-
 class _Ready(NamedTuple):
     """A span that is built, and what it is fed."""
 
@@ -209,7 +182,9 @@ class _Bench:
         try:
             for span, piece in zip(spans, pieces, strict=True):
                 self._poll()
-                stage = self._load(piece)
+                stage = build(
+                    piece, self.weights.folder, self.backend, threads=self.threads, accelerator=self.accelerator
+                )
                 tensors = {spec.name: made_up_tensor(spec) for spec in piece.inputs}
                 stages.append(_Ready(span, stage, tensors))
                 stage.run(tensors)
@@ -229,41 +204,11 @@ class _Bench:
         if self.should_stop():
             raise ProfilingStoppedError
 
-    def _load(self, piece: StageSlice) -> StageRunner:
-        folder = self.weights.folder
-        if self.backend == "torch":
-            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - only when it is the backend
-
-            return TorchRunner(piece, folder, threads=self.threads, accelerator=self.accelerator)
-        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - only when it is the backend
-
-        return OnnxRunner(piece, folder, threads=self.threads, accelerator=self.accelerator)
-
     @cached_property
     def _clock(self) -> Callable[[], float]:
         """The thread's processor time where that thread does all the work, else the time of day."""
         alone = self.threads == 1 and (self.accelerator == "cpu" or not accelerated(self.backend))
         return time.thread_time if alone else time.perf_counter
-
-
-def accelerated(backend: Backend) -> bool:
-    """Whether the backend computes beside the CPU unless told otherwise.
-
-    Raises:
-        BackendError: the backend is not installed.
-    """
-    try:
-        if backend == "torch":
-            import torch  # noqa: PLC0415 - only when it is the backend
-
-            return torch.cuda.is_available()
-        import onnxruntime  # noqa: PLC0415 - only when it is the backend
-    except ImportError as error:
-        raise BackendError(
-            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
-            "or use the backend onnxruntime"
-        ) from error
-    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 
 
 def _work(card: ModelCard, spans: Sequence[Span]) -> int:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from contextlib import ExitStack
-from typing import Literal
 
 from models.blobs import BlobStore
 from models.entering import summed_as_undivided
 from models.exits.opened import exits_within, segments
-from models.runtime.checks import Accelerator, BackendError
+from models.runtime.backends import Backend, build
+from models.runtime.checks import Accelerator
 from models.runtime.need import stage_memory_bytes
 from models.runtime.passed import Passed
 from models.runtime.segmented import Part, SegmentedRunner
@@ -18,8 +18,6 @@ from models.stage import StageSlice, stage_model
 from schemas.model import ModelCard
 
 __all__ = ["Backend", "Passed", "StageRunner", "load_piece", "load_stage", "stage_memory_bytes"]
-
-Backend = Literal["onnxruntime", "torch"]
 
 
 def load_stage(
@@ -88,18 +86,7 @@ def load_piece(
     try:
         for sha in shas:
             store.path(sha)
-        if backend == "torch":
-            from models.runtime.torch_backend import TorchRunner  # noqa: PLC0415 - 300 MB, only where it is wanted
-
-            return TorchRunner(piece, store.root, threads=threads, memory_bytes=memory_bytes, accelerator=accelerator)
-        from models.runtime.onnx_backend import OnnxRunner  # noqa: PLC0415 - a torch worker needs no ONNX Runtime
-
-        return OnnxRunner(piece, store.root, threads=threads, memory_bytes=memory_bytes, accelerator=accelerator)
-    except ImportError as error:
-        raise BackendError(
-            f"the backend {backend} is not installed here ({error}): pip install 'stageline[torch]', "
-            "or use the backend onnxruntime"
-        ) from error
+        return build(piece, store.root, backend, threads=threads, memory_bytes=memory_bytes, accelerator=accelerator)
     finally:
         store.unpin(shas)
 

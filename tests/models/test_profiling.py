@@ -14,8 +14,8 @@ from models.blobs import MissingBlobError
 from models.importer import import_model
 from models.library import BlobStore, Library
 from models.made_up import MadeUpWeights, made_up_tensor
-from models.profiling import ProfiledBlocks, ProfilingStoppedError, groups_that_fit, parts_that_fit, profile_blocks
-from models.runtime import Backend, stage_memory_bytes
+from models.profiling import ProfiledBlocks, ProfilingStoppedError, profile_blocks
+from models.runtime import Backend
 from models.weights import Weight
 from schemas.model import ModelCard, TensorSpec
 
@@ -115,22 +115,6 @@ def test_progress_grows_to_one(uneven: tuple[Library, ModelCard]) -> None:
     profiled(card, library.blobs, progress=shares.append, memory_budget_bytes=1)
     assert all(one < other for one, other in pairwise(shares))
     assert shares[-1] == pytest.approx(1)
-
-
-def test_the_whole_is_measured_in_as_few_parts_as_memory_allows(tiny: ModelCard) -> None:
-    blocks = len(tiny.blocks)
-    whole = stage_memory_bytes(tiny, 0, blocks)
-    assert parts_that_fit(tiny, whole) == [(0, blocks)]
-    assert parts_that_fit(tiny, 1) == [(i, i + 1) for i in range(blocks)]
-    parts = parts_that_fit(tiny, whole - 1)
-    assert [first for first, _ in parts] == [0, *(last for _, last in parts)][:-1]
-    assert parts[-1][1] == blocks
-
-
-def test_groups_keep_order_and_hold_what_fits(tiny: ModelCard) -> None:
-    spans = [(0, 1), (0, 2), (1, 2)]
-    assert groups_that_fit(tiny, spans, 10**12) == [spans]
-    assert groups_that_fit(tiny, spans, 1) == [[(0, 1)], [(0, 2)], [(1, 2)]]
 
 
 FLOATS = TensorSpec(name="w", dtype="float32", shape=(300, 300, 3, 3))
