@@ -7,8 +7,8 @@ another, when a quota has no time to recover.
 
 Answers are compared with the unsplit model's: `max_abs_error` is 0 where they are equal to the last bit.
 
-The devices' memory is not limited here, so that any of them could hold VGG16 alone: the best plan without sharing rows
-is then as good as it gets.
+The kernel limits the devices' memory; what they lend of it (`LENT_MB`) is more than they would by themselves, so that
+the strongest could hold VGG16 alone: the best plan without sharing rows is then as good as it gets.
 """
 
 from __future__ import annotations
@@ -26,9 +26,12 @@ from bench.testbed import Testbed, testbed
 from broker.bus import Bus
 from models.runtime import StageRunner, load_stage
 from schemas.deployment import Deployment
-from stageline.emulation.fleet_file import FleetFile
 
 FLEET: Final = "hml"
+LENT_MB: Final = {"high": 700, "medium": 250, "low": 250}
+"""Of 1024, 512 and 512 MB."""
+_SETTINGS: Final = {"STAGELINE_MEMORY_BUDGET_MB": str(max(LENT_MB.values()))}
+"""The same for all workers: what each may really take is the wish's to say."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Amount:
 
 
 FULL: Final = Amount(4, {"vgg16": 6, "resnet18": 30, "mobilenet_v2": 40})
-QUICK: Final = Amount(1, {"resnet18": 12})
+QUICK: Final = Amount(1, {"resnet18": 8})
 
 
 def run(context: Context) -> dict[str, Any]:
@@ -52,7 +55,7 @@ def run(context: Context) -> dict[str, Any]:
         card = context.card(model)
         reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
         try:
-            with testbed(roomy(context.fleet(FLEET)), library=context.library.root) as bed:
+            with testbed(context.fleet(FLEET), library=context.library.root, environment=_SETTINGS) as bed:
                 rows.append(asyncio.run(_row(context, bed, model, reference, amount)))
         except (*LINE_FAILURES, *BED_FAILURES) as error:
             rows.append({"fleet": FLEET, "model": model, "ratio": None, "failed": reason(error)})
@@ -60,13 +63,6 @@ def run(context: Context) -> dict[str, Any]:
         finally:
             reference.close()
     return {"rows": rows}
-
-
-def roomy(fleet: FleetFile) -> FleetFile:
-    """The fleet without its limits of memory."""
-    return fleet.model_copy(
-        update={"device": tuple(device.model_copy(update={"memory_mb": None}) for device in fleet.devices)}
-    )
 
 
 async def _row(context: Context, bed: Testbed, model: str, reference: StageRunner, amount: Amount) -> dict[str, Any]:
@@ -88,7 +84,10 @@ async def _row(context: Context, bed: Testbed, model: str, reference: StageRunne
 
 
 async def _measured(bus: Bus, bed: Bed, model: str, reference: StageRunner, *, may_share: bool, requests: int) -> Seen:
-    wish = Deployment(deployment=model, model=model, objective="latency", side_by_side=may_share)
+    limits = {device: megabytes * 1_000_000 for device, megabytes in LENT_MB.items()}
+    wish = Deployment(
+        deployment=model, model=model, objective="latency", side_by_side=may_share, memory_limit_bytes=limits
+    )
     async with served(bus, bed, wish, reference=reference) as line:
         rested = await at_rest(line, requests)
         seen = Seen(line.plan, rested, await _in_a_row(line, requests), line.error)

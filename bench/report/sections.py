@@ -99,7 +99,8 @@ SECTIONS: Final = (
         "Latency of one request at a time on H+M+L with quick links: the planner's plan where it may share the rows of "
         "the first blocks among devices, and its best plan without, in turns; the ratio is of neighbours in time. "
         "devices_sharing is 0 where it did not share though it might: then both are the same plan. in_a_row is without "
-        "a pause between requests, when quotas have no time to recover.",
+        "a pause between requests, when quotas have no time to recover. Rounds in which the planner divided other "
+        "blocks are told apart (other_plans); figures are of the plans that most rounds had.",
         "Devices that compute beside each other without sharing this machine's few cores, memory bandwidth and broker.",
         plots.rows_side_by_side,
     ),
