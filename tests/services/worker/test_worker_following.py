@@ -43,23 +43,6 @@ THREE = plan("pi4[0:9)", 3)
 ELSEWHERE = plan("nano[0:9)", 4)
 
 
-def test_an_assignment_knows_where_its_results_go_and_in_which_codec() -> None:
-    first, last = assignments(plan("pi4[0:3) -u8-> nano[3:6) -> pi4[6:9)", 7), ME)
-    assert (first.next_device, first.next_stage, first.codec) == ("nano", "r0s1", "u8")
-    assert (last.next_device, last.next_stage, last.codec) == (None, None, "fp32")
-    assert str(last.key) == "cats/7/r0s2"
-
-
-def test_an_assignment_carries_its_deployments_share_of_the_device() -> None:
-    (one,) = assignments(ONE.model_copy(update={"weight": 2.5}), ME)
-    assert one.weight == 2.5
-
-
-def test_every_route_gives_its_own_assignments() -> None:
-    both = assignments(plan("pi4[0:9) | nano[0:3) -> pi4[3:9)", 7), ME)
-    assert [(one.route, one.key.stage) for one in both] == [(0, "r0s0"), (1, "r1s1")]
-
-
 def test_the_first_plan_is_loaded_when_it_is_next() -> None:
     assert todo({}, ONE) == (Load(assignments(ONE, ME)[0]),)
 
