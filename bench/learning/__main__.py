@@ -35,8 +35,8 @@ from stageline.tables import new_table
 
 DEFAULT_FOLDER: Final = Path("build/learning")
 DEFAULT_LIBRARY: Final = Path("build/bench/library")
-ROUNDS: Final = 14
-QUICK_ROUNDS: Final = 4
+LIVE_S: Final = 200.0
+QUICK_LIVE_S: Final = 60.0
 _HELP: Final = (
     "Measure what learning is worth where the cost model is wrong, in ways that the learner knows and in others, what "
     "it costs where nothing is wrong, how long a decision takes, and what training and transfer take. All of that in "
@@ -134,10 +134,10 @@ def _tell(report: Report, found: dict[str, Any]) -> None:
 def _live(report: Report, folder: Path, library: Path, *, quick: bool, slower: float) -> int:
     """The run on a real line."""
     context = Context(quick, folder, Library(library.resolve()))
-    rounds = QUICK_ROUNDS if quick else ROUNDS
+    seconds = QUICK_LIVE_S if quick else LIVE_S
     before = os.getloadavg()[0]
     with report.err.status("") as status:
-        run = live(context, rounds=rounds, slower=slower, tell=lambda text: status.update(escape(text)))
+        run = live(context, seconds=seconds, slower=slower, tell=lambda text: status.update(escape(text)))
     found = {**live_data(run), "quick": quick, "slower": slower, "machine": machine(), "versions": versions()}
     found["machine_load"] = [round(before, 2), round(os.getloadavg()[0], 2)]
     _write(folder / "live.json", found)

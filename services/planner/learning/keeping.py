@@ -78,6 +78,7 @@ def restored(message: Learning) -> Learner:
         budget=Budget(decisions=decisions, explored=explored, extra=message.extra_cost * decisions),
         regret=Average().with_sample(message.regret, 1.0),
         probed=decisions,
+        explored_at=decisions,
         incumbent=message.serving if message.by == "learned" else "",
     )
     if not message.tried:
@@ -92,7 +93,7 @@ def restored(message: Learning) -> Learner:
     }
     return Learner(
         tried=learner.tried, pairs=pairs, incumbent=learner.incumbent, budget=learner.budget, regret=learner.regret,
-        probed=learner.probed,
+        probed=learner.probed, explored_at=learner.explored_at,
     )  # fmt: skip
 
 

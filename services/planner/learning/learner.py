@@ -168,7 +168,7 @@ class Learner:
 
         Nothing is tried again before the incumbent has been measured.
         """
-        return replace(self, budget=self.budget.spent(extra), forced=True, fresh_of="")
+        return replace(self, budget=self.budget.spent(extra), forced=True, fresh_of="", explored_at=self.decisions)
 
     def between(self, challenger: Arm, incumbent: Arm) -> Pairs:
         """What is known of two plans."""

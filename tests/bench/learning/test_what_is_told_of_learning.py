@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from bench.learning import sections
-from bench.learning.live import LiveRun, Turns
+from bench.learning.live import Answered, LiveRun, Turn
 from bench.learning.live_figures import draw_live, live_data, live_sentences, live_table
 from bench.learning.regrets import DECISIONS, Regrets
 from bench.learning.report import after, draw_sections, most_allowed, sections_table, sentences
@@ -63,21 +63,27 @@ def test_every_section_has_a_row_for_each_policy_and_a_curve_in_the_picture(
     assert (tmp_path / "deep" / "learning.png").read_bytes().startswith(b"\x89PNG")
 
 
+def answers(*found: tuple[float, str]) -> list[Answered]:
+    """One a second."""
+    return [Answered(float(at), ms, plan) for at, (ms, plan) in enumerate(found)]
+
+
 def live_run(*, noticed_s: float | None) -> LiveRun:
-    turns = {
-        "exact": Turns("exact", [[200.0, 200.0], [200.0, 200.0], [200.0, 200.0]], ["box[0:9)"] * 3),
-        "bandit": Turns("bandit", [[200.0, 200.0], [150.0, 150.0], [101.0, 101.0]], ["box[0:9)"] * 2 + ["spare[0:9)"]),
-        "knows": Turns("knows", [[100.0, 100.0], [100.0, 100.0], [100.0, 100.0]], ["spare[0:9)"] * 3),
-    }
+    turns = [
+        Turn("exact", answers(*[(200.0, "box[0:9)")] * 30)),
+        Turn("bandit", answers(*[(200.0, "box[0:9)")] * 10, *[(90.0, "far[0:9)")] * 2, *[(100.0, "spare[0:9)")] * 30)),
+    ]
     learning = {"decisions": 20, "explored": 5, "extra_cost": 0.02, "state": "acting"}
     return LiveRun("box", 40.0, 10.0, turns, [39.0, 38.0], learning, noticed_s=noticed_s, noticed_plan="r0: spare[0:9)")
 
 
-def test_regret_of_the_live_run_is_by_rounds_against_who_knows(tmp_path: Path) -> None:
+def test_regret_of_the_live_run_is_against_the_best_plan_that_was_served_for_a_while(tmp_path: Path) -> None:
     data = live_data(live_run(noticed_s=12.0))
-    bandit, exact = data["contenders"]["bandit"], data["contenders"]["exact"]
-    assert bandit["regret_by_round"] == pytest.approx([1.0, 0.5, 0.01])
-    assert (bandit["regret_last_third"], exact["regret"]) == (pytest.approx(0.01), pytest.approx(1.0))
+    exact, bandit = data["turns"]
+    assert data["best_plan"] == "spare[0:9)"
+    assert (exact["regret"], bandit["regret_last_third"]) == (pytest.approx(1.0), pytest.approx(0.0))
+    assert bandit["plans"] == {"box[0:9)": 10, "far[0:9)": 2, "spare[0:9)": 30}
+    assert [at_s for at_s, _ in bandit["bins_ms"]] == [0.0, 10.0, 20.0, 30.0, 40.0]
     table = shown(live_table(data))
     assert "10 of 40 Mbit/s" in table
     assert "spare[0:9)" in table
