@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from models.exits.examples import BadDataError, split
+from models.exits.examples import BadDataError, Dataset, split
 from models.exits.measured import BadMeasurementError
 from models.exits.multi_exit import MultiExit, Tap
 from models.exits.picture_arrays import read_npz
@@ -33,8 +33,7 @@ WEIGHTS: Final = "weights.npz"
 FIGURES: Final = "training.json"
 _HELP: Final = (
     "Train the small multi-exit network for CIFAR-10 and write it as ONNX, with its training card.\n\n"
-    "  python -m bench.cifar10 --data cifar10.npz --epochs 2       [dim]# a few minutes on a CPU: to see that it "
-    "works[/dim]\n"
+    "  python -m bench.cifar10 --data torchvision:CIFAR10:data --download --epochs 2   [dim]# minutes on a CPU[/dim]\n"
     "  python -m bench.cifar10 --data cifar10.npz --device cuda --only-train   [dim]# on a machine with a GPU[/dim]\n"
     "  python -m bench.cifar10 --finish                            [dim]# ONNX and thresholds from its folder[/dim]"
 )
@@ -44,7 +43,11 @@ app: Final = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_e
 
 @app.command(help=_HELP)
 def cifar10(  # noqa: PLR0917  typer's options are a command's parameters
-    data: Annotated[Path | None, typer.Option("--data", metavar="FILE.npz", help="CIFAR-10 as JPEG bytes.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="FILE.npz with pictures, or any that stageline exits train --data takes."),
+    ] = None,
+    download: Annotated[bool, typer.Option("--download", help="torchvision may fetch the data.")] = False,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where everything goes.")] = DEFAULT_FOLDER,
     epochs: Annotated[int, typer.Option("--epochs", help="Passes over the training pictures.")] = 100,
     batch: Annotated[int, typer.Option("--batch", help="Pictures a step.")] = 256,
@@ -61,7 +64,7 @@ def cifar10(  # noqa: PLR0917  typer's options are a command's parameters
             recipe = Recipe(
                 epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed, distil=0.3, shift=4, mirror=True
             )
-            train_into(out, data, recipe, device, console)
+            train_into(out, _pictures(data, console, download=download), str(data), recipe, device, console)
         if not only_train:
             # Needs more than the first step does.
             from bench.cifar10_result import write_onnx  # noqa: PLC0415
@@ -79,16 +82,39 @@ def network(seed: int) -> MultiExit:
         return MultiExit(SmallResNet(), TAPS, torch.zeros(1, 3, 32, 32))
 
 
-def train_into(out: Path, data: Path | None, recipe: Recipe, device: str, console: Console) -> None:
+def _pictures(data: str | None, console: Console, *, download: bool) -> Dataset:
+    if data is None:
+        raise BadDataError(
+            "give --data torchvision:CIFAR10:DIR (with --download where it is not there yet) or FILE.npz, or --finish "
+            "for a folder that was trained before"
+        )
+    console.print(f"reading {data}", markup=False)
+    if ":" not in data:
+        return read_npz(Path(data))
+    # Needs more than a bare machine with a GPU has.
+    from models.exits.data_sources import open_data  # noqa: PLC0415
+    from models.torch_source import TorchModel  # noqa: PLC0415
+
+    made = TorchModel(SmallResNet(), (torch.zeros(1, 3, 32, 32),), CIFAR10_PICTURE)
+    return open_data(data, made, download=download)
+
+
+def train_into(  # noqa: PLR0917 - what a run is made of
+    out: Path, pictures: Dataset, source: str, recipe: Recipe, device: str, console: Console
+) -> None:
     """Train, and write weights, what every exit says of validation and test pictures, and the course of it.
+
+    Args:
+        out: made when missing.
+        pictures: 32 x 32, of the classes of CIFAR-10.
+        source: what the data are called, for the card.
+        recipe: how.
+        device: `cpu` or `cuda`.
+        console: for progress.
 
     Raises:
         BadDataError, BadRecipeError, DivergedError: see there.
     """
-    if data is None:
-        raise BadDataError("give --data FILE.npz, or --finish for a folder that was trained before")
-    console.print(f"reading {data}")
-    pictures = read_npz(data)
     parts = split(pictures, recipe.seed)
     model = network(recipe.seed)
     out.mkdir(parents=True, exist_ok=True)
@@ -109,7 +135,7 @@ def train_into(out: Path, data: Path | None, recipe: Recipe, device: str, consol
         measured[name] = found.accuracy
         console.print(f"{name}: {', '.join(f'{share:.1%}' for share in found.accuracy)} (exits in order, final)")
     figures = {
-        "data": data.name,
+        "data": source if ":" in source else Path(source).name,
         "classes": list(pictures.classes),
         "examples": {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         "recipe": dataclasses.asdict(recipe),

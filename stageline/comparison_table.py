@@ -39,6 +39,19 @@ def show_comparison(console: Console, problem: Problem, rows: Sequence[Row]) -> 
         "* best of its column. Predicted, except for the planning time. Per request: J of the devices used, kB through "
         "the broker. MB of memory: the largest stage, all stages."
     )
+    if remark := rows_remark(rows):
+        console.print(remark, markup=False)
+
+
+def rows_remark(rows: Sequence[Row]) -> str:
+    """Why a policy may beat brute force: not all of them know of rows side by side; empty where none shares any."""
+    sharing = [row.policy for row in rows if row.choice and any(route.side_by_side for route in row.choice.routes)]
+    if not sharing or len(sharing) == len(rows):
+        return ""
+    return (
+        f"Several devices share rows of the first blocks in the plans of {', '.join(sharing)} only. The other policies "
+        "know nothing but whole blocks; brute-force tries all plans of those."
+    )
 
 
 def figures_table(problem: Problem, rows: Sequence[Row], *, plans: bool) -> Table:

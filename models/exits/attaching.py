@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,6 +28,8 @@ from models.exits.training_card import Examples, TrainingCard
 from models.torch_source import TorchModel
 from schemas.base import check_name
 
+WRITING: Final = "writing it"
+"""What progress says from when the folder changes."""
 _ENOUGH: Final = 300
 """Validation examples; with these a share is known to about three hundredths."""
 
@@ -62,7 +66,9 @@ class Wish:
 def train_exits(
     folder: Path, wish: Wish, recipe: Recipe, progress: Progress | None = None
 ) -> tuple[TrainingCard, tuple[str, ...]]:
-    """Train, calibrate, and write everything into `folder`.
+    """Train, calibrate, and write everything into `folder`, in the place of what another training left there.
+
+    Before progress says `WRITING` nothing in it changes; a folder that was made for this is removed if nothing comes.
 
     Returns:
         The training card, and remarks for people.
@@ -81,10 +87,25 @@ def train_exits(
     say = progress or (lambda _what, _share: None)
     name = check_name("model", wish.name if wish.name is not None else default_name(wish.source))
     _check_device(wish.device)
+    with _folder(folder):
+        return _into(folder, name, wish, recipe, say)
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    # Now, not after hours of training.
-    write_file(folder / ".writable", b"")
-    (folder / ".writable").unlink()
+    try:
+        # Now, not after hours of training.
+        write_file(folder / ".writable", b"")
+        (folder / ".writable").unlink()
+        yield
+    finally:
+        if made and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _into(folder: Path, name: str, wish: Wish, recipe: Recipe, say: Progress) -> tuple[TrainingCard, tuple[str, ...]]:
     say(f"loading {wish.source}", 0.0)
     made = load_backbone(wish.source, weights=wish.weights, seed=recipe.seed, input_shape=wish.input_shape)
     recipe.check_pictures(min(made.example[0].shape[2:]) if made.picture is not None else None)
@@ -96,12 +117,12 @@ def train_exits(
     say("looking for places for exits", 0.0)
     model, where = _attach(made, wish, recipe)
     began = time.monotonic()
-    course = train(model, data, parts.train, recipe, picture=made.picture, device=wish.device, progress=progress)
+    course = train(model, data, parts.train, recipe, picture=made.picture, device=wish.device, progress=say)
     took_s = time.monotonic() - began
     say("measuring every exit", 1.0)
     validation = measure(model, data, parts.validation, picture=made.picture, device=wish.device)
     test = measure(model, data, parts.test, picture=made.picture, device=wish.device)
-    say("writing it", 1.0)
+    say(WRITING, 1.0)
     facts = Facts(
         name=name, backbone=wish.source, weights=wish.weights, data=wish.data, classes=data.classes,
         examples=Examples(train=len(parts.train), validation=len(parts.validation), test=len(parts.test)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from models.exits.calibration import Coefficients
+from models.exits.recipe import Recipe
 from models.exits.training_card import TrainingCard
 
 _POINTS = 12
@@ -21,7 +22,7 @@ def _lines(card: TrainingCard) -> Iterator[str]:
     how = "heads only, the backbone as it was" if card.recipe.frozen else "backbone and heads together"
     yield (
         f"Trained on {card.data} ({card.examples.train} examples, {len(card.classes)} classes), {how}: "
-        f"{card.recipe.epochs} epochs, seed {card.recipe.seed}, on {card.trained_on}, {card.took_s:.0f} s. "
+        f"{_recipe(card.recipe)}, on {card.trained_on}, {card.took_s:.0f} s. "
         f"Thresholds were chosen on {card.examples.validation} validation examples; {card.examples.test} test examples "
         "were used for nothing but the test columns."
     )
@@ -81,6 +82,22 @@ def _lines(card: TrainingCard) -> Iterator[str]:
             for one in shown
         ],
     )  # fmt: skip
+
+
+def _recipe(recipe: Recipe) -> str:
+    """Every choice that is not as it would be anyway, by its option's name where there is one."""
+    return ", ".join(
+        (
+            f"{recipe.epochs} epochs",
+            f"batch {recipe.batch}",
+            f"learning rate {recipe.learning_rate:g}",
+            f"seed {recipe.seed}",
+            *([f"loss weights {','.join(map(str, recipe.loss_weights))}"] if recipe.loss_weights else []),
+            *([f"distil {recipe.distil:g}"] if recipe.distil else []),
+            *(["mirrored pictures"] if recipe.mirror else []),
+            *([f"shift {recipe.shift}"] if recipe.shift else []),
+        )
+    )
 
 
 def _matrix(names: Sequence[str], values: Coefficients) -> Iterator[str]:

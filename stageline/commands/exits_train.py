@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from models.exits.card_files import CARD
 from models.exits.recipe import Recipe
 from stageline.commands import options
-from stageline.commands.conduct import DONE, MendError, Report, conduct
+from stageline.commands.conduct import DONE, INTERRUPTED, MendError, Report, conduct
 from stageline.commands.exits_show import card_tables, in_words
 from stageline.commands.import_model import parse_shape, progress_bar
 
@@ -30,7 +31,9 @@ def train(
             help="folder:DIR (a sub-folder of pictures for each class), torchvision:CIFAR10:DIR, npz:FILE, or digits.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for what comes of it; made when missing.")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Folder for the result; replaces another one there.")
+    ],
     at: Annotated[
         str,
         typer.Option("--at", metavar="BLOCKS", help="After which blocks, as in 2,5; auto:N spreads N over the work."),
@@ -90,12 +93,14 @@ def train(
     A tenth of the examples (or 15 of 100, where none are set apart for testing) choose the thresholds, and those for
     testing are only looked at. Needs PyTorch: pip install 'stageline\\[torch]'.
 
-    Exit codes: 0 trained; 2 to mend: data that do not fit, an exit at no legal cut, numbers out of range.
+    Ctrl-C stops it; nothing is written before it is trained.
+
+    Exit codes: 0 trained; 2 to mend: data that do not fit, an exit at no legal cut, numbers out of range; 130 stopped.
     """
 
     def work(report: Report) -> int:
         try:
-            from models.exits.attaching import Wish, train_exits  # noqa: PLC0415 - PyTorch takes seconds to import
+            from models.exits.attaching import WRITING, Wish, train_exits  # noqa: PLC0415 - PyTorch takes seconds to import
         except ImportError as error:
             raise MendError(f"training needs PyTorch: pip install 'stageline[torch]' ({error})") from error
         kind: Literal["default", "random"] = "random" if weights == "random" else "default"
@@ -103,10 +108,15 @@ def train(
             raise MendError(f"--weights {weights}: write default or random")
         if accuracy_min is not None and not 0 <= accuracy_min <= 1:
             raise MendError(f"--accuracy-min {accuracy_min:g}: write a share from 0 to 1, like 0.9")
+        if (out / CARD).is_file():
+            report.err.print(f"{out} holds another result: this one will take its place when it is done", markup=False)
+        at_work = ""
         with progress_bar(report.err) as bar, in_words():
             task = bar.add_task(f"loading {source}", total=1.0)
 
             def show(what: str, share: float) -> None:
+                nonlocal at_work
+                at_work = what
                 bar.update(task, description=what, completed=share)
 
             recipe = Recipe(
@@ -124,7 +134,12 @@ def train(
                 source=source, data=data, at=at, name=name, weights=kind, input_shape=parse_shape(input_shape),
                 head_width=head_width, device=device, download=download, accuracy_min=accuracy_min,
             )  # fmt: skip
-            card, remarks = train_exits(out, wish, recipe, show)
+            try:
+                card, remarks = train_exits(out, wish, recipe, show)
+            except KeyboardInterrupt:
+                left = f"train again: {out} may be half written" if at_work == WRITING else "nothing was written"
+                report.err.print(f"interrupted; {left}", markup=False)
+                return INTERRUPTED
         for remark in remarks:
             report.err.print(remark, markup=False)
         card_tables(report.out, card)

@@ -22,8 +22,9 @@ def learn_show(
 
     stageline learn show policy.npz
 
-    Nothing in such a file is ever run: it holds numbers and a header. The planner takes it with --learned FILE, and
-    uses it for deployments with --policy ppo of this model on this fleet; for others only with --learned-transfer.
+    Nothing in such a file is ever run: it holds numbers and a header. The hub takes it by STAGELINE_LEARNED=FILE
+    stageline hub, and uses it for deployments with --policy ppo of this model on this fleet; for others only with
+    STAGELINE_LEARNED_TRANSFER=true, too.
 
     Exit codes: 0 shown; 2 to mend: no such file, or one that holds no policy that this stageline can use.
     """

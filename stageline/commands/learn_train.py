@@ -69,8 +69,8 @@ def learn_train(
 
     Trained is in made-up worlds around what was recorded: the same devices and plans, with links and devices that are
     slower than anybody measured. It takes a minute or two on one core, and the extra `learn` (pip install
-    'stageline\\[learn]'). The planner takes the file with --learned FILE. It is for this model and this fleet; --from
-    begins with what was learned on another one.
+    'stageline\\[learn]'). The hub takes the file by STAGELINE_LEARNED=FILE stageline hub. It is for this model and
+    this fleet; --from begins with what was learned on another one.
 
     Exit codes: 0 trained; 2 to mend: no recording or fleet, nothing in it that can be learned, the extra is missing.
     """
@@ -153,7 +153,11 @@ def _tell(report: Report, out: Path, header: PolicyHeader, trained: Training) ->
         f"{trained.steps} decisions in {trained.seconds:.0f} s; mean regret {regret}",
         markup=False,
     )
-    report.out.print(f"stageline-planner --learned {out}, then stageline deploy --policy ppo", markup=False)
+    report.out.print(
+        f"On the hub, started again: STAGELINE_LEARNED={out} stageline hub; then stageline deploy {header.model} "
+        "--policy ppo",
+        markup=False,
+    )
     curve = [{"steps": at, "regret": round(mean, 5)} for at, mean in trained.curve]
     report.write_json({"file": str(out), **header.model_dump(mode="json"), "curve": curve})
 

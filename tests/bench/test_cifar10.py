@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from tiny_classifier import easy_pictures, write_jpegs
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from models.exits.card_files import read_card
 def test_training_and_finishing_are_two_steps(tmp_path: Path) -> None:
     write_jpegs(tmp_path / "pictures.npz", easy_pictures(160, size=32))
     out = tmp_path / "out"
-    given = ["--data", str(tmp_path / "pictures.npz"), "--epochs", "1", "--batch", "54"]
+    given = ["--data", f"npz:{tmp_path / 'pictures.npz'}", "--epochs", "1", "--batch", "54"]
     trained = CliRunner().invoke(app, [*given, "--only-train", "--out", str(out)])
     assert trained.exit_code == 0, trained.output
     assert sorted(path.name for path in out.iterdir()) == ["test.npz", "training.json", "validation.npz", "weights.npz"]
@@ -29,6 +30,22 @@ def test_training_and_finishing_are_two_steps(tmp_path: Path) -> None:
     # Of the backbone: stem, one block of 16 channels, three of 32, three of 64.
     assert 31e6 < card.macs < 32e6
     assert [round(one.macs_before / card.macs, 2) for one in card.exits] == [0.16, 0.43, 0.7]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "--data torchvision:CIFAR10:DIR"),
+        (["--data", "nowhere.npz"], "nowhere.npz cannot be read"),
+        (["--data", "oxen:here"], "no data 'oxen:here': write folder:DIR"),
+        (["--data", "nowhere.npz", "--seed", "-1"], "seed -1: from 0"),
+    ],
+)
+def test_data_that_cannot_be_had_are_told_in_words(given: list[str], says: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*given, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert says in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_was_not_trained_is_told(tmp_path: Path) -> None:

@@ -72,6 +72,7 @@ def test_the_card_says_what_was_trained_and_what_each_exit_is_worth(done: Path) 
     assert test.accuracy == card.accuracy_chosen_test
     page = (done / "card.md").read_text(encoding="utf-8")
     assert "| exit1 |" in page
+    assert "14 epochs, batch 16, learning rate 0.05, seed 3, on cpu" in page
     assert "stageline import tiny-exits.onnx" in page
 
 

@@ -123,6 +123,25 @@ def test_what_cannot_be_trained_is_told_in_one_line(
     assert says in " ".join(result.stderr.split())
 
 
+@pytest.mark.parametrize("before", [False, True])
+def test_an_interruption_is_told_and_leaves_the_folder_as_it_was(
+    before: bool, nets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("models.exits.attaching.train", stopped)
+    out = tmp_path / "out"
+    if before:
+        out.mkdir()
+        (out / "card.json").write_text("of another training")
+    result = run("exits", "train", f"{nets}:tiny", "--data", "digits", "--out", out)
+    assert result.exit_code == 130, result.output
+    assert "interrupted; nothing was written" in result.stderr
+    assert ("holds another result: this one will take its place" in result.stderr) == before
+    assert [path.name for path in tmp_path.rglob("*")] == (["out", "card.json"] if before else [])
+
+
 def test_heads_alone_are_refused_for_classes_that_the_network_does_not_know(nets: Path, tmp_path: Path) -> None:
     write_folders(tmp_path / "pictures", easy_pictures(90, 3))
     result = run(

@@ -33,11 +33,13 @@ from services.planner.facts import DeviceFacts, HubFacts
 from services.planner.held import missing_bytes, planned_blocks
 from services.planner.line_cost import Placement
 from services.planner.plan_making import keep_survivors
+from services.planner.policies import find_policy
 from services.planner.policies.exact import Exact
 from services.planner.policy import Choice
 from services.planner.review import review, still
 from services.planner.rows_known import RowsKnown, rows_of
 from services.planner.side_by_side import shared_rows
+from stageline.comparison_table import rows_remark
 from stageline.policy_comparison import compare
 
 EXACT = Exact()
@@ -237,6 +239,13 @@ def test_a_policy_comparison_counts_the_bands(model: Model, make_device: Make) -
     assert row.figures is not None
     assert row.figures.moved_bytes > made.wire_bytes[0] + made.wire_bytes[-1]
     assert "rows" in row.as_dict()["plan"]
+
+
+def test_beside_policies_that_know_no_rows_it_is_said_who_shares_them(model: Model, make_device: Make) -> None:
+    rows = compare(problem(model, fleet(make_device, 1, 1, 1)), [EXACT, find_policy("best-single")])
+    assert rows_remark(rows).startswith("Several devices share rows of the first blocks in the plans of exact only.")
+    assert not rows_remark(rows[:1])
+    assert not rows_remark(rows[1:])
 
 
 def served(made: Problem) -> Plan:
