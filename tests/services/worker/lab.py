@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -86,3 +87,5 @@ async def a_lab(url: str, root: str, library: Library, folder: Path) -> AsyncIte
             for worker in lab.workers:
                 if worker.process.poll() is None:
                     worker.stop(signal.SIGKILL)
+                # Shown where the test failed: what it waited for in vain is often told here.
+                sys.stdout.write(f"--- {worker.device}\n{worker.log()}\n")

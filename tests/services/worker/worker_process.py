@@ -29,7 +29,7 @@ class WorkerProcess:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def log(self) -> str:
-        return self._log.read_text()
+        return self._log.read_text(errors="replace")
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit code."""
