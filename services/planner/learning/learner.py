@@ -155,7 +155,7 @@ class Learner:
             probed=self.decisions if pick.arm is exact else self.probed,
             explored_at=self.decisions if forced else self.explored_at,
         )
-        after = replace(after, regret=after._regret_with(arms, cost))
+        after = replace(after, regret=after._regret_with(arms, pick.arm))
         if pick.arm is incumbent:
             fresh = (self.fresh if compares else Average()).with_sample(cost, _NEW_FRESH)
             return replace(after, fresh=fresh, fresh_of=incumbent.name)._doubted(arms, seen)
@@ -196,9 +196,11 @@ class Learner:
         newest = sorted(tried, key=lambda name: tried[name].at, reverse=True)[:PLANS_MOST]
         return {name: one for name, one in tried.items() if name in newest}
 
-    def _regret_with(self, arms: Sequence[Arm], cost: float) -> Average:
+    def _regret_with(self, arms: Sequence[Arm], served: Arm) -> Average:
+        """With one more decision; of its one measurement, noise would count wherever it makes the best plan dearer."""
         best = self.best_known(arms)
-        return self.regret.with_sample(max(0.0, cost / best - 1) if best else 0.0, _NEW_REGRET)
+        now = max(0.0, self.known(served, served.cost) / best - 1) if best else 0.0
+        return self.regret.with_sample(now, _NEW_REGRET)
 
     def _compared(self, arms: Sequence[Arm], other: Arm, cost: float, reference: float) -> Learner:
         """After a plan that is not the incumbent was measured."""

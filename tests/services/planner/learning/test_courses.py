@@ -221,6 +221,15 @@ def test_what_was_told_is_continued_from_with_half_the_confidence() -> None:
     assert resumed.regret(50) < 0.05
 
 
+def test_noise_of_the_only_plan_that_was_ever_served_is_no_regret() -> None:
+    learner = Learner()
+    for cost in (50.0, 61.0, 44.0, 58.0):
+        learner = learner.measured(ARMS, Pick(ARMS[0], "exact"), cost)
+    assert learner.regret.value() == 0.0
+    dearer = learner.measured(ARMS, Pick(ARMS[1], "exploring"), 500.0)
+    assert dearer.regret.value() > 0.0
+
+
 def test_what_nobody_has_measured_in_pairs_is_told_as_unknown() -> None:
     course = Course.begun(WISH, plan(ARMS[1], 3), 0.0)
     course, _ = course.decided(ARMS, Ucb(), 50.0, 1.0)
