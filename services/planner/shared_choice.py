@@ -12,7 +12,8 @@ from models.rows.cost import band_fractions
 from models.rows.specs import input_axis
 from schemas.plan import Band, Route, SideBySide, Stage, StagePrediction
 from services.planner.after_a_band import band_need_bytes
-from services.planner.band_cost import BandTimes, Shared, SharedCost, shared_cost
+from services.planner.band_cost import SharedCost, shared_cost
+from services.planner.band_times import BandTimes, Shared
 from services.planner.complete import choose, lines_of, stage_prediction
 from services.planner.cost import Problem
 from services.planner.errors import InfeasibleError

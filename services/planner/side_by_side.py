@@ -21,17 +21,9 @@ from models.rows.needed import rows_needed
 from models.rows.shares import fastest
 from schemas.deployment import Deployment
 from services.planner.after_a_band import behind, shifted
-from services.planner.band_cost import (
-    Shared,
-    arrival_ms,
-    band_times,
-    busy_ms,
-    each_band,
-    may_take_a_band,
-    scatter_ms,
-    shared_cost,
-    slowest_ms,
-)
+from services.planner.band_cost import arrival_ms, scatter_ms, shared_cost, slowest_ms
+from services.planner.band_places import TEAM, places
+from services.planner.band_times import Shared, band_times, busy_ms, each_band, may_take_a_band
 from services.planner.cost import Floats, Problem
 from services.planner.line_cost import Line, line_cost
 from services.planner.policy import LEARNING_POLICIES, Choice
@@ -39,12 +31,8 @@ from services.planner.rows_known import RowsKnown
 from services.planner.search import best_line
 from services.planner.shared_choice import choose_shared
 
-TEAM: Final = 4
-"""Devices that share rows at most: each further one adds its frames and its halo, and is one more to lose."""
 GROUP: Final = 8
 """Devices of a large fleet that are looked at: whoever computes the first blocks, or all of them, quickest."""
-PLACES: Final = 5
-"""Cuts that bands are tried for."""
 WORKED_OUT: Final = 4
 """Of all these plans, so many are worked out with every device's own burden; the others could hardly be quicker."""
 
@@ -111,7 +99,7 @@ class _Search:
     def quickest(self, most_ms: float) -> tuple[Shared, Line] | None:
         """The quickest bands and stages behind them, if quicker than `most_ms`."""
         tried: list[tuple[float, Shared, int]] = []
-        for position in _places(self._problem, self._known):
+        for position in places(self._problem, self._known):
             unburdened = best_line(behind(self._problem, position, {}))
             if unburdened is None:
                 continue
@@ -207,35 +195,6 @@ class _Search:
             )
             self._times[key] = np.maximum.accumulate(bands.total_ms)
         return self._times[key]
-
-
-def _places(problem: Problem, known: RowsKnown) -> list[int]:
-    """Positions of the cuts that promise most: if rows were divided evenly at any speed, and one device did the rest.
-
-    No pinned block may lie before them (rows of it would run elsewhere), and no exit that is open.
-    """
-    borders = {int(block): position for position, block in enumerate(problem.positions)}
-    taken = [pin.first for pin in problem.deployment.pins] + [rule.block for rule in problem.exits]
-    limit = min(taken, default=int(problem.positions[-1]) - 1)
-    promise: list[tuple[float, int]] = []
-    for last in known.lasts:
-        position = borders.get(last)
-        if position is None or last > limit:
-            continue
-        alone = np.sort(problem.idle_compute_ms[:, 0, position])[:TEAM]
-        divided_ms = _with_halo(problem, known, last, len(alone)) / float(np.sum(1.0 / np.maximum(alone, 1e-6)))
-        moving_ms = float(problem.up_ms[:, position].min() / len(alone) + problem.down_ms[:, position].min())
-        rest_ms = float(problem.idle_compute_ms[:, position, -1].min())
-        promise.append((divided_ms + moving_ms + rest_ms, position))
-    return [position for _, position in sorted(promise)[:PLACES]]
-
-
-def _with_halo(problem: Problem, known: RowsKnown, last: int, bands: int) -> float:
-    """How many times more than one device so many equal bands compute together."""
-    shares = known.table(last).shares
-    work = np.array(problem.devices[0].profile.block_ms[:last])
-    size = max(1, (len(shares) - 1) // bands)
-    return bands * float(shares[size] @ work) / max(float(work.sum()), 1e-9)
 
 
 def _cost(times: Floats) -> Callable[[Rows], float]:

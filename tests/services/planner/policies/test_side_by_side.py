@@ -24,6 +24,7 @@ from schemas.plan_text import parse_route
 from schemas.stages import HeldStage, StagesHeld
 from services.planner.after_a_band import more_ms
 from services.planner.band_cost import shared_cost, slowest_ms
+from services.planner.band_times import band_times
 from services.planner.certainty import ROWS_LEAST, ROWS_LEAST_MS, SPLIT_MARGIN, Cautious, alike_ms
 from services.planner.complete import to_plan
 from services.planner.cost import Problem, problem_from
@@ -126,6 +127,19 @@ def test_the_predicted_latency_is_that_of_the_slowest_band_and_the_stages_behind
     assert max(ends) < slowest_ms(ends) < 1.1 * max(ends)
     # All are done at about the same time: within a row or two of the slower one.
     assert max(ends) - min(ends) < 2 * BLOCK_MS * LAYERS / HEIGHT
+
+
+@pytest.mark.parametrize(("stays", "coded"), [(False, True), (True, False)])
+def test_what_a_device_joins_itself_it_neither_codes_nor_sends(
+    model: Model, make_device: Make, stays: bool, coded: bool
+) -> None:
+    devices = fleet(make_device, 1, 1, mbps=(400.0, 800.0), frame_ms_per_mb=1.0)
+    half = {"takes": np.array([14.0]), "gives": np.array([12.0]), "shares": np.full((1, 3), 0.5)}
+    raw, packed = (
+        band_times(problem(model, devices, codec=codec), 0, 3, stays=stays, **half) for codec in ("fp32", "u8")
+    )
+    assert bool(packed.compute_ms[0] > raw.compute_ms[0]) is coded
+    assert bool(packed.up_ms[0] > 0) is coded
 
 
 @pytest.mark.parametrize(
