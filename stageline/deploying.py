@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.bus import Bus
 from broker.delivery import Delivery
+from models.catalog import names
 from schemas.deployment import Decision, Deployment
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
@@ -49,9 +50,10 @@ class NoSuchModelError(LookupError):
 
     def __init__(self, model: str, there: list[str]) -> None:
         have = f"it has {', '.join(sorted(there))}" if there else "it is empty"
-        super().__init__(
-            f"no model {model!r} in the hub's library ({have}). Import it there: `stageline import {model}`"
-        )
+        how = f"`stageline import {model}`"
+        if model not in names():
+            how = f"`stageline import MODEL --name {model}`, where MODEL is a file or a network (import --help)"
+        super().__init__(f"no model {model!r} in the hub's library ({have}). Import it there: {how}")
 
 
 class DeployFailedError(Exception):

@@ -63,7 +63,8 @@ def exits_set(
 ) -> Deployment:
     """The wish with these thresholds (`exit1=0.8`) and closed exits; those named `usual` are as calibrated again.
 
-    Thresholds given by hand take the place of a least accuracy, which would choose them.
+    Thresholds given by hand take the place of what would choose them: a least accuracy, and, where the latency is
+    minimised, a bound on it.
 
     Raises:
         BadWishError: what cannot be understood, or an exit named twice.
@@ -80,6 +81,8 @@ def exits_set(
     }
     if given:
         update["accuracy_min"] = None
+        if wish.objective == "latency":
+            update["latency_bound_ms"] = None
     return wish.model_copy(update=update)
 
 

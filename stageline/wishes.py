@@ -97,6 +97,10 @@ def make_wish(
     Raises:
         BadWishError: an option that cannot be understood, that has no such value, or that would not count.
     """
+    if thresholds and fields.get("accuracy_min") is not None:
+        raise BadWishError(
+            "--threshold and --accuracy-min: thresholds are given, or chosen for an accuracy; leave one of them out"
+        )
     wish = _made(
         "deployment",
         Deployment,
@@ -131,8 +135,9 @@ def _once(pairs: Iterable[tuple[str, V]], option: str) -> dict[str, V]:
 
 def bound_without_use(wish: Deployment) -> str:
     """What to say of a latency bound that nothing is held against."""
-    choosing = ", or with latency and a model whose exits are calibrated" if wish.objective == "latency" else ""
-    counts = f"--latency-bound-ms only counts with --objective throughput{choosing}"
+    counts = "--latency-bound-ms only counts with --objective throughput"
+    if wish.objective == "latency":
+        return f"{counts}, or with latency where it chooses among calibrated exits, and here it cannot: leave it out"
     return f"{counts}, not with {wish.objective}: leave one out"
 
 

@@ -63,8 +63,8 @@ def check_exits(card: ModelCard, wish: Deployment) -> None:
     best = max(point.accuracy for point in measured)
     if best < wish.accuracy_min:
         raise ExitWishError(
-            f"no thresholds of {card.name} reach an accuracy of {wish.accuracy_min:.1%}: the best that was measured"
-            f"{f' with {closed} closed' if closed else ''} is {best:.1%}"
+            f"no thresholds of {card.name} reach an accuracy of {100 * wish.accuracy_min:.6g}%: the best that was "
+            f"measured{f' with {closed} closed' if closed else ''} is {best:.2%}"
         )
 
 

@@ -54,7 +54,7 @@ def deploy(
 
     stageline deploy resnet18 --pin camera=0:3 --memory-limit pi4=200   (raw pixels never leave the camera)
 
-    stageline deploy digits --accuracy-min 0.95   (a model with exits: easy inputs leave early)
+    stageline deploy cifar10-exits --accuracy-min 0.7   (a model with exits: easy inputs leave early)
 
     stageline deploy --file wishes.toml   (all that it says, one after the other; what it does not say stays)
 

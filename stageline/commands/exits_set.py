@@ -32,15 +32,17 @@ def set_exits(
 ) -> None:
     """Change where requests may leave early; all else that was asked for stays, and it goes on being served.
 
-    stageline exits set digits exit1=0.7                 (more requests leave at exit1)
+    stageline exits set cifar10-exits middle=0.5              (more requests leave at middle)
 
-    stageline exits set digits exit1=0.9 --close-exit exit2
+    stageline exits set cifar10-exits late=0.9 --close-exit middle
 
-    stageline exits set digits --usual exit1             (as calibrated again)
+    stageline exits set cifar10-exits --usual middle          (as calibrated again)
 
-    stageline exits set digits --accuracy-min 0.95       (thresholds are chosen, together with the split)
+    stageline exits set cifar10-exits --accuracy-min 0.7      (thresholds are chosen, together with the split)
 
-    A change of thresholds alone loads nothing: stages take it over at once, unless another split has become better.
+    Thresholds given here take the place of what chose them before: --accuracy-min, or --latency-bound-ms with objective
+    latency. A change of thresholds alone loads nothing: stages take it over at once, unless another split is better by
+    now.
 
     Exit codes: 0 served like that (or it was already); 1 there is no plan with it (if the plan before it goes on
     serving, all stays as it was); 2 to mend: no such deployment or exit, a threshold that is none, no broker, no

@@ -91,7 +91,19 @@ def card_tables(console: Console, card: TrainingCard) -> None:
         f"With these thresholds {card.chosen.accuracy:.1%} of the answers are right{tested}, for "
         f"{card.chosen.macs / card.macs:.0%} of the backbone's work."
     )
+    for line in too_dear(card):
+        console.print(line, markup=False)
     console.print(_points_table(card))
+
+
+def too_dear(card: TrainingCard) -> list[str]:
+    """A line for each exit that nobody can gain by: its head is more work than all that lies behind it."""
+    return [
+        f"{one.name} saves nothing: its head is {one.macs_head / card.macs:.0%} of the backbone's work, and only "
+        f"{1 - one.macs_before / card.macs:.0%} lies behind it. Train with a smaller --head-width, or an earlier --at"
+        for one in card.exits
+        if one.macs_head >= card.macs - one.macs_before
+    ]
 
 
 def _points_table(card: TrainingCard) -> object:

@@ -82,9 +82,9 @@ def train(
 
     stageline exits train mobilenet_v2 --data folder:pictures --at auto:2 --epochs 5 --out my-exits
 
-    Without a download, in half a minute, to see how it goes:
+    Without a download, in a minute, to see how it goes:
 
-    stageline exits train small-resnet --data digits --no-mirror --epochs 3 --out digits-exits
+    stageline exits train small-resnet --data digits --no-mirror --epochs 8 --out digits-exits
 
     Then: stageline import my-exits/NAME.onnx, stageline deploy NAME. The folder holds NAME.onnx with its exits, card.md
     and card.json (accuracy, exit probabilities, correlation), and validation.npz, from which stageline exits calibrate

@@ -65,6 +65,14 @@ def test_thresholds_by_hand_and_an_accuracy_take_each_others_place() -> None:
     assert exits_set(accurate, ["exit1=0.5"]).accuracy_min is None
 
 
+def test_thresholds_by_hand_take_the_place_of_a_latency_bound_that_chose_them() -> None:
+    bound = WISH.model_copy(update={"latency_bound_ms": 20.0})
+    assert exits_set(bound, ["exit1=0.5"]).latency_bound_ms is None
+    assert exits_set(bound, [], close=["exit1"]).latency_bound_ms == 20.0
+    full = bound.model_copy(update={"objective": "throughput"})
+    assert exits_set(full, ["exit1=0.5"]).latency_bound_ms == 20.0
+
+
 @pytest.mark.parametrize("text", ["exit1", "exit1=lots", "exit1=1.5", "exit1=-0.1", "exit1=nan", "a b=0.5"])
 def test_a_threshold_is_a_share_of_an_exit(text: str) -> None:
     with pytest.raises(BadWishError, match=r"^threshold "):

@@ -91,7 +91,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--threshold", "exit1=0.8"], "doubler has no exits: leave out thresholds"),
         (["--close-exit", "exit1"], "doubler has no exits"),
         (["--accuracy-min", "0.9"], "doubler has no exits"),
-        (["--threshold", "exit1=0.8", "--accuracy-min", "0.9"], "leave out thresholds or accuracy_min"),
+        (["--threshold", "exit1=0.8", "--accuracy-min", "0.9"], "--threshold and --accuracy-min: thresholds"),
     ],
 )
 def test_options_that_make_no_sense_are_exit_code_2(house: House, option: list[str], says: str) -> None:

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from models.exits.card_files import read_card
 from stageline.cli import app
+from stageline.commands.exits_show import too_dear
 
 runner = CliRunner()
 
@@ -55,6 +56,17 @@ def test_show_lists_the_blocks_behind_which_an_exit_may_stand(nets: Path, tmp_pa
     assert "--at 1," in result.stdout
     document = json.loads((tmp_path / "places.json").read_text())
     assert [one["block"] for one in document] == [1, 2, 3]
+
+
+def test_an_exit_whose_head_is_more_work_than_what_it_saves_is_told(trained: Path) -> None:
+    card = read_card(trained)
+    [one] = card.exits
+    left = card.macs - one.macs_before
+    dear = card.model_copy(update={"exits": (one.model_copy(update={"macs_head": left}),)})
+    [line] = too_dear(dear)
+    assert line.startswith("exit1 saves nothing: its head is ")
+    assert "smaller --head-width" in line
+    assert too_dear(card.model_copy(update={"exits": (one.model_copy(update={"macs_head": left - 1}),)})) == []
 
 
 def test_training_digits_writes_a_folder_that_imports(trained: Path, tmp_path: Path) -> None:

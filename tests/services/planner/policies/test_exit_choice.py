@@ -94,7 +94,7 @@ def test_an_accuracy_is_promised_only_where_it_was_measured_with_the_closed_exit
     (rules,) = allowed_rules(measured, wish(accuracy_min=0.9, closed_exits=("exit2",)))
     assert [(rule.name, rule.threshold) for rule in rules] == [("exit1", 0.9)]
     assert accuracy_of(measured, rules) == 0.92
-    with pytest.raises(ExitWishError, match=r"the best that was measured with exit2 closed is 92.0%"):
+    with pytest.raises(ExitWishError, match=r"the best that was measured with exit2 closed is 92.00%"):
         allowed_rules(measured, wish(accuracy_min=0.93, closed_exits=("exit2",)))
     # A bound alone promises no accuracy: what was measured so is preferred, and else it is unknown.
     (rules,) = allowed_rules(measured, wish(latency_bound_ms=50.0, closed_exits=("exit2",)))
@@ -115,7 +115,7 @@ def test_nothing_is_expected_of_exits_that_nobody_measured(card: ModelCard) -> N
     [
         ({"thresholds": {"exit9": 0.5}}, "no exit 'exit9': it has exit1, exit2"),
         ({"closed_exits": ("early",)}, "no exit 'early'"),
-        ({"accuracy_min": 0.99}, r"reach an accuracy of 99.0%: the best that was measured is 95.0%"),
+        ({"accuracy_min": 0.9999}, r"reach an accuracy of 99\.99%: the best that was measured is 95\.00%"),
     ],
 )
 def test_what_cannot_be_had_is_said_with_what_there_is(card: ModelCard, wanted: dict[str, object], says: str) -> None:
