@@ -220,6 +220,10 @@ class Bus:
         """The payload that we said last on a retained topic and would say again after a reconnect."""
         return self._entered().remembered(self.full_address(topic, **parameters))
 
+    def is_saying(self, topic: Topic[Any], **parameters: str | int) -> bool:
+        """Whether the broker has not accepted yet what we say there now; who listens may still hear what was before."""
+        return self._entered().is_under_way(self.full_address(topic, **parameters))
+
     async def say_again(self, topic: Topic[Any], *, timeout_s: float = _TIMEOUT_S, **parameters: str | int) -> None:
         """Publish what we said last on a retained topic, for a broker that holds something else; see `publish`."""
         address = self.full_address(topic, **parameters)

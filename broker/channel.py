@@ -11,6 +11,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from broker.backoff import LONGEST_S, delays
@@ -42,6 +43,7 @@ class Channel:
         self._rejections = rejections
         self._subscriptions = Subscriptions()
         self._retained: dict[str, Outgoing] = {}
+        self._under_way: Counter[str] = Counter()
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
         self._connection: Connection | None = None
         self._up = asyncio.Event()
@@ -118,6 +120,7 @@ class Channel:
         """
         if remember:
             self._retained[message.address] = message
+        self._under_way[message.address] += 1
         try:
             # Most of the time it can leave at once; what a time limit takes to set up comes after that.
             answer = self._send_now(message)
@@ -128,6 +131,10 @@ class Channel:
         except TooLargeError:
             self.forget(message)
             raise
+        finally:
+            self._under_way[message.address] -= 1
+            if not self._under_way[message.address]:
+                del self._under_way[message.address]
         if accepted.reason >= FIRST_FAILURE:
             self.forget(message)
             raise PublishRefusedError(message.address, accepted.reason)
@@ -142,6 +149,10 @@ class Channel:
         """The payload that is said again after a reconnect."""
         message = self._retained.get(address)
         return message.payload if message is not None else None
+
+    def is_under_way(self, address: str) -> bool:
+        """Whether something is being published there that the broker has not accepted yet."""
+        return self._under_way[address] > 0
 
     async def say_again(self, address: str, *, timeout_s: float) -> None:
         """Publish what is remembered for this address, if anything is; see `publish`."""

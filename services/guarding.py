@@ -66,8 +66,14 @@ class Guard:
             seen, self._seen = self._seen, {}
             for (topic, parameters), digest in seen.items():
                 said = self._bus.said(topic, **dict(parameters))
-                if digest != _digest(said or b"") and (said is not None or topic in self._alone):
-                    await self._correct(topic, dict(parameters), said=said is not None)
+                if digest == _digest(said or b"") or (said is None and topic not in self._alone):
+                    continue
+                if self._bus.is_saying(topic, **dict(parameters)):
+                    # What was seen may be our own word of before; the newer one brings its own echo.
+                    self._seen.setdefault((topic, parameters), digest)
+                    self._look.set()
+                    continue
+                await self._correct(topic, dict(parameters), said=said is not None)
 
     async def _correct(self, topic: Topic[Any], parameters: dict[str, Any], *, said: bool) -> None:
         address = topic.address(**parameters)

@@ -6,15 +6,17 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 
-from broker.bus import Bus
+from broker.bus import Bus, RawDelivery
 from broker.embedded import EmbeddedBroker
 from broker.message import Outgoing
 from schemas.deployment import Decision
 from schemas.device import DeviceStatus
 from schemas.topics import DEVICE_STATUS, PLAN_DECISION, Topic
+from services import guarding as guarding_module
 from services.guarding import Guard
 
 WITHIN_S = 10.0
@@ -95,3 +97,42 @@ async def test_our_own_words_are_not_taken_for_somebody_elses(owner: Bus) -> Non
         await asyncio.sleep(0.6)
         assert not owner.rejected
         await until_kept(owner, PLAN_DECISION, [decision("line", "29")])
+
+
+async def test_our_word_of_before_is_no_strangers_while_a_newer_one_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(guarding_module, "SETTLE_S", 0.0)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+    under_way, looked, corrected = True, asyncio.Event(), asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def words(_pattern: str) -> AsyncIterator[AsyncIterator[RawDelivery]]:
+        async def each() -> AsyncIterator[RawDelivery]:
+            while True:
+                word = await heard.get()
+                yield RawDelivery(PLAN_DECISION.address(deployment="line"), memoryview(word), False, 0.0)
+                heard.task_done()
+
+        yield each()
+
+    def is_saying(_topic: object, **_parameters: str) -> bool:
+        looked.set()
+        return under_way
+
+    say_again = AsyncMock(side_effect=lambda *_said, **_where: corrected.set())
+    bus = Mock(subscribe_bytes=words, said=Mock(return_value=b"new"), is_saying=is_saying, say_again=say_again)
+    following = asyncio.create_task(Guard(bus, {PLAN_DECISION: {}}).follow())
+    heard.put_nowait(b"old")
+    async with asyncio.timeout(WITHIN_S):
+        await looked.wait()
+    bus.dropped.assert_not_called()
+    heard.put_nowait(b"new")
+    await heard.join()
+    under_way = False
+    heard.put_nowait(b"a stranger's")
+    async with asyncio.timeout(WITHIN_S):
+        await corrected.wait()
+    bus.dropped.assert_called_once()
+    following.cancel()
+    await asyncio.wait([following])
