@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import torch
 
-from models.catalog import LITE, TORCHVISION, resolve
+from models.catalog import LITE, PACKAGED, TORCHVISION, resolve
 from models.library import BlobStore, Library
 from models.rows.band import load_band
 from models.rows.join import cut_rows, join
@@ -102,7 +102,7 @@ def test_a_model_cut_anywhere_answers_as_the_original_does(
             np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5, err_msg=f"{name} {edges}")
 
 
-@pytest.mark.parametrize("name", [*TORCHVISION, LITE])
+@pytest.mark.parametrize("name", [*TORCHVISION, LITE, *PACKAGED])
 def test_bands_of_rows_join_to_what_one_device_makes_and_the_answer_is_the_same_to_the_last_bit(
     name: str,
     library: Library,
