@@ -60,6 +60,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "exits": Entry(_MODELS, "exits:exits", "Early exits: heads by which easy requests leave a network early."),
     "exits show": Entry(_MODELS, "exits_show:show", "Where exits may stand; what trained ones are worth."),
     "exits train": Entry(_MODELS, "exits_train:train", "Attach exits to a PyTorch network and train them."),
+    "exits place": Entry(_MODELS, "exits_place:place", "Which of many trained exits to keep, by every method."),
     "exits calibrate": Entry(_MODELS, "exits_calibrate:calibrate", "Choose the exits' thresholds for an accuracy."),
     "models": Entry(_MODELS, "models:models", "The models that can be deployed."),
     "deploy": Entry(_MODELS, "deploy:deploy", "Have a model served: measured, planned, loaded, ready."),

@@ -72,8 +72,8 @@ def calibrate(folder: Path, target: Target) -> TrainingCard:
         UnreachableAccuracyError: nothing is so accurate.
     """
     card = read_card(folder)
-    validation = _measured(folder / VALIDATION, card)
-    test = _measured(folder / TEST, card)
+    validation = measured_of(folder / VALIDATION, card)
+    test = measured_of(folder / TEST, card)
     choices = worthwhile(validation, card.work)
     chosen = _chosen(card, validation, choices, target)
     tested = evaluate(test, card.work, chosen.thresholds)
@@ -120,7 +120,12 @@ def _point(choice: Choice) -> Point:
     return Point(thresholds=choice.thresholds, shares=choice.shares, accuracy=choice.accuracy, macs=choice.macs)
 
 
-def _measured(path: Path, card: TrainingCard) -> Measured:
+def measured_of(path: Path, card: TrainingCard) -> Measured:
+    """What every exit of a card says of the examples in a file beside it.
+
+    Raises:
+        BadMeasurementError: the file is damaged, not there, or of another number of exits.
+    """
     found = Measured.load(path)
     if found.exits != len(card.exits):
         raise BadMeasurementError(path, f"it is of {found.exits} exits, the card of {len(card.exits)}")

@@ -12,6 +12,8 @@ def exits() -> None:
 
     stageline exits train mobilenet_v2 --data folder:my-pictures --heads-only --out my-exits
 
+    stageline exits place my-exits --exits 2           (which of many to keep)
+
     stageline exits calibrate my-exits --accuracy-min 0.9
 
     stageline import my-exits/mobilenet_v2-exits.onnx
@@ -29,6 +31,7 @@ def exits() -> None:
         report.out.print(
             "stageline exits show MODEL|FOLDER   where exits may stand; what trained ones are worth\n"
             "stageline exits train MODEL         attach heads and train them\n"
+            "stageline exits place FOLDER        which of many trained ones to keep\n"
             "stageline exits calibrate FOLDER    choose thresholds for an accuracy, again and again if you like\n"
             "stageline exits set DEPLOYMENT      change thresholds while it is served\n"
             "Each explains itself with --help.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -28,31 +29,46 @@ def nested_flops(layers: Layers, able: Sequence[float], exits: tuple[int, ...]) 
     return total
 
 
-def nested_exits(layers: Layers, able: Sequence[float]) -> tuple[int, ...]:
+def nested_exits(layers: Layers, able: Sequence[float], most: int | None = None) -> tuple[int, ...]:
     """The setting of least expected FLOPs, by dynamic programming over the exit that comes next.
 
-    `g(k) = min over j < k of g(j) + (1 - able[j]) * (layers j+1..k + exit k)`; of equal ways the longer
-    step. Arguments and errors as `nested_flops`.
+    `g(k, n) = min over j < k of g(j, n - 1) + (1 - able[j]) * (layers j+1..k + exit k)`, with n the exits before k; of
+    equal ways the longer step.
+
+    Args:
+        layers: the network.
+        able: as in `nested_flops`.
+        most: exits at most; as many as pay when not given.
+
+    Raises:
+        BadLayersError: shares do not fit the network.
+        ValueError: fewer than no exits.
     """
     _check(layers, able)
+    rounds = layers.last if most is None else min(most, layers.last)
+    if rounds < 0:
+        raise ValueError(f"{most} exits at most: give 0 or more")
     until = [0.0, *accumulate(layers.flops)]
-    best: list[float] = []
-    before: list[int] = []
-    for place in range(len(layers)):
-        head = layers.exit_flops[place]
-        ways = [(until[place + 1] + head, -1)]
-        ways += [
-            (best[one] + (1 - able[one]) * (until[place + 1] - until[one + 1] + head), one) for one in range(place)
+    # Per layer, the cheapest way to an exit behind it with so many exits before, and that way.
+    direct = [until[place + 1] + layers.exit_flops[place] for place in range(len(layers))]
+    ways: list[tuple[float, tuple[int, ...]]] = [(cost, ()) for cost in direct]
+    best = ways[layers.last]
+    for _ in range(rounds):
+        ways = [
+            min(
+                (
+                    (
+                        cost + (1 - able[one]) * (until[place + 1] - until[one + 1] + layers.exit_flops[place]),
+                        (*way, one),
+                    )
+                    for one, (cost, way) in enumerate(ways[:place])
+                ),
+                default=(math.inf, ()),
+            )
+            for place in range(len(layers))
         ]
-        cheapest, came_from = min(ways)
-        best.append(cheapest)
-        before.append(came_from)
-    found: list[int] = []
-    place = before[layers.last]
-    while place >= 0:
-        found.append(place)
-        place = before[place]
-    return tuple(reversed(found))
+        best = min(best, ways[layers.last])
+    return best[1]
 
 
 def _check(layers: Layers, able: Sequence[float]) -> None:

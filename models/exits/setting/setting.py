@@ -38,17 +38,26 @@ class Setting:
 class Judge:
     """Settings of one network on one set of observations; each is looked at once."""
 
-    def __init__(self, layers: Layers, observed: Observed, target: float) -> None:
-        """A judge; `target` is the accuracy to reach, 0..1, and 0 where it does not matter.
+    def __init__(self, layers: Layers, observed: Observed, target: float, most: int | None = None) -> None:
+        """A judge.
+
+        Args:
+            layers: the network.
+            observed: validation data at all exits.
+            target: accuracy to reach, 0..1; 0 where it does not matter.
+            most: early exits at most; any number when not given.
 
         Raises:
             BadObservationsError: observations of another network.
-            ValueError: the target is not within 0..1.
+            ValueError: the target is not within 0..1, or fewer than no exits.
         """
         observed.check(layers)
         if not 0 <= target <= 1:
             raise ValueError(f"an accuracy of {target} cannot be a target: it must be within 0..1")
+        if most is not None and most < 0:
+            raise ValueError(f"{most} exits at most: give 0 or more")
         self.layers, self.observed, self.target = layers, observed, target
+        self.most = layers.last if most is None else most
         self._known: dict[tuple[int, ...], Setting] = {}
 
     def judge(self, exits: tuple[int, ...]) -> Setting:
@@ -62,17 +71,18 @@ class Judge:
             self._known[exits] = Setting(exits, flops, accuracy(self.observed, exits))
         return self._known[exits]
 
-    def rank(self, setting: Setting) -> tuple[float, float, tuple[int, ...]]:
-        """As `Setting.rank`, for this judge's target."""
-        return setting.rank(self.target)
+    def rank(self, setting: Setting) -> tuple[int, float, float, tuple[int, ...]]:
+        """As `Setting.rank` for this judge's target, but above all by how many exits are too many."""
+        return max(0, len(setting.exits) - self.most), *setting.rank(self.target)
 
     def best(self) -> Setting:
         """The best of all that were judged.
 
         Raises:
-            UnreachableAccuracyError: none reaches the target.
+            UnreachableAccuracyError: none reaches the target with so few exits.
         """
         found = min(self._known.values(), key=self.rank)
-        if self.rank(found)[0] > 0:
-            raise UnreachableAccuracyError(self.target, max(self._known.values(), key=lambda one: one.accuracy))
+        if max(self.rank(found)[:2]) > 0:
+            few = [one for one in self._known.values() if len(one.exits) <= self.most]
+            raise UnreachableAccuracyError(self.target, max(few or [found], key=lambda one: one.accuracy))
         return found

@@ -73,6 +73,21 @@ def test_nested_exits_are_the_cheapest_of_all_where_exits_are_nested(layers: Lay
     assert found == pytest.approx(min(nested_flops(layers, able, exits) for exits in all_settings(layers)))
 
 
+@given(networks(), st.integers(0, 6), st.data())
+def test_no_more_exits_than_asked_for_and_of_those_the_cheapest(layers: Layers, most: int, data: st.DataObject) -> None:
+    able = sorted(data.draw(st.lists(st.floats(0, 1), min_size=len(layers), max_size=len(layers))))
+    found = nested_exits(layers, able, most)
+    few = [exits for exits in all_settings(layers) if len(exits) <= most]
+    assert found in few
+    assert nested_flops(layers, able, found) == pytest.approx(min(nested_flops(layers, able, one) for one in few))
+    observed = data.draw(observations(layers))
+    least = min(expected_flops(layers, observed, exits) for exits in few)
+    assert brute_force(layers, observed, 0.0, most).flops == pytest.approx(least)
+    for seeds in ([()], all_settings(layers)[-1:]):
+        searched = beam_search(Judge(layers, observed, 0.0, most), seeds)
+        assert searched.exits in few
+
+
 @given(cases())
 def test_expected_flops_and_survival_are_what_their_definition_says(case: tuple[Layers, Observed]) -> None:
     layers, observed = case
@@ -194,6 +209,9 @@ def test_targets_and_distances_outside_their_range_are_refused() -> None:
     some = Observed(np.ones((2, 2), dtype=bool), np.ones((2, 2), dtype=bool))
     with pytest.raises(ValueError, match="cannot be a target"):
         best_exits(layers, some, 1.5, np.random.default_rng(0))
+    for refused in (lambda: Judge(layers, some, 0.5, -1), lambda: nested_exits(layers, (0.1, 1.0), -1)):
+        with pytest.raises(ValueError, match="-1 exits at most"):
+            refused()
     with pytest.raises(ValueError, match="distance of 0"):
         interval_exits(layers, 0.0)
 
