@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from models.exits.measured import Measured
 from models.exits.recipe import Recipe
 from models.exits.small_resnet import CIFAR10_CLASSES, CIFAR10_PICTURE
 from models.exits.trained import Facts, write_trained
-from models.exits.training_card import Examples
+from models.exits.training_card import Examples, TrainingCard
 from models.exits.weights_file import load_weights
 from models.torch_source import TorchModel
 
@@ -60,3 +61,16 @@ def write_onnx(folder: Path, console: Console) -> None:
     card = calibrate(folder, Target(drop=LOSS))
     size = (folder / card.onnx).stat().st_size
     console.print(f"{folder / card.onnx}: {size / 1e6:.2f} MB; what each exit is worth is in {folder / 'card.md'}")
+    console.print(f"trained by: {command(card)}", markup=False, soft_wrap=True)
+
+
+def command(card: TrainingCard) -> str:
+    """What trains the same weights again, from what the card of a network of this script says. Pure."""
+    recipe = card.recipe
+    return shlex.join(
+        [
+            *("python", "-m", "bench.cifar10", "--data", card.data, "--epochs", str(recipe.epochs)),
+            *("--batch", str(recipe.batch), "--learning-rate", f"{recipe.learning_rate:g}", "--seed", str(recipe.seed)),
+            *("--device", card.trained_on.partition(",")[0]),
+        ]
+    )

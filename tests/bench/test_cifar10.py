@@ -12,6 +12,7 @@ from tiny_classifier import easy_pictures, write_jpegs
 from typer.testing import CliRunner
 
 from bench.cifar10 import app
+from bench.cifar10_result import command
 from models.exits.card_files import read_card
 
 
@@ -25,6 +26,8 @@ def test_training_and_finishing_are_two_steps(tmp_path: Path) -> None:
     finished = CliRunner().invoke(app, ["--finish", "--out", str(out)])
     assert finished.exit_code == 0, finished.output
     card = read_card(out)
+    assert command(card) in finished.output
+    assert command(card).endswith("pictures.npz --epochs 1 --batch 54 --learning-rate 0.2 --seed 0 --device cpu")
     assert [one.name for one in card.exits] == ["early", "middle", "late"]
     assert card.weights_sha256 == json.loads((out / "training.json").read_text())["weights_sha256"]
     # Of the backbone: stem, one block of 16 channels, three of 32, three of 64.
