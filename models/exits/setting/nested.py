@@ -49,7 +49,7 @@ def nested_exits(layers: Layers, able: Sequence[float], most: int | None = None)
     if rounds < 0:
         raise ValueError(f"{most} exits at most: give 0 or more")
     until = [0.0, *accumulate(layers.flops)]
-    # Per layer, the cheapest way to an exit behind it with so many exits before, and that way.
+    # Per layer, the cheapest way to an exit behind it with so many exits before, and that way backwards.
     direct = [until[place + 1] + layers.exit_flops[place] for place in range(len(layers))]
     ways: list[tuple[float, tuple[int, ...]]] = [(cost, ()) for cost in direct]
     best = ways[layers.last]
@@ -59,7 +59,7 @@ def nested_exits(layers: Layers, able: Sequence[float], most: int | None = None)
                 (
                     (
                         cost + (1 - able[one]) * (until[place + 1] - until[one + 1] + layers.exit_flops[place]),
-                        (*way, one),
+                        (one, *way),
                     )
                     for one, (cost, way) in enumerate(ways[:place])
                 ),
@@ -68,7 +68,7 @@ def nested_exits(layers: Layers, able: Sequence[float], most: int | None = None)
             for place in range(len(layers))
         ]
         best = min(best, ways[layers.last])
-    return best[1]
+    return tuple(reversed(best[1]))
 
 
 def _check(layers: Layers, able: Sequence[float]) -> None:
