@@ -22,6 +22,7 @@ settings.register_profile("stageline", _ANY, derandomize=True)
 settings.load_profile("stageline")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own, which otherwise comes before
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Two processes share the files (`make test`): much of what is tested is waiting. Each file stays in one of them,
     and so do all scenarios, which are played on devices that they share.
