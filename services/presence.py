@@ -3,7 +3,7 @@
 Both the monitor (`DEVICE_STATUS`) and the worker (`DEVICE_STAGES`) publish a retained state that says `online`, and
 leave a last will that says the opposite. Around that state:
 
-- a newcomer first asks (`claim_name`) when the retained state says that somebody else is online;
+- a newcomer first asks (`take_name`) when the retained state says that somebody else is online;
 - the holder's `Presence.guard` answers such claims by publishing its state again;
 - the guard also publishes again when a will of an earlier life, or our own after a broken connection, overwrites it.
 
@@ -58,13 +58,19 @@ def new_boot_id() -> str:
     return f"{int(time.time()):010x}-{secrets.token_hex(4)}"
 
 
+async def take_name(bus: Bus, *, device: str, boot_id: str, role: Role, hostname: str) -> None:
+    """`claim_name` by the service that will bear it; call it before publishing any state."""
+    if await claim_name(bus, device=device, boot_id=boot_id, role=role, hostname=hostname):
+        logger.info("the last holder of this name does not answer; taking it over", extra={"device": device})
+
+
 async def claim_name(
     bus: Bus, *, device: str, boot_id: str, role: Role, hostname: str, option: str = "--device"
-) -> None:
-    """Make sure that no living service of this role holds `device`; call it before publishing any state.
+) -> bool:
+    """Make sure that no living service of this role holds `device`.
 
     Returns at once when the broker remembers nobody online under that name, else after `ANSWER_WITHIN_S` without
-    an answer (the holder died and its will is still on its way).
+    an answer (the holder died and its will is still on its way): then True.
 
     Args:
         bus: connected.
@@ -84,19 +90,20 @@ async def claim_name(
         answered = await _holder_answers(bus, DEVICE_STAGES, claim)
     if answered:
         raise DuplicateNameError(device, role, await _where(bus, device), option)
+    return answered is not None
 
 
-async def _holder_answers(bus: Bus, topic: Topic[S], claim: Claim) -> bool:
+async def _holder_answers(bus: Bus, topic: Topic[S], claim: Claim) -> bool | None:
+    """None when the broker remembers no holder."""
     remembered = await bus.snapshot(topic, device=claim.device)
     if not any(_rival(delivery.message, claim.boot_id) for delivery in remembered):
-        return False
+        return None
     async with bus.subscribe(topic, device=claim.device) as states:
         await bus.publish(DEVICE_CLAIM, claim, device=claim.device)
         try:
             async with asyncio.timeout(ANSWER_WITHIN_S):
                 return await _answered(states, claim.boot_id)
         except TimeoutError:
-            logger.info("the last holder of this name does not answer; taking it over", extra={"device": claim.device})
             return False
 
 

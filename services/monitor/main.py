@@ -26,7 +26,7 @@ from services.monitor.power.plug import Plug
 from services.monitor.probe import LinkProbe
 from services.monitor.settings import MonitorSettings
 from services.monitor.telemetry import Observer, keep_publishing
-from services.presence import Presence, claim_name, new_boot_id
+from services.presence import Presence, new_boot_id, take_name
 from services.settings import load
 from services.supervision import ExecutorPulse, supervised
 
@@ -47,7 +47,7 @@ async def serve(settings: MonitorSettings) -> None:
         presence = Presence(
             bus, DEVICE_STATUS, device=device, boot_id=boot_id, role="monitor", current=partial(status, online=True)
         )
-        await claim_name(bus, device=device, boot_id=boot_id, role="monitor", hostname=socket.gethostname())
+        await take_name(bus, device=device, boot_id=boot_id, role="monitor", hostname=socket.gethostname())
         machine = await examine()
         size = partial(capacity, settings.capacity_cores)
         typical = partial(power_model, machine.kind, idle_w=settings.idle_w, busy_w=settings.busy_w)

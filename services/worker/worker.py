@@ -15,7 +15,7 @@ from schemas.stages import StagesHeld
 from schemas.topics import DEVICE_PROFILE, DEVICE_STAGES
 from services.capacity import capacity, threads_for
 from services.guarding import Guard
-from services.presence import Presence, claim_name, new_boot_id
+from services.presence import Presence, new_boot_id, take_name
 from services.worker.cards import Cards
 from services.worker.fetch import Fetcher
 from services.worker.holder import Holder, Limits
@@ -124,7 +124,7 @@ class Worker:
             services.presence.DuplicateNameError: another worker lives under this name.
         """
         hostname = socket.gethostname()
-        await claim_name(self._bus, device=self._device, boot_id=self._boot_id, role="worker", hostname=hostname)
+        await take_name(self._bus, device=self._device, boot_id=self._boot_id, role="worker", hostname=hostname)
         work = asyncio.create_task(self._work(), name="work")
         try:
             async with self._presence.farewell(self._gone), asyncio.TaskGroup() as telling:

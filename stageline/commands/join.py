@@ -79,4 +79,8 @@ async def _check_name_is_free(bus: Bus, device: str) -> None:
         claim_name(bus, device=device, boot_id=boot_id, role=role, hostname=hostname, option="--name")
         for role in _ROLES
     )
-    await asyncio.gather(*claims)
+    # Both are heard to the end: what one says must not be lost, nor told twice, while the other is still asked.
+    answers = await asyncio.gather(*claims, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer

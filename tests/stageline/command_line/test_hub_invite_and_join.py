@@ -148,7 +148,8 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
             [*command, "join", url, "--name", "pi4"], env=environment, capture_output=True, text=True, check=False
         )
         assert double.returncode == 2
-        [said_once] = double.stderr.splitlines()
+        said_once, *more = double.stderr.splitlines()
+        assert not more, double.stderr
         assert said_once.startswith("stageline: another ")
         assert "--name NAME" in said_once
     finally:
