@@ -84,6 +84,8 @@ class Profiler:
         self._asked: dict[str, bool] = {}
         """Models under way; True for one that was asked for again meanwhile."""
         self._one_at_a_time = asyncio.Lock()
+        self.listening = asyncio.Event()
+        """Set once what is asked is heard."""
 
     async def follow(self) -> None:
         """Until cancelled; a model whose card does not come keeps no other waiting, one that is measured does."""
@@ -91,6 +93,7 @@ class Profiler:
             self._bus.subscribe(DEVICE_COMMAND, device=self._machine.device) as commands,
             asyncio.TaskGroup() as answers,
         ):
+            self.listening.set()
             async for delivery in commands:
                 model = delivery.message.model
                 # A probe is the monitor's.

@@ -128,9 +128,11 @@ class Worker:
         work = asyncio.create_task(self._work(), name="work")
         try:
             async with self._presence.farewell(self._gone), asyncio.TaskGroup() as telling:
+                telling.create_task(_until_done(work), name="working")
+                # Whoever sees us online may ask at once, and asks once.
+                await self._profiler.listening.wait()
                 telling.create_task(self._presence.guard(), name="presence")
                 telling.create_task(self._holder.report(self._presence.announce), name="reports")
-                telling.create_task(_until_done(work), name="working")
                 telling.create_task(self._when_up(ready), name="ready")
         finally:
             await self._line.settled(_QUIET_S, _SETTLE_WITHIN_S)
