@@ -28,7 +28,7 @@ demo: setup ## a real picture classified by three unequal devices (JSON=build/de
 	@$(JSON_FOLDER)$(BIN)/stageline demo $(if $(JSON),--json $(JSON),)
 
 test: setup-dev ## the tests (a real mosquitto, real processes)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup-dev ## ruff, mypy strict, import-linter
 	@$(BIN)/ruff format --check .
