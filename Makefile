@@ -40,7 +40,7 @@ format: setup-dev ## put the code in its usual form
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: setup-bench ## measure everything on emulated devices: ~1 hour; QUICK=1: about 5; ONLY=name: one; PICTURES=dir
+bench: setup-bench ## measure everything on emulated devices: ~1 hour; QUICK=1: under 6; ONLY=name: one; PICTURES=dir
 	@$(BIN)/python -m bench $(ONLY) $(if $(QUICK),--quick) $(if $(PICTURES),--pictures '$(PICTURES)') $(ARGS)
 
 chaos: setup-bench ## kill, stop, cut off and starve what runs, and compare every answer (JSON=file; ONLY=name; QUICK=1)

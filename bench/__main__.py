@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bench.context import Context
-from bench.experiments import EXPERIMENTS
+from bench.experiments import EXPERIMENTS, ONLY_BY_NAME
 from bench.outcome_tables import outcome_tables
 from bench.report import write_report
 from bench.results import BadResultsError, Results, read_results
@@ -28,7 +28,7 @@ DEFAULT_FOLDER: Final = Path("build/bench")
 _HELP: Final = (
     "Measure Stageline on emulated devices: against every policy of the literature and against other systems.\n\n"
     "  python -m bench                        [dim]# everything: a good hour[/dim]\n"
-    "  python -m bench --quick                [dim]# everything, coarsely: about 5 minutes[/dim]\n"
+    "  python -m bench --quick                [dim]# all but rows, coarsely: under 6 minutes[/dim]\n"
     "  python -m bench limit peers            [dim]# two experiments; the other figures stay as they are[/dim]\n"
     "  python -m bench --resume               [dim]# what results.json has not yet[/dim]\n"
     "  python -m bench report                 [dim]# measure nothing; make the report again[/dim]"
@@ -89,7 +89,8 @@ def _wanted(names: list[str], path: Path, *, quick: bool, resume: bool) -> tuple
             raise MendError(f"no experiment {name!r}: there are {', '.join(EXPERIMENTS)}; or, alone, {REPORT}")
     known = read_results(path)["meta"]["experiments"] if resume else {}
     there = {name for name, about in known.items() if quick or about["mode"] == "full"}
-    return tuple(name for name in EXPERIMENTS if name in (names or EXPERIMENTS) and name not in there)
+    usual = [name for name in EXPERIMENTS if not (quick and name in ONLY_BY_NAME)]
+    return tuple(name for name in EXPERIMENTS if name in (names or usual) and name not in there)
 
 
 def _measure(names: tuple[str, ...], context: Context, console: Console) -> Outcome:

@@ -40,11 +40,6 @@ class Context:
     """A folder of pictures to measure codecs with; None: the packaged ones."""
     report: Callable[[str, float], None] = _tell_nobody
 
-    @property
-    def device_settings(self) -> dict[str, str]:
-        """`STAGELINE_...` settings of every device: a quick look has no time to measure models thoroughly."""
-        return {"STAGELINE_PROFILE_BUDGET_S": "1"} if self.quick else {}
-
     def card(self, model: str) -> ModelCard:
         """The model's card; imported now, with random weights, where the library has it not."""
         known = self.library.cards().get(model)

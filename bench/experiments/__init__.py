@@ -16,3 +16,5 @@ EXPERIMENTS: Final = (
     "overhead",
 )
 """In the order of their telling, which is also the order of their running."""
+ONLY_BY_NAME: Final = ("rows",)
+"""What a quick run leaves out unless it is named: with one round there is nothing to see in it but noise."""

@@ -65,7 +65,7 @@ def run(context: Context) -> dict[str, Any]:
         for seen, objective in ((quickly, "latency"), (many, "throughput")):
             wish = Deployment.model_validate({"deployment": _DEPLOYMENT, "model": MODEL, "objective": objective})
             turns.append(LineTurn(seen, wish, reference))
-        bed = stack.enter_context(testbed(fleet, library=context.library.root, environment=context.device_settings))
+        bed = stack.enter_context(testbed(fleet, library=context.library.root))
         asyncio.run(take_turns(bed, turns, QUICK if context.quick else FULL, keep=keep, said=context.progress))
     for seen in (eager, same_runtime, alone, quickly, many):
         if seen.failed:

@@ -53,7 +53,7 @@ def run(context: Context) -> dict[str, Any]:
         left = [context.card(model).name for model in amount.models]
         while left:
             context.progress(f"{stem}: devices joining", done / len(amount.fleets))
-            with testbed(context.fleet(stem), library=context.library.root, environment=context.device_settings) as bed:
+            with testbed(context.fleet(stem), library=context.library.root) as bed:
                 while left:
                     model = left.pop(0)
                     context.progress(f"{stem}: {model}", done / len(amount.fleets))

@@ -56,7 +56,7 @@ def run(context: Context) -> dict[str, Any]:
     card = context.card(amount.model)
     reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
     context.progress("devices joining", 0.3)
-    settings = {**context.device_settings, "STAGELINE_MEMORY_BUDGET_MB": str(amount.budget_mb)}
+    settings = {"STAGELINE_MEMORY_BUDGET_MB": str(amount.budget_mb)}
     with testbed(context.fleet(FLEET), library=context.library.root, environment=settings) as bed:
         rows = asyncio.run(_rows(context, bed, card, reference, amount))
     reference.close()

@@ -46,7 +46,7 @@ def run(context: Context) -> dict[str, Any]:
     """Measure a line at rest and flat out, in turns; then a hop and an answer, quickly."""
     context.progress("devices joining", 0.0)
     card = context.card(MODEL)
-    with testbed(context.fleet(FLEET), library=context.library.root, environment=context.device_settings) as bed:
+    with testbed(context.fleet(FLEET), library=context.library.root) as bed:
         found = asyncio.run(_measure(context, bed, QUICK if context.quick else FULL))
     context.progress("one hop", 0.7)
     hops = hop.run(quick=True)

@@ -49,9 +49,7 @@ def run(context: Context) -> dict[str, Any]:
     """
     models = QUICK_MODELS if context.quick else MODELS
     rows: list[dict[str, Any]] = []
-    with testbed(
-        without_links(context.fleet(FLEET)), library=context.library.root, environment=context.device_settings
-    ) as bed:
+    with testbed(without_links(context.fleet(FLEET)), library=context.library.root) as bed:
         for number, model in enumerate(models):
             rows += _model(context, bed, context.card(model), number / len(models), 1 / len(models))
     return {"peers": rows}

@@ -47,9 +47,7 @@ def run(context: Context) -> dict[str, Any]:
         left = list(models)
         while left:
             context.progress(f"{stem}: devices joining", cells.index((stem, left[0][0])) / len(cells))
-            with testbed(
-                context.fleet(stem), library=context.library.root, environment={**context.device_settings, **_SETTINGS}
-            ) as bed:
+            with testbed(context.fleet(stem), library=context.library.root, environment=_SETTINGS) as bed:
                 while left:
                     model, goals = left.pop(0)
                     context.progress(f"{stem}: {model}", cells.index((stem, model)) / len(cells))

@@ -55,9 +55,7 @@ def run(context: Context) -> dict[str, Any]:
         card = context.card(model)
         reference = load_stage(card, context.library.blobs, 0, len(card.blocks))
         try:
-            with testbed(
-                context.fleet(FLEET), library=context.library.root, environment={**context.device_settings, **_SETTINGS}
-            ) as bed:
+            with testbed(context.fleet(FLEET), library=context.library.root, environment=_SETTINGS) as bed:
                 rows.append(asyncio.run(_row(context, bed, model, reference, amount)))
         except (*LINE_FAILURES, *BED_FAILURES) as error:
             rows.append({"fleet": FLEET, "model": model, "ratio": None, "failed": reason(error)})

@@ -55,7 +55,7 @@ def run(context: Context) -> dict[str, Any]:
     for number, card in enumerate(cards):
         # One each: a device that a large model ends is missed by no other model.
         try:
-            with testbed(fleet, library=context.library.root, environment=context.device_settings) as bed:
+            with testbed(fleet, library=context.library.root) as bed:
                 rows = _model(context, bed, card, 0.05 + 0.95 * number / len(cards), 0.95 / len(cards))
         except BED_FAILURES as error:
             # No devices, no figures of this model; those of the others stand.

@@ -52,6 +52,16 @@ def test_a_full_run_takes_no_quick_figures_for_done(results, tmp_path, monkeypat
     assert measured == ["limit", "memory_bound", "rows", "bus"]
 
 
+def test_a_quick_run_leaves_shared_rows_to_who_names_them(results, tmp_path, monkeypatch):
+    measured = []
+    monkeypatch.setattr("bench.__main__._measure", lambda names, *_rest: measured.append(names) or _outcome(results))
+    monkeypatch.setattr("bench.__main__.enter_private_network", lambda: None)
+    write_results(tmp_path / "results.json", results)
+    for arguments in (["--quick", "--resume"], ["--quick", "rows"]):
+        assert run(app, [*arguments, "--out", str(tmp_path)]).exit_code == 0
+    assert measured == [("memory_bound", "bus"), ("rows",)]
+
+
 def _outcome(results):
     from bench.runner import Outcome
 
