@@ -44,6 +44,7 @@ class Channel:
         self._subscriptions = Subscriptions()
         self._retained: dict[str, Outgoing] = {}
         self._under_way: Counter[str] = Counter()
+        """Retained messages that the broker has not accepted yet, by address; nobody asks it of frames."""
         self._callbacks: list[Callable[[], Awaitable[None]]] = []
         self._connection: Connection | None = None
         self._up = asyncio.Event()
@@ -120,7 +121,8 @@ class Channel:
         """
         if remember:
             self._retained[message.address] = message
-        self._under_way[message.address] += 1
+        if message.retain:
+            self._under_way[message.address] += 1
         try:
             # Most of the time it can leave at once; what a time limit takes to set up comes after that.
             answer = self._send_now(message)
@@ -132,9 +134,10 @@ class Channel:
             self.forget(message)
             raise
         finally:
-            self._under_way[message.address] -= 1
-            if not self._under_way[message.address]:
-                del self._under_way[message.address]
+            if message.retain:
+                self._under_way[message.address] -= 1
+                if not self._under_way[message.address]:
+                    del self._under_way[message.address]
         if accepted.reason >= FIRST_FAILURE:
             self.forget(message)
             raise PublishRefusedError(message.address, accepted.reason)
@@ -151,7 +154,7 @@ class Channel:
         return message.payload if message is not None else None
 
     def is_under_way(self, address: str) -> bool:
-        """Whether something is being published there that the broker has not accepted yet."""
+        """Whether something is being published there, to be retained, that the broker has not accepted yet."""
         return self._under_way[address] > 0
 
     async def say_again(self, address: str, *, timeout_s: float) -> None:
