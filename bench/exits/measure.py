@@ -21,7 +21,7 @@ from stageline.client import Client
 from stageline.deploying import deploy
 from stageline.emulation.house import House
 
-DEVICES: Final = {"camera": 0.3, "box": 0.6}
+DEVICES: Final = {"camera": 0.4, "box": 0.6}
 """Cores each may use."""
 CAMERA: Final = "camera"
 DEPLOYMENT: Final = "pictures"
