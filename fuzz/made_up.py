@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from schemas.codec import Array
-from schemas.frame import Frame, FrameHeader, encode_frame
+from schemas.frame import Frame, encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.tensors import ITEM_BYTES
 from schemas.topics import Topic
 

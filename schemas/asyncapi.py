@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from schemas import topics
-from schemas.frame import FRAME_CONTENT_TYPE, Frame, FrameHeader
+from schemas.frame import FRAME_CONTENT_TYPE, Frame
+from schemas.frame_header import FrameHeader
 from schemas.topics import Topic
 
 _DEFS = "#/components/schemas/{model}"

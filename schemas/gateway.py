@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from schemas.base import Count, Fraction, Message, Name, NonNegative, Text, left_out_at
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from schemas.tensors import Dtype
 
 

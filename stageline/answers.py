@@ -14,7 +14,8 @@ from typing import Final
 from broker.delivery import FrameDelivery
 from broker.rejections import Rejections
 from schemas.codec import Array
-from schemas.frame import Frame, FrameError, FrameHeader
+from schemas.frame import Frame, FrameError
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard
 from schemas.topics import ANSWER
 from stageline.inputs import LARGE_BYTES

@@ -16,7 +16,7 @@ from broker.delivery import FrameDelivery
 from broker.errors import BusError, PublishRefusedError, TooLargeError
 from models.rows.chain import RowsError
 from schemas.codec import Array
-from schemas.frame import FrameHeader
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard
 from stageline.alarm import Alarm
 from stageline.answer_cache import AnswerCache

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Final
 
 from broker.bus import Bus, BusError
-from schemas.frame import FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.topics import ANSWER, DEPLOYMENT, DEVICE_TELEMETRY, HUB_STATUS, PLAN_DECISION, STAGE
 from services.planner.device import Device
 from services.planner.fleet import Fleet, read_fleet

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from schemas.frame import FrameFault
+from schemas.frame_header import FrameFault
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from stageline.route_choice import RouteBoard

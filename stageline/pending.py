@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 
 from schemas.codec import Array
-from schemas.frame import FrameHeader
+from schemas.frame_header import FrameHeader
 from stageline.answers import Attempt, AttemptKey
 from stageline.receipts import Answer, Receipt, RequestFailedError
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from schemas.base import Count, Message, Name, NonNegative, Text
 from schemas.codec import Array
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 
 if TYPE_CHECKING:
     from rich.table import Table

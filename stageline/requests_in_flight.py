@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, Literal
 
-from schemas.frame import FrameFault
+from schemas.frame_header import FrameFault
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from stageline.audit import Audit

@@ -17,7 +17,8 @@ from broker.errors import BusError, PublishRefusedError, TooLargeError
 from models.rows.join import cut_rows
 from models.rows.specs import input_axis
 from schemas.codec import Array
-from schemas.frame import FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard
 from schemas.parts import band_id, stage_id
 from schemas.topics import ANSWER, STAGE

@@ -22,7 +22,8 @@ import numpy as np
 from broker.bus import Bus, FrameDelivery
 from models.runtime.passed import Passed
 from schemas.codec import Array
-from schemas.frame import Frame, FrameHeader, encode_frame
+from schemas.frame import Frame, encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import TensorSpec
 from schemas.topics import ANSWER, STAGE, Topic
 from services.worker.assignments import Assignment, Slice, StageKey

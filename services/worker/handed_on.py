@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from schemas.codec import Array, EncodedTensor, decode_tensor
-from schemas.frame import Frame, FrameHeader
+from schemas.frame import Frame
+from schemas.frame_header import FrameHeader
 
 
 @dataclass(frozen=True, slots=True)

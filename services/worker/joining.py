@@ -18,7 +18,8 @@ from typing import Final
 from models.rows.chain import RowsError
 from models.rows.join import join
 from schemas.codec import Array
-from schemas.frame import Frame, FrameError, FrameHeader
+from schemas.frame import Frame, FrameError
+from schemas.frame_header import FrameHeader
 
 MOST_SETS: Final = 64
 """Requests of which some bands are here and others not;"""

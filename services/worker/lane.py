@@ -9,7 +9,7 @@ from typing import Protocol
 from models.rows.specs import band_input, band_output
 from models.runtime.passed import Passed
 from schemas.codec import Array, TensorHeader
-from schemas.frame import FrameHeader
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard, TensorSpec
 from schemas.plan import ROUTE_STAGES
 from services.worker.assignments import Assignment

@@ -15,7 +15,8 @@ from types import TracebackType
 from typing import Final, Self
 
 from broker.bus import Bus, BusError, FrameDelivery
-from schemas.frame import Frame, remaining_budget_ms
+from schemas.frame import Frame
+from schemas.frame_header import remaining_budget_ms
 from schemas.topics import STAGE
 from services.worker.assignments import StageKey
 from services.worker.compute import ComputeThread

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from broker.rejections import clipped
-from schemas.frame import ErrorCode, FrameFault, FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import ErrorCode, FrameFault, FrameHeader
 
 _MOST_TOLD: Final = 1000
 """Characters of a reason that a submitter is sent."""

@@ -6,7 +6,7 @@ import logging
 
 from broker.bus import Bus, BusError, PublishRefusedError, TooLargeError
 from broker.rejections import Rejections
-from schemas.frame import FrameHeader
+from schemas.frame_header import FrameHeader
 from schemas.topics import ANSWER, STAGE
 from services.worker.assignments import Assignment
 from services.worker.lane import Lane

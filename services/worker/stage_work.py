@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from models.runtime.passed import Passed
 from schemas.codec import Array, encode_tensor
-from schemas.frame import Frame, FrameError, FrameHeader, StageTrace, pack_frame, remaining_budget_ms
+from schemas.frame import Frame, FrameError, pack_frame
+from schemas.frame_header import FrameHeader, StageTrace, remaining_budget_ms
 from services.worker.energy import UNKNOWN, Watts
 from services.worker.handed_on import HandedOn
 from services.worker.joining import Joined

@@ -16,7 +16,7 @@ from statistics import median
 from typing import Final, Protocol
 
 from broker.bus import Bus, BusError
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from schemas.stages import DEVICE_STAGES_MOST, ExitSeen, StageTiming, Timing
 from schemas.topics import DEVICE_TIMING
 from services.worker.assignments import StageKey

@@ -20,7 +20,8 @@ from models.library import Library
 from models.pictures import is_picture, load_picture
 from models.runtime import load_stage
 from schemas.codec import Array
-from schemas.frame import FrameHeader, encode_frame, open_frame
+from schemas.frame import encode_frame, open_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard
 from schemas.plan import CodecName
 from stageline.cut_summary import spread_cuts

@@ -33,7 +33,8 @@ import numpy as np
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from schemas.codec import Array
-from schemas.frame import FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.topics import STAGE
 
 SIZES: Final = (50_000, 200_000, 800_000, 3_200_000)

@@ -18,7 +18,8 @@ from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
 from models.importer import import_model
 from models.library import Library
-from schemas.frame import FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import ModelCard
 from schemas.plan import Plan
 from schemas.topics import ANSWER, STAGE

@@ -10,7 +10,8 @@ import pytest
 
 from broker.bus import Bus
 from broker.embedded import EmbeddedBroker
-from schemas.frame import FrameHeader, encode_frame
+from schemas.frame import encode_frame
+from schemas.frame_header import FrameHeader
 
 WORK = FrameHeader(kind="work", request="q1", submitter="s", deployment="d", generation=1, budget_ms=1000)
 

@@ -28,7 +28,8 @@ from schemas.device import (
     Profile,
     Telemetry,
 )
-from schemas.frame import FrameHeader, encode_frame, pack_frame
+from schemas.frame import encode_frame, pack_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import Blob, BlobChunk, BlobRequest, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan, Route, Stage
 from schemas.stages import HeldStage, StagesHeld, StageTiming, Timing

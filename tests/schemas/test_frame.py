@@ -14,17 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from schemas.codec import TensorError
-from schemas.frame import (
-    Frame,
-    FrameError,
-    FrameFault,
-    FrameHeader,
-    FrameLimits,
-    StageTrace,
-    encode_frame,
-    open_frame,
-    remaining_budget_ms,
-)
+from schemas.frame import Frame, FrameError, FrameLimits, encode_frame, open_frame
+from schemas.frame_header import FrameFault, FrameHeader, StageTrace
 
 HEADER = FrameHeader(
     kind="work", request="req-1", submitter="laptop", deployment="cats", generation=3, route=1, budget_ms=250.0
@@ -284,10 +275,3 @@ def test_a_damaged_frame_is_a_frame_or_a_frame_error(data: st.DataObject) -> Non
         open_frame(bytes(whole[:cut])).arrays()
     except FrameError:
         return
-
-
-def test_budget_left_counts_time_here_and_time_waited_in_the_broker() -> None:
-    header = HEADER.model_copy(update={"budget_ms": 5000.0})
-    assert remaining_budget_ms(header, spent_ms=1000) == 4000
-    assert remaining_budget_ms(header, spent_ms=1000, expiry_s=2) == 1000
-    assert remaining_budget_ms(header, spent_ms=9000) == 0

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from fuzz.made_up import arrays, frames
 from fuzz.targets import frame as throw
 from schemas.codec import Array
-from schemas.frame import FrameError, FrameHeader, FrameLimits, encode_frame, open_frame
+from schemas.frame import FrameError, FrameLimits, encode_frame, open_frame
+from schemas.frame_header import FrameHeader
 from schemas.plan import CodecName
 
 HEADER = FrameHeader(kind="work", request="q", submitter="s", deployment="d", generation=1, budget_ms=1000)

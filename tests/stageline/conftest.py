@@ -13,13 +13,16 @@ import pytest
 from broker.bus import Bus
 from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
-from schemas.frame import ErrorCode, Frame, FrameFault, FrameHeader, StageTrace, encode_frame
+from schemas.frame import Frame, encode_frame
+from schemas.frame_header import ErrorCode, FrameFault, FrameHeader, StageTrace
 from schemas.model import Blob, Block, Cut, ModelCard, Preprocess, TensorSpec
 from schemas.parts import stage_id
 from schemas.plan import Plan, Route, Stage
 from schemas.plan_text import stage_places
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import ANSWER, DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, STAGE
+from stageline.client import Client
+from stageline.patience import Patience
 
 Behaviour = Callable[["FakeLine", FrameDelivery], Coroutine[Any, Any, None]]
 
@@ -169,3 +172,17 @@ async def line(broker: EmbeddedBroker, root: str) -> AsyncIterator[FakeLine]:
     """A line that answers everything, until a test changes its `behaviour`."""
     async with open_line(broker, root) as one:
         yield one
+
+
+@pytest.fixture
+def client_of(broker: EmbeddedBroker, root: str) -> Callable[..., Client]:
+    """Clients of the line's deployment; settings may be others.
+
+    They send nothing again for want of an answer: how long one takes says something of this machine and its other work.
+    """
+
+    def make(**more: object) -> Client:
+        settings = {"deployment": "d", "deadline_s": 10.0, "patience": Patience(floor_s=60), **more}
+        return Client(broker.url, root=root, **settings)
+
+    return make

@@ -14,7 +14,8 @@ from made_up_plans import made_up_plan
 from broker.delivery import FrameDelivery
 from broker.embedded import EmbeddedBroker
 from schemas.codec import Array, EncodedTensor, TensorHeader
-from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame, pack_frame
+from schemas.frame import Frame, encode_frame, open_frame, pack_frame
+from schemas.frame_header import FrameFault, FrameHeader, StageTrace
 from schemas.model import ModelCard, TensorSpec
 from schemas.plan import ExitRule
 from schemas.topics import ANSWER

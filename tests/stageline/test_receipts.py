@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from stageline.receipts import Answer, Receipt
 
 

@@ -11,7 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from schemas.deployment import Alternative, Decision
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from schemas.plan import Plan, Prediction, Route, Stage, StagePrediction
 from stageline.commands.conduct import Report
 from stageline.commands.submit import _show_status

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_up_plans import made_up_plan
 
-from schemas.frame import FrameHeader, StageTrace, encode_frame, open_frame
+from schemas.frame import encode_frame, open_frame
+from schemas.frame_header import FrameHeader, StageTrace
 from schemas.model import Blob, Block, Cut, ModelCard, TensorSpec
 from schemas.plan import Plan
 from services.worker.assignments import Assignment, Rows, Slice, assignments

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.frame import Frame, FrameError, FrameHeader, StageTrace, encode_frame, open_frame
+from schemas.frame import Frame, FrameError, encode_frame, open_frame
+from schemas.frame_header import FrameHeader, StageTrace
 from services.worker.joining import LONGEST_S, Joiner
 
 ROWS = ((0, 3), (3, 4), (4, 9))

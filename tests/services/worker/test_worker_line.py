@@ -13,7 +13,8 @@ import pytest
 
 from broker.bus import Bus, FrameDelivery
 from schemas.codec import Array
-from schemas.frame import Frame, FrameHeader, encode_frame, open_frame
+from schemas.frame import Frame, encode_frame, open_frame
+from schemas.frame_header import FrameHeader
 from schemas.model import TensorSpec
 from services.worker import stage_work
 from services.worker.assignments import Assignment, Slice, StageKey
@@ -42,7 +43,7 @@ LANE = Lane(
 
 def frame(request: str, tensors: Mapping[str, Array]) -> Frame:
     header = FrameHeader(
-        kind="work", request=request, submitter="laptop", deployment="cats", generation=1, budget_ms=1000.0
+        kind="work", request=request, submitter="laptop", deployment="cats", generation=1, budget_ms=60_000.0
     )
     return open_frame(encode_frame(header, tensors))
 

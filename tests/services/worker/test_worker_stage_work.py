@@ -11,7 +11,8 @@ import pytest
 
 from schemas.codec import Array
 from schemas.device import Power, PowerModel
-from schemas.frame import Frame, FrameFault, FrameHeader, StageTrace, encode_frame, open_frame
+from schemas.frame import Frame, encode_frame, open_frame
+from schemas.frame_header import FrameFault, FrameHeader, StageTrace
 from schemas.model import TensorSpec
 from services.worker import stage_work
 from services.worker.assignments import Assignment, Slice, StageKey

@@ -6,7 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from schemas.stages import DEVICE_STAGES_MOST, Timing
 from services.worker.assignments import StageKey
 from services.worker.timing import Timings, keep_reporting

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from schemas.frame import StageTrace
+from schemas.frame_header import StageTrace
 from schemas.gateway import Delivered
 from stageline.inputs import FileContent, WrongInputError
 from stageline.journal import store

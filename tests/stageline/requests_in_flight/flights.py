@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.frame import ErrorCode, FrameFault
+from schemas.frame_header import ErrorCode, FrameFault
 from schemas.parts import stage_id
 from schemas.plan import Plan, Prediction, Route, Stage
 from schemas.stages import HeldStage, StagesHeld

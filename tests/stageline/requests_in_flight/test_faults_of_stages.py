@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from schemas.frame import ErrorCode
+from schemas.frame_header import ErrorCode
 from stageline.requests_in_flight import RequestsInFlight
 from stageline.sending import GiveUp
 from tests.stageline.requests_in_flight.flights import (

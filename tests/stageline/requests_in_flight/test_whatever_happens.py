@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from schemas.frame import ErrorCode
+from schemas.frame_header import ErrorCode
 from schemas.plan import Plan
 from schemas.stages import StagesHeld
 from stageline.patience import Patience
