@@ -73,28 +73,17 @@ def restored(message: Learning) -> Learner:
     """What a planner before this one had learned, as far as it was told."""
     decisions = min(_DECISIONS_MOST, message.decisions)
     explored = min(message.explored, decisions)
-    learner = Learner(
+    return Learner(
         tried={one.plan: _known(one) for one in message.tried if one.measured > 0},
+        pairs={
+            (one.plan, message.tried[0].plan): pairs for one in message.tried[1:] if (pairs := _paired(one)) is not None
+        },
+        incumbent=message.serving if message.by == "learned" else "",
         budget=Budget(decisions=decisions, explored=explored, extra=message.extra_cost * decisions),
         regret=Average().with_sample(message.regret, 1.0),
         probed=decisions,
         explored_at=decisions,
-        incumbent=message.serving if message.by == "learned" else "",
     )
-    if not message.tried:
-        return learner
-    exact = message.tried[0].plan
-    pairs = {
-        (one.plan, exact): Pairs(one.pairs, one.pairs * one.gain, one.pairs * (one.gain**2 + SPREAD**2)).faded(
-            REMEMBERED
-        )
-        for one in message.tried[1:]
-        if 0 < one.pairs < _BOUND and one.gain is not None and abs(one.gain) < _BOUND
-    }
-    return Learner(
-        tried=learner.tried, pairs=pairs, incumbent=learner.incumbent, budget=learner.budget, regret=learner.regret,
-        probed=learner.probed, explored_at=learner.explored_at,
-    )  # fmt: skip
 
 
 def relearned(learner: Learner, arms: Sequence[Arm]) -> Linear:
@@ -135,3 +124,10 @@ def _gain(pairs: Pairs) -> float | None:
 def _known(one: TriedPlan) -> Tried:
     cost = Average().with_sample(max(1e-6, min(_BOUND, one.measured)), 0.5)
     return Tried(one.predicted, cost, min(5.0, one.samples), 0)
+
+
+def _paired(one: TriedPlan) -> Pairs | None:
+    """How a plan compared with exact's, as far as that was told and can be."""
+    if not 0 < one.pairs < _BOUND or one.gain is None or abs(one.gain) >= _BOUND:
+        return None
+    return Pairs(one.pairs, one.pairs * one.gain, one.pairs * (one.gain**2 + SPREAD**2)).faded(REMEMBERED)
