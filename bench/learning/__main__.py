@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bench.context import Context
+from bench.context import DEFAULT_LIBRARY, Context
 from bench.learning.live import SLOWER, live
 from bench.learning.live_figures import draw_live, live_data, live_sentences, live_table
 from bench.learning.report import draw_sections, sections_table, sentences
@@ -34,7 +34,6 @@ from stageline.emulation.house import ServiceEndedError
 from stageline.tables import new_table
 
 DEFAULT_FOLDER: Final = Path("build/learning")
-DEFAULT_LIBRARY: Final = Path("build/bench/library")
 LIVE_S: Final = 200.0
 QUICK_LIVE_S: Final = 60.0
 _HELP: Final = (
