@@ -15,45 +15,22 @@ from bench.testbed.namespace import why_no_network
 pytestmark = pytest.mark.timeout(60)
 
 MEASURE = """
-import json, socket, statistics, subprocess, sys, time
+import json
 from bench.testbed.namespace import enter_private_network
 from bench.testbed.network import network
 from stageline.emulation.fleet_file import FleetLink
+from tests.bench.testbed.link_rates import rates
 
 NBYTES = 1 << 18
-INSIDE = '''
-import socket, sys, time
-hub, port, own, nbytes = sys.argv[1], *map(int, sys.argv[2:])
-with socket.create_connection((hub, port), timeout=20, source_address=("", own)) as line:
-    line.sendall(bytes(nbytes))
-    left, began = nbytes, time.perf_counter()
-    while left:
-        left -= len(line.recv(1 << 16))
-    line.sendall(repr(time.perf_counter() - began).encode())
-'''
-
-def rates(links, namespace, own):
-    with socket.create_server((links.hub, 0)) as server:
-        command = [*namespace.entering(), sys.executable, "-c", INSIDE, links.hub]
-        with subprocess.Popen([*command, *map(str, (server.getsockname()[1], own, NBYTES))]):
-            device, _ = server.accept()
-            with device:
-                left = NBYTES - len(device.recv(1 << 14, socket.MSG_WAITALL))
-                began, counted = time.perf_counter(), left
-                while left:
-                    left -= len(device.recv(1 << 16))
-                up = counted * 8e-6 / (time.perf_counter() - began)
-                device.sendall(bytes(NBYTES))
-                return up, NBYTES * 8e-6 / float(device.recv(100))
 
 assert enter_private_network()
 with network() as links:
-    namespace, link = links.attach("pi"), FleetLink(up_mbps=80, down_mbps=80)
+    inside, link = links.attach("pi").entering(), FleetLink(up_mbps=80, down_mbps=80)
     links.set_link("pi", link)
     links.set_apart("pi", link, (45001, 45002), 8)
-    result = {"apart": rates(links, namespace, 45001), "other": rates(links, namespace, 45003)}
+    result = {"apart": rates(links.hub, inside, NBYTES, 45001), "other": rates(links.hub, inside, NBYTES, 45003)}
     links.set_link("pi", link)
-    result["again"] = rates(links, namespace, 45002)
+    result["again"] = rates(links.hub, inside, NBYTES, 45002)
 print(json.dumps(result), flush=True)
 """
 

@@ -15,38 +15,14 @@ from bench.testbed.namespace import why_no_network
 pytestmark = pytest.mark.timeout(60)
 
 MEASURE = """
-import json, socket, statistics, subprocess, sys, time
+import json, socket, statistics, subprocess, sys
 from bench.testbed.namespace import enter_private_network, in_private_network
 from bench.testbed.network import network
 from stageline.emulation.fleet_file import FleetLink
-
-INSIDE = '''
-import socket, sys, time
-with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=float(sys.argv[4])) as hub:
-    hub.sendall(bytes(int(sys.argv[3])))
-    hub.recv(1)
-    left, began = int(sys.argv[3]), time.perf_counter()
-    while left:
-        left -= len(hub.recv(1 << 16))
-    hub.sendall(repr(time.perf_counter() - began).encode())
-'''
-
-def rates(links, namespace, nbytes):
-    with socket.create_server((links.hub, 0)) as server:
-        command = [*namespace.entering(), sys.executable, "-c", INSIDE, links.hub, str(server.getsockname()[1])]
-        with subprocess.Popen([*command, str(nbytes), "10"]):
-            device, _ = server.accept()
-            with device:
-                left = nbytes - len(device.recv(1 << 16, socket.MSG_WAITALL))
-                began, counted = time.perf_counter(), left
-                while left:
-                    left -= len(device.recv(1 << 16))
-                up = counted * 8e-6 / (time.perf_counter() - began)
-                device.sendall(bytes(1 + nbytes))
-                return up, nbytes * 8e-6 / float(device.recv(100))
+from tests.bench.testbed.link_rates import rates
 
 def usual(links, namespace, nbytes):
-    each = [rates(links, namespace, nbytes) for _ in range(3)]
+    each = [rates(links.hub, namespace.entering(), nbytes) for _ in range(3)]
     return [statistics.median(one) for one in zip(*each)]
 
 def reached(links, namespace):
