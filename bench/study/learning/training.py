@@ -11,6 +11,7 @@ from typing import Any, Final
 import numpy as np
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
 
 from bench.study.learning.environment import ManySharedEdges
 from bench.study.learning.ways import Way, at_first
@@ -87,6 +88,8 @@ def train(problem: Problem, way: Way, lessons: Lessons, seed: int, tell: Callabl
         policy_kwargs={"net_arch": [lessons.width, lessons.width], "log_std_init": lessons.spread},
         device="cpu", seed=seed,
     )  # fmt: skip
+    # Its usual logger leaves a folder in the temporary directory.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     model.learn(lessons.decisions, callback=_Course(lessons, tell))
     return Policy(model, problem, way, time.monotonic() - began, time.process_time() - began_cpu)
 

@@ -76,6 +76,7 @@ def train(
     try:
         import stable_baselines3  # noqa: PLC0415  large, and needed for training only
         import torch  # noqa: PLC0415
+        from stable_baselines3.common.logger import Logger  # noqa: PLC0415
 
         from services.planner.learning.environment import DecidingEnv  # noqa: PLC0415
     except ImportError as error:
@@ -88,6 +89,8 @@ def train(
         n_epochs=8, gamma=0.95, gae_lambda=0.9, ent_coef=0.01, learning_rate=1e-3, seed=seed, device="cpu",
         policy_kwargs={"net_arch": {"pi": list(HIDDEN), "vf": list(HIDDEN)}},
     )  # fmt: skip
+    # Its usual logger leaves a folder in the temporary directory.
+    model.set_logger(Logger(folder=None, output_formats=[]))
     if start is not None:
         _begin_from(model, start)
     watcher = _watcher(progress)

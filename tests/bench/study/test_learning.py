@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -102,9 +103,13 @@ def test_a_short_training_comes_near_the_best_decisions_and_can_be_kept(tmp_path
     assert (tmp_path / "kept" / "policy.zip").stat().st_size > 0
 
 
-def test_the_papers_way_trains_too() -> None:
+def test_the_papers_way_trains_too_and_leaves_nothing_in_the_temporary_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     policy = train(
         TINY, PaperWay(), Lessons(decisions=1024, together=32, batch=128, epochs=1, width=8), 0, lambda _: None
     )
     (found,) = policy.decide([Point(5.0, 0.5)])
     assert found.cost >= exact(TINY, Point(5.0, 0.5)).cost * (1 - 1e-9)
+    assert not list(tmp_path.iterdir())

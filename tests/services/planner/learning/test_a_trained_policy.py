@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,8 +44,12 @@ def test_numpy_scores_plans_as_torch_does(small: Training) -> None:
         assert int(action) == int(scores.argmax())
 
 
-def test_the_same_seed_trains_the_same_actor(small: Training) -> None:
+def test_the_same_seed_trains_the_same_actor_and_leaves_nothing_in_the_temporary_directory(
+    small: Training, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     again = train([WORLD], steps=500, seed=3)
+    assert not list(tmp_path.iterdir())
     for (weights, _), (others, _) in zip(small.actor.layers, again.actor.layers, strict=True):
         np.testing.assert_array_equal(weights, others)
     assert small.steps == 500
