@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from own_port import own_port
 from typer.testing import CliRunner
 
 from broker.bus import Bus
@@ -89,11 +90,7 @@ def test_a_hub_refuses_a_folder_that_its_broker_could_not_enter(
 
 
 def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = own_port()
     url = f"mqtt://127.0.0.1:{port}"
     environment = {
         "STAGELINE_STATE_DIR": str(tmp_path / "state"),
@@ -156,7 +153,7 @@ def test_hub_and_join_run_as_children_of_one_command_each(tmp_path: Path) -> Non
         said = []
         for process in (*joined, hub):
             process.terminate()
-            said.append(process.communicate(timeout=30)[1])
+            said.append(process.communicate(timeout=60)[1])
     assert [process.returncode for process in (*joined, hub)] == [0, 0], said
 
 
