@@ -29,7 +29,8 @@ def started(program: str) -> subprocess.Popen[bytes]:
 
 def test_a_child_ends_when_asked_and_a_deaf_one_is_killed() -> None:
     polite, deaf = started(POLITE), started(DEAF)
-    end(polite, deaf, patience_s=0.5)
+    end(polite)
+    end(deaf, patience_s=0.3)
     assert (polite.returncode, deaf.returncode) == (-signal.SIGTERM, -signal.SIGKILL)
 
 
@@ -57,5 +58,7 @@ async def test_the_same_holds_for_children_of_an_event_loop() -> None:
         assert await child.stdout.readline()
         children.append(child)
     await children[2].wait()
-    await end_async(*children, patience_s=0.5)
+    polite, deaf, gone = children
+    await end_async(polite, gone)
+    await end_async(deaf, patience_s=0.3)
     assert [child.returncode for child in children] == [-signal.SIGTERM, -signal.SIGKILL, 0]
