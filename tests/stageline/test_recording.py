@@ -21,7 +21,7 @@ from stageline.cli import app
 from stageline.recorder import Recorder
 from stageline.recording import Heard, Recording, RecordingError, header_line, line_of
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 WISH = Deployment(deployment="cats", model="net")
 HEADER = header_line(1_767_225_600.0)
 LINE = line_of(Heard(0.5, DEPLOYMENT, {"deployment": "cats"}, WISH))

@@ -12,7 +12,7 @@ from bench.testbed import NotShapedError, testbed
 from bench.testbed.namespace import why_no_network
 from stageline.emulation.fleet_file import FleetLink, load_fleet
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 LIVE = """
 import asyncio, json, sys

@@ -18,7 +18,7 @@ from bench.testbed.__main__ import app
 from bench.testbed.namespace import why_no_network
 from stageline.emulation.cgroups import MOUNT
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 BRING_UP = """
 import json, os, sys, time
