@@ -115,8 +115,8 @@ class Generator:
         now_s = self._record.clock()
         if result.answer is None:
             error = result.error
-            reason = error.reason if isinstance(error, RequestFailedError) else type(error).__name__
-            return Shown(result.index, now_s, reason=reason, detail=str(error))
+            told = (error.reason, error.sent) if isinstance(error, RequestFailedError) else (type(error).__name__, 0)
+            return Shown(result.index, now_s, reason=told[0], detail=str(error), sent=told[1])
         same = right(self._expected[result.index % len(self._inputs)], result.answer.outputs)
         receipt = result.answer.receipt
         return Shown(result.index, now_s, result.answer.request, receipt.generation, right=same)

@@ -26,6 +26,8 @@ class Shown:
     """Why it failed, in a word; empty for an answer."""
     detail: str = ""
     """Why it failed, as its caller was told."""
+    sent: int = 0
+    """How often until it failed; 0 for an answer."""
 
     @property
     def answered(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Final
 
 from bench.chaos.brittle import NAME, brittle_model, ordinary, poisonous
@@ -44,11 +45,11 @@ async def _poisoned(scene: Scene) -> None:
     )
     await asyncio.sleep(0.5)
     failures = [one for one in record.shown if not one.answered]
-    poisonous_ones = sum(map(_is_poisonous, record.submitted))
     scene.demand(all(_is_poisonous(one.index) for one in failures), "a request with an ordinary input failed")
     scene.demand({one.reason for one in failures} == {"stage-failed"}, f"failed of {[one.reason for one in failures]}")
     scene.demand(all("Gather" in one.detail for one in failures), f"it does not say why: {failures[0].detail}")
-    scene.figure("tries_each", 1 + scene.client.audit.resent / poisonous_ones)
+    # Of them alone: an ordinary one may be sent again, too, where a busy machine keeps its answer for long.
+    scene.figure("tries_each", fmean(one.sent for one in failures))
     left_alone(scene, before)
     scene.say(f"one of them: {failures[0].detail}")
 
