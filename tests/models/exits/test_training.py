@@ -111,7 +111,7 @@ def test_weights_that_unpack_to_more_than_the_network_holds_are_refused(tmp_path
 
 
 def test_losses_are_the_weighted_mean_of_cross_entropies() -> None:
-    logits = [torch.randn(6, 4) for _ in range(3)]
+    logits = list(torch.randn(3, 6, 4, generator=torch.Generator().manual_seed(0)))
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     each = [float(torch.nn.functional.cross_entropy(one, labels)) for one in logits]
     found = float(weighted_loss(logits, labels, (0.5, 0.0, 1.0)))
@@ -119,7 +119,8 @@ def test_losses_are_the_weighted_mean_of_cross_entropies() -> None:
 
 
 def test_an_exit_that_learns_from_the_end_does_not_pull_at_it() -> None:
-    early, final = torch.randn(6, 4, requires_grad=True), torch.randn(6, 4, requires_grad=True)
+    draw = torch.Generator().manual_seed(0)
+    early, final = (torch.randn(6, 4, generator=draw, requires_grad=True) for _ in range(2))
     labels = torch.tensor([0, 1, 2, 3, 0, 1])
     weighted_loss([early, final], labels, (1.0, 0.0), distil=1.0, temperature=2.0).backward()  # type: ignore[no-untyped-call]
     assert early.grad is not None
