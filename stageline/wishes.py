@@ -101,6 +101,12 @@ def make_wish(
         raise BadWishError(
             "--threshold and --accuracy-min: thresholds are given, or chosen for an accuracy; leave one of them out"
         )
+    given = parse_thresholds(thresholds)
+    if both := sorted(given.keys() & set(closed_exits)):
+        raise BadWishError(
+            f"--threshold {both[0]}=... and --close-exit {both[0]}: an exit has a threshold, or nobody leaves there; "
+            "leave one of them out"
+        )
     wish = _made(
         "deployment",
         Deployment,
@@ -109,7 +115,7 @@ def make_wish(
         pins=tuple(parse_pin(text) for text in pins),
         memory_limit_bytes=_once(map(parse_memory_limit, memory_limits), "--memory-limit"),
         exclude=tuple(exclude),
-        thresholds=parse_thresholds(thresholds),
+        thresholds=given,
         closed_exits=tuple(closed_exits),
         requested=time.time(),
         **fields,

@@ -68,6 +68,10 @@ def test_what_is_left_out_is_as_when_typing(tmp_path: Path) -> None:
         (f"{MODEL}accuracy_min = 2\n", "deployment 1, accuracy_min 2.*less than or equal to 1"),
         (f'{MODEL}threshold = ["a=0.5"]\naccuracy_min = 0.9\n', "deployment 1, threshold and accuracy_min: "),
         (
+            f'{MODEL}threshold = ["a=0.5"]\nclose_exit = ["b", "a"]\n',
+            "deployment 1, threshold a=... and close_exit a: .*; leave one of them out$",
+        ),
+        (
             f'{MODEL}objective = "energy"\nlatency_bound_ms = 50\n',
             "deployment 1, latency_bound_ms only counts with objective throughput",
         ),

@@ -92,6 +92,7 @@ def test_deploy_of_an_unknown_model_lists_what_there_is(house: House) -> None:
         (["--close-exit", "exit1"], "doubler has no exits"),
         (["--accuracy-min", "0.9"], "doubler has no exits"),
         (["--threshold", "exit1=0.8", "--accuracy-min", "0.9"], "--threshold and --accuracy-min: thresholds"),
+        (["--threshold", "exit1=0.8", "--close-exit", "exit1"], "--threshold exit1=... and --close-exit exit1: "),
     ],
 )
 def test_options_that_make_no_sense_are_exit_code_2(house: House, option: list[str], says: str) -> None:
