@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from models.exits.setting.interval import interval_exits
 from models.exits.setting.layers import Layers
 
 AUTO: Final = "auto"
+LEAST_BEHIND: Final = 0.005
+"""Of the work: less than this is a last layer on pooled features, and the head of an exit would be no smaller."""
 _USUAL: Final = 3
 _MOST: Final = 32
 
@@ -30,6 +32,14 @@ class Candidate(Protocol):
     def macs(self) -> int:
         """Of the backbone up to there."""
         ...
+
+
+C = TypeVar("C", bound=Candidate)
+
+
+def saving(places: Sequence[C], whole: int) -> tuple[C, ...]:
+    """Those of `places` where an exit can save work: at least LEAST_BEHIND of the `whole` lies behind them."""
+    return tuple(one for one in places if whole - one.macs >= LEAST_BEHIND * whole)
 
 
 def choose_places(text: str, places: Sequence[Candidate], whole: int) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from models.exits.card_files import read_card
+from models.exits.choosing import LEAST_BEHIND, saving
 from models.exits.training_card import Point, TrainingCard
 from stageline.commands import options
 from stageline.commands.conduct import DONE, MendError, Report, conduct
@@ -19,7 +20,7 @@ from stageline.commands.import_model import parse_shape
 from stageline.tables import new_table
 
 if TYPE_CHECKING:
-    from models.exits.cut_places import Places
+    from models.exits.cut_places import Place, Places
 
 _POINTS = 10
 
@@ -39,7 +40,8 @@ def show(
 
     stageline exits show my-exits     (accuracy, exit probabilities and thresholds worth having)
 
-    A network is only looked at: nothing is downloaded.
+    A network is only looked at: nothing is downloaded. A block behind which less than 0.5% of the work lies is left out
+    (a line says how many were): an exit there would save nothing.
 
     Exit codes: 0 shown; 2 to mend: no such network or folder.
     """
@@ -56,12 +58,18 @@ def show(
             raise MendError(
                 f"{what} has no place for an exit: no cut that one float tensor crosses, made by a submodule"
             )
-        _show_places(report.out, what, found)
+        worth = saving(found.places, found.macs)
+        if not worth:
+            raise MendError(
+                f"{what}: an exit could only stand after {_blocks(found.places)}, with less than {LEAST_BEHIND:.1%} of "
+                "the work behind it, and save nothing; build what lies before it of submodules"
+            )
+        _show_places(report.out, what, found, worth)
         report.write_json(
             [
                 {"block": one.block, "label": one.label, "reads": one.submodule, "shape": list(one.shape),
                  "macs": one.macs, "share": one.share}
-                for one in found.places
+                for one in worth
             ]
         )  # fmt: skip
         return DONE
@@ -133,21 +141,31 @@ def _places(source: str, shape: tuple[int, ...] | None) -> Places:
         return find_places(load_backbone(source, weights="random", seed=0, input_shape=shape))
 
 
-def _show_places(console: Console, source: str, found: Places) -> None:
+def _show_places(console: Console, source: str, found: Places, worth: Sequence[Place]) -> None:
     table = new_table(
         f"Places for exits in {source}, {found.macs / 1e6:.0f} million multiply-accumulates", ">after block", "~block",
         ">work before", ">reads", "~of",
     )  # fmt: skip
-    for one in found.places:
+    for one in worth:
         table.add_row(
             str(one.block), escape(one.label), f"{one.share:.0%}", "x".join(map(str, one.shape[1:])), one.submodule
         )
     console.print(table)
-    few = found.places[:: max(1, len(found.places) // 2)][:2]
+    if left_out := [one for one in found.places if one not in worth]:
+        console.print(
+            f"Left out: {_blocks(left_out)}, with less than {LEAST_BEHIND:.1%} of the work behind; an exit there would "
+            "save nothing.",
+            markup=False,
+        )
+    few = worth[:: max(1, len(worth) // 2)][:2]
     console.print(
         f"stageline exits train {source} --at {','.join(str(one.block) for one in few)} --data folder:DIR --out DIR",
         markup=False,
     )
+
+
+def _blocks(places: Sequence[Place]) -> str:
+    return f"{'block' if len(places) == 1 else 'blocks'} {', '.join(str(one.block) for one in places)}"
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from models.exits.choosing import BadPlacesError, choose_places
+from models.exits.choosing import BadPlacesError, choose_places, saving
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,10 @@ def test_exits_are_spread_evenly_over_the_work() -> None:
     assert choose_places("auto:1", PLACES, 1000) == (3,)
     assert choose_places("auto", PLACES, 1000) == (1, 3, 4)
     assert choose_places("auto:3", PLACES, 1000) == choose_places("AUTO", PLACES, 1000)
+
+
+def test_a_place_with_less_than_half_a_hundredth_of_the_work_behind_it_saves_nothing() -> None:
+    assert saving([*PLACES, At(13, 995), At(14, 996), At(15, 1000)], 1000) == (*PLACES, At(13, 995))
 
 
 @pytest.mark.parametrize("text", ["3", "2,3", "0", "13"])

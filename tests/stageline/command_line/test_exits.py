@@ -49,13 +49,18 @@ def test_exits_alone_says_which_commands_there_are() -> None:
         assert f"stageline exits {command}" in result.stdout
 
 
-def test_show_lists_the_blocks_behind_which_an_exit_may_stand(nets: Path, tmp_path: Path) -> None:
+def test_show_lists_the_blocks_behind_which_an_exit_may_stand_and_tells_of_those_where_it_would_save_nothing(
+    nets: Path, tmp_path: Path
+) -> None:
     result = run("exits", "show", f"{nets}:tiny", "--json", tmp_path / "places.json")
     assert result.exit_code == 0, result.output
     assert "after block" in result.stdout
-    assert "--at 1," in result.stdout
+    assert "--at 1,2 " in result.stdout
     document = json.loads((tmp_path / "places.json").read_text())
-    assert [one["block"] for one in document] == [1, 2, 3]
+    assert [one["block"] for one in document] == [1, 2]
+    # Behind the pooled features lies a layer of 160 multiply-accumulates.
+    [line] = [one for one in result.stdout.splitlines() if one.startswith("Left out")]
+    assert line == "Left out: block 3, with less than 0.5% of the work behind; an exit there would save nothing."
 
 
 def test_an_exit_whose_head_is_more_work_than_what_it_saves_is_told(trained: Path) -> None:
