@@ -127,6 +127,7 @@ def _into(folder: Path, name: str, wish: Wish, recipe: Recipe, say: Progress) ->
         name=name, backbone=wish.source, weights=wish.weights, data=wish.data, classes=data.classes,
         examples=Examples(train=len(parts.train), validation=len(parts.validation), test=len(parts.test)),
         recipe=recipe, course=tuple(course), trained_on=f"{wish.device}, torch {torch.__version__}", took_s=took_s,
+        input_shape=wish.input_shape or (), head_width=wish.head_width,
     )  # fmt: skip
     write_trained(folder, model, made, facts, validation, test)
     target = Target(drop=USUAL_LOSS) if wish.accuracy_min is None else Target(accuracy_min=wish.accuracy_min)

@@ -16,6 +16,7 @@ from models.durable import write_file
 from models.exits.card_files import TEST, VALIDATION, write_card
 from models.exits.course import Epoch
 from models.exits.declared import UNCALIBRATED, declare, write_declared
+from models.exits.heads import HEAD_WIDTH
 from models.exits.measured import Measured
 from models.exits.multi_exit import MultiExit
 from models.exits.recipe import Recipe
@@ -44,6 +45,9 @@ class Facts:
     course: tuple[Epoch, ...]
     trained_on: str
     took_s: float
+    input_shape: tuple[int, ...] = ()
+    """Of the backbone, where somebody had to say it."""
+    head_width: int = HEAD_WIDTH
 
 
 def write_trained(  # noqa: PLR0917 - what a run leaves behind
@@ -78,6 +82,8 @@ def write_trained(  # noqa: PLR0917 - what a run leaves behind
         onnx=file,
         backbone=facts.backbone,
         weights=facts.weights,
+        input_shape=facts.input_shape,
+        head_width=facts.head_width,
         data=facts.data,
         classes=facts.classes,
         examples=facts.examples,

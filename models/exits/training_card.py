@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from models.exits.calibration import Work
 from models.exits.course import Epoch
 from models.exits.recipe import Recipe
-from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256, Text
+from schemas.base import Count, Fraction, Many, Message, Name, NonNegative, Sha256, Text, left_out_at
 
 Coefficient = Annotated[float, Field(ge=-1, le=1)] | None
 
@@ -63,6 +63,10 @@ class TrainingCard(Message):
     backbone: Text
     weights: Text
     """What the backbone began with."""
+    input_shape: Annotated[Many[Count], left_out_at(())] = ()
+    """Of the backbone, where somebody had to say it."""
+    head_width: Annotated[Count | None, left_out_at(None)] = None
+    """Channels of the heads; none in cards from before it was kept."""
     data: Text
     classes: Many[Annotated[str, Field(max_length=256)]]
     examples: Examples

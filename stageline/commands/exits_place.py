@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from stageline.commands import options
 from stageline.commands.conduct import DONE, Report, conduct
 from stageline.commands.exits_show import in_words
 from stageline.tables import new_table
+from stageline.training_again import train_again
 
 Row = tuple[str, tuple[int, ...], Choice, float]
 """Method, exits that it keeps, what they lead to, seconds."""
@@ -95,11 +97,9 @@ def _next(console: Console, folder: Path, card: TrainingCard, best: Row) -> None
         console.print("Keep none: no exit saves work for so little loss. Allow more with --loss, or train longer.")
         return
     given = " ".join(f"--threshold {one}" for one in _pairs(card, kept, choice).split())
-    blocks = ",".join(str(card.exits[one].block) for one in kept)
     console.print(
-        f"Keep those of {name}; the others close:\n  stageline exits calibrate {folder} {given}\n"
-        f"or train with them alone, and otherwise as before:\n"
-        f"  stageline exits train {card.backbone} --data {card.data} --at {blocks} --out DIR",
+        f"Keep those of {name}; the others close:\n  stageline exits calibrate {shlex.quote(str(folder))} {given}\n"
+        f"or train with them alone, and otherwise as before:\n  {train_again(card, kept)}",
         markup=False, soft_wrap=True,
     )  # fmt: skip
 
