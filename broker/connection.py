@@ -1,4 +1,4 @@
-"""One MQTT 5 connection, from CONNECT to its loss. It never reconnects: `channel.py` makes the next one.
+"""One MQTT 5 connection, from CONNECT to its loss. It never reconnects: `kept_connection.py` makes the next one.
 
 aiomqtt runs the socket on the event loop, paho speaks MQTT, `wire.py` moves the data. What aiomqtt leaves out is here:
 reason codes of PUBACK and SUBACK, the broker's limits, acknowledging by hand, and every message going straight to

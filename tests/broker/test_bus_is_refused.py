@@ -164,7 +164,7 @@ async def test_a_refusal_after_a_loss_is_a_warning_once_for_each_reason(caplog: 
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server, asyncio.timeout(20):
-        with caplog.at_level(logging.WARNING, "broker.channel"):
+        with caplog.at_level(logging.WARNING, "broker.kept_connection"):
             async with Bus(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", name="a") as bus:
                 bus.on_reconnect(tell)
                 lose.set()

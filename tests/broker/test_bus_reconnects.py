@@ -123,7 +123,7 @@ async def test_a_callback_that_fails_ends_those_who_wait_on_the_bus(
             raise ZeroDivisionError
 
         bus.on_reconnect(broken)
-        with caplog.at_level(logging.CRITICAL, "broker.channel"):
+        with caplog.at_level(logging.CRITICAL, "broker.kept_connection"):
             own_broker.kill()
             own_broker.restart()
             with pytest.raises(ZeroDivisionError):
