@@ -21,6 +21,8 @@ from schemas.plan import Plan, Route, Stage
 from schemas.plan_text import stage_places
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import ANSWER, DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, STAGE
+from stageline.client import Client
+from stageline.patience import Patience
 
 Behaviour = Callable[["FakeLine", FrameDelivery], Coroutine[Any, Any, None]]
 
@@ -170,3 +172,14 @@ async def line(broker: EmbeddedBroker, root: str) -> AsyncIterator[FakeLine]:
     """A line that answers everything, until a test changes its `behaviour`."""
     async with open_line(broker, root) as one:
         yield one
+
+
+@pytest.fixture
+def client_of(broker: EmbeddedBroker, root: str) -> Callable[..., Client]:
+    """Clients of the line's deployment that soon lose patience; settings may be others."""
+
+    def make(**more: object) -> Client:
+        settings = {"deployment": "d", "deadline_s": 10.0, "patience": Patience(floor_s=0.15, grace_s=0.15), **more}
+        return Client(broker.url, root=root, **settings)
+
+    return make
