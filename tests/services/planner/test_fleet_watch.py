@@ -11,7 +11,7 @@ from schemas.topics import DEVICE_STAGES
 from services.planner.watch import FleetWatch
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 WITHIN_S = 15.0
 

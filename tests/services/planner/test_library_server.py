@@ -17,7 +17,7 @@ from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, MODEL_CARD
 from services.planner.library_server import LibraryServer
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 
 @contextlib.asynccontextmanager

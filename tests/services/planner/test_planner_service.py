@@ -24,7 +24,7 @@ from schemas.topics import (
 from services.planner.hub_presence import SecondPlannerError
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 
 async def test_a_wish_walks_through_profiling_and_preparing_to_serving(house: House) -> None:

@@ -29,7 +29,8 @@ from schemas.topics import (
 from services.planner import adapting
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import FakeDevice, House
+    from tests.services.planner.fake_device import FakeDevice
+    from tests.services.planner.house import House
 
 WITHIN_S = 15.0
 

@@ -10,7 +10,7 @@ from schemas.topics import DEPLOYMENT
 from services.planner.policies import policy_names
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 TRAINED = {"ppo"}
 """Must be trained first, and are refused where nothing was."""

@@ -12,7 +12,7 @@ from child_processes import running
 from schemas.topics import HUB_STATUS, PLAN_CURRENT
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 
 def planner_process(house: House) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:

@@ -23,7 +23,7 @@ from services.planner.learning.policy_file import Member, PolicyHeader, save_pol
 from services.planner.learning.ucb import Ucb
 
 if TYPE_CHECKING:
-    from tests.services.planner.conftest import House
+    from tests.services.planner.house import House
 
 
 @pytest.fixture(autouse=True)
