@@ -7,7 +7,7 @@ import secrets
 import socket
 from collections.abc import Callable
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class Systemd:

@@ -15,8 +15,8 @@ from schemas.plan import Plan
 from schemas.stages import HeldStage, StagesHeld
 from schemas.topics import BLOB_CHUNK, BLOB_REQUEST, DEVICE_STAGES, MODEL_CARD, PLAN_CURRENT, PLAN_NEXT
 
-TIMEOUT_S = 20.0
-"""For one word of a worker's; each that is waited for has as long."""
+TIMEOUT_S = 60.0
+"""For one word of a worker's, which may have to start first; each that is waited for has as long."""
 
 
 class Hub:

@@ -14,7 +14,7 @@ from schemas.frame_header import FrameHeader
 from schemas.plan import Plan
 from schemas.topics import ANSWER, STAGE
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 """For one answer."""
 
 
@@ -36,11 +36,11 @@ class Submitter:
             submitter=self.name,
             deployment=plan.deployment,
             generation=plan.generation,
-            budget_ms=15_000.0,
+            budget_ms=TIMEOUT_S * 1000,
         )
         return header.model_copy(update=changes)
 
-    async def send(self, plan: Plan, payload: bytes, *, request: str = "?", expiry_s: int = 15) -> bool:
+    async def send(self, plan: Plan, payload: bytes, *, request: str = "?", expiry_s: int = int(TIMEOUT_S)) -> bool:
         """Send bytes to the plan's first stage, whatever they are."""
         return await self.bus.send_frame(
             STAGE,

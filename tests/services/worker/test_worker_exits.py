@@ -74,12 +74,12 @@ class Counts:
                 self.met[one.name] += one.met
                 self.left[one.name] += one.left
 
-    async def until(self, device: str, frames: int) -> None:
-        """Until a device has told of so many frames, and everybody has reported twice more."""
-        async with asyncio.timeout(20), self._news:
-            await self._news.wait_for(lambda: self.frames[device] >= frames)
+    async def until(self, **frames: int) -> None:
+        """Until each of these devices has told of so many frames, and has reported twice more."""
+        async with asyncio.timeout(60), self._news:
+            await self._news.wait_for(lambda: all(self.frames[name] >= many for name, many in frames.items()))
             told = dict(self.reports)
-            await self._news.wait_for(lambda: all(self.reports[name] >= told[name] + 2 for name in told))
+            await self._news.wait_for(lambda: all(self.reports[name] >= told[name] + 2 for name in frames))
 
 
 async def test_who_leaves_early_is_answered_by_the_stage_and_nothing_is_sent_on(lab: Any) -> None:
@@ -102,7 +102,7 @@ async def test_who_leaves_early_is_answered_by_the_stage_and_nothing_is_sent_on(
             expected = whole.run_until({"image": picture(kind)}, THRESHOLDS)
             assert (expected.exit or "") == left
             np.testing.assert_allclose(answer.arrays()["logits"], expected.outputs["logits"], rtol=1e-4, atol=1e-5)
-        await counts.until("pi4", 4)
+        await counts.until(pi4=4, nano=2)
     finally:
         whole.close()
         listening.cancel()

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 
 from schemas.device import Command, Profile
+from schemas.frame import encode_frame
 from schemas.topics import DEVICE_COMMAND, DEVICE_PROFILE, DEVICE_STAGES
 
 
@@ -35,12 +36,20 @@ async def test_sigterm_says_offline_and_exits_0(lab: Any) -> None:
 
 async def test_a_worker_that_is_stopping_still_answers_what_reaches_it(lab: Any) -> None:
     worker = lab.start("pi4")
-    plan = lab.plan("pi4[0:)")
-    await lab.hub.roll_out(plan)
+    plan, other = lab.plan("pi4[0:)"), lab.plan("pi4[0:)", model="slow").model_copy(update={"deployment": "dogs"})
+    for one in (plan, other):
+        await lab.hub.roll_out(one)
+    # It goes once it is at rest, which these keep it from while the next request is on its way.
+    under_way = [lab.submitter.header(other) for _ in range(4)]
+    for header in under_way:
+        frame = encode_frame(header, {"x": np.zeros((1, 8, 56, 56), np.float32)})
+        assert await lab.submitter.send(other, frame, request=header.request)
     worker.process.send_signal(signal.SIGTERM)
     await lab.hub.held("pi4", lambda held: not held.online)
     answer = await lab.submitter.ask(plan, lab.input())
     np.testing.assert_allclose(answer.arrays()["y"], lab.whole(lab.input()), rtol=1e-4, atol=1e-5)
+    for header in under_way:
+        assert (await lab.submitter.answer(header.request)).header.kind == "answer"
     assert await worker.ended() == 0
 
 

@@ -43,7 +43,7 @@ LANE = Lane(
 
 def frame(request: str, tensors: Mapping[str, Array]) -> Frame:
     header = FrameHeader(
-        kind="work", request=request, submitter="laptop", deployment="cats", generation=1, budget_ms=1000.0
+        kind="work", request=request, submitter="laptop", deployment="cats", generation=1, budget_ms=60_000.0
     )
     return open_frame(encode_frame(header, tensors))
 

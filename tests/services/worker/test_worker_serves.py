@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from itertools import pairwise
 from typing import Any
 
 import aiomqtt
@@ -125,7 +124,7 @@ async def test_bad_frames_of_every_kind_are_answered_or_counted_and_the_next_goo
 
 
 async def _timing(timings: AsyncIterator[Any], wanted: Callable[[Timing], bool]) -> Timing:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         async for delivery in timings:
             if wanted(delivery.message):
                 return delivery.message  # type: ignore[no-any-return]
@@ -143,14 +142,16 @@ async def test_a_result_that_nobody_takes_in_is_reported_to_the_submitter(lab: A
     assert "gone does not listen" in answer.header.fault.detail
 
 
-async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_pauses_for_a_moment_only(lab: Any) -> None:
+async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_the_old_plan_answers_until_the_new_one_is_there(
+    lab: Any,
+) -> None:
     for device in ("pi4", "nano"):
-        lab.start(device, drain_s="0.5")
+        lab.start(device, drain_s="1")
     old = lab.plan("pi4[0:1) -> nano[1:)")
     new = lab.plan("pi4[0:2) -> nano[2:)", generation=2)
     await lab.hub.roll_out(old)
     serving, stop, more = old, asyncio.Event(), asyncio.Event()
-    answered: list[tuple[float, int]] = []
+    answered: Counter[int] = Counter()
 
     async def stream(seed: int) -> None:
         x = lab.input(seed)
@@ -159,11 +160,11 @@ async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_pauses_for_a_mo
             answer = await lab.submitter.ask(serving, x)
             assert answer.header.kind == "answer", answer.header.fault
             np.testing.assert_allclose(answer.arrays()["y"], expected, rtol=1e-4, atol=1e-5)
-            answered.append((asyncio.get_running_loop().time(), answer.header.generation))
+            answered[answer.header.generation] += 1
             more.set()
 
     async def until(enough: Callable[[], bool]) -> None:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not enough():
                 more.clear()
                 await more.wait()
@@ -171,14 +172,23 @@ async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_pauses_for_a_mo
     async with asyncio.TaskGroup() as streams:
         for seed in range(3):
             streams.create_task(stream(seed))
-        await until(lambda: len(answered) > 30)
-        await lab.hub.roll_out(new)
+        await until(lambda: answered[1] > 30)
+        lab.hub.serving.clear()  # no blob comes, for as long as it takes
+        blob = lab.card.stage_blobs(1, 2)[0].sha256
+        asked = lab.hub.requested[blob]
+        await lab.hub.next(new)
+        await lab.hub.asked(blob, asked + 1)
+        before = answered[1]
+        await until(lambda: answered[1] > before + 30)
+        lab.hub.serving.set()
+        await asyncio.gather(*(lab.hub.ready(device, new) for device in new.devices))
+        before = answered[1]
+        await until(lambda: answered[1] > before + 30)
+        await lab.hub.current(new)
         serving = new
-        await until(lambda: sum(generation == 2 for _, generation in answered) > 30)
+        await until(lambda: answered[2] > 30)
         stop.set()
     assert all(len(frames) == 1 for frames in lab.submitter.answers.values())
-    gaps = [after - before for (before, _), (after, _) in pairwise(answered)]
-    assert max(gaps) < 0.5
     # The old generation goes when it has been quiet for a while.
     for device in ("pi4", "nano"):
         held = await lab.hub.held(device, lambda held: {stage.generation for stage in held.stages} == {2})
@@ -187,7 +197,7 @@ async def test_a_swap_under_a_stream_of_frames_loses_nothing_and_pauses_for_a_mo
 
 
 async def test_the_same_slice_in_a_new_generation_is_ready_without_loading_anything(lab: Any) -> None:
-    worker = lab.start("pi4")
+    worker = lab.start("pi4", drain_s="60", drain_most_s="60")
     first = lab.plan("pi4[0:)")
     await lab.hub.roll_out(first)
     asked_for = lab.hub.requested.total()
@@ -280,14 +290,16 @@ async def test_two_deployments_that_both_want_all_of_a_worker_get_their_shares_o
     for plan in plans.values():
         await lab.hub.roll_out(plan)
     picture = np.zeros((1, 8, 56, 56), np.float32)
-    answered: Counter[str] = Counter()
+    took_ms: dict[str, list[float]] = {name: [] for name in plans}
     enough = asyncio.Event()
 
     async def keep_asking(name: str) -> None:
         while not enough.is_set():
-            assert (await lab.submitter.ask(plans[name], picture)).header.kind == "answer"
-            if answered.total() < 200:
-                answered[name] += 1
+            answer = await lab.submitter.ask(plans[name], picture)
+            assert answer.header.kind == "answer"
+            (trace,) = answer.header.trace
+            if sum(map(len, took_ms.values())) < 200:
+                took_ms[name].append(trace.codec_ms + trace.compute_ms)
             else:
                 enough.set()
 
@@ -295,7 +307,10 @@ async def test_two_deployments_that_both_want_all_of_a_worker_get_their_shares_o
         for name in plans:
             for _ in range(8):
                 asking.create_task(keep_asking(name))
-    assert 2.0 < answered["cats"] / answered["dogs"] < 4.0
+    # Time is shared, not turns: this machine's other work makes some of them long. One turn of each may be owed.
+    had_ms = {name: sum(each) / shares[name] for name, each in took_ms.items()}
+    turn_ms = {name: max(each) / shares[name] for name, each in took_ms.items()}
+    assert abs(had_ms["cats"] - had_ms["dogs"]) <= sum(turn_ms.values()) + 0.25 * max(had_ms.values())
 
 
 async def test_a_result_that_the_broker_does_not_pass_is_an_error_that_says_how_to_mend_it(own_broker_lab: Any) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 """To end, when it is told to."""
 
 
