@@ -17,7 +17,7 @@ from broker.embedded import EmbeddedBroker
 from schemas.device import DeviceStatus
 from schemas.topics import DEVICE_INFO, DEVICE_STATUS, DEVICE_TELEMETRY
 
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 
 
 class Monitor:
@@ -161,12 +161,12 @@ async def test_a_smart_plug_makes_its_power_measured(broker, root, bus, monitor)
         assert silent.power.method == "modelled"
         assert silent.power.source.endswith("is silent")
         measured = silent
-        while measured.power.method == "modelled":  # until it has subscribed, it hears nothing
+        # Until it has subscribed it hears nothing, and it may have done so between the two.
+        while measured.power.method == "modelled" or not measured.rejected.get("plug"):
             await plug.publish_bytes("SENSOR", b"no reading")
             await plug.publish_bytes("SENSOR", b'{"ENERGY":{"Power":5.5}}')
             measured = await until(telemetry, lambda _: True)
         assert measured.power.watts == 5.5
-        assert measured.rejected["plug"] > 0
 
 
 async def test_an_illegal_name_is_refused_with_what_is_legal(broker, monitor):
