@@ -17,7 +17,7 @@ from schemas.model import ModelCard
 from stageline.demo.fleet import house
 from stageline.emulation.house import House
 
-ENDED_AFTER_S = 300
+ENDED_AFTER_S = 600
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -107,16 +108,26 @@ async def served(bus: Bus) -> Plan:
     return kept.message
 
 
-async def replanned(bus: Bus, beyond: int) -> Plan:
-    """The plan that is served once its generation is beyond that: all may be answered before it is made."""
-    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
-        async for kept in plans:
-            if kept.message.generation > beyond:
-                return kept.message
-    raise AssertionError("the bus was closed")
+async def replanned(bus: Bus, beyond: int, *, without: str) -> Plan:
+    """The plan that is served once that device is not in it any more: all may be answered before it is made, and
+    reviews may have made another of that generation's before.
+    """
+    return await _served_once(bus, lambda plan: plan.generation > beyond and without not in plan.devices)
 
 
 async def replicas(bus: Bus, card: ModelCard) -> int:
-    """Deploy for throughput; returns the generation."""
+    """Deploy for throughput; returns the generation once all devices serve it: a busy machine may make one of them
+    seem lost for a moment.
+    """
     wish = Deployment(deployment="line", model=card.name, objective="throughput", requested=time.time())
-    return (await deploy(bus, wish, timeout_s=TIMEOUT_S)).generation
+    first = (await deploy(bus, wish, timeout_s=TIMEOUT_S)).generation
+    plan = await _served_once(bus, lambda plan: plan.generation >= first and set(plan.devices) == set(DEVICES))
+    return plan.generation
+
+
+async def _served_once(bus: Bus, true: Callable[[Plan], bool]) -> Plan:
+    async with asyncio.timeout(TIMEOUT_S), bus.subscribe(PLAN_CURRENT, deployment="line") as plans:
+        async for kept in plans:
+            if true(kept.message):
+                return kept.message
+    raise AssertionError("the bus was closed")

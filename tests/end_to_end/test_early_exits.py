@@ -86,8 +86,7 @@ async def test_a_worker_killed_behind_an_exit_costs_no_answer_and_gives_none_twi
     assert seen.total() == len(seen) == REQUESTS
     assert left == dict.fromkeys(("exit1", "exit2", ""), REQUESTS // 3)
     assert (client.audit.lost, client.audit.failed, client.audit.open) == (0, 0, 0)
-    after = await replanned(bus, before.generation)
-    assert victim.name not in after.devices
+    after = await replanned(bus, before.generation, without=victim.name)
     assert [rule.threshold for rule in after.exits] == [THRESHOLD, THRESHOLD]
     victim.start()
     await everybody(running, bus)

@@ -24,7 +24,7 @@ def test_four_pictures_are_classified_by_three_devices_in_three_plans(tmp_path: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=560,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mosquitto_sub" in done.stdout
