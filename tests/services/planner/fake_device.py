@@ -29,7 +29,7 @@ from schemas.topics import (
     Topic,
 )
 
-_WITHIN_S = 15.0
+_WITHIN_S = 60.0
 
 
 class FakeDevice:
@@ -57,6 +57,7 @@ class FakeDevice:
         self.boot = f"{name}-1"
         self.commands: list[str] = []
         self.probes = 0
+        self.reports = 0
         self.cores = 1.0
         self.mbps = 100.0
         self.slower = 1.0
@@ -124,6 +125,7 @@ class FakeDevice:
 
     async def report(self, *, frames: int = 0) -> None:
         """One second's telemetry and heartbeat, of a device where only its worker computes."""
+        self.reports += 1
         await self.bus.publish(DEVICE_TELEMETRY, self._telemetry(), device=self.name)
         stages = tuple(
             StageTiming(

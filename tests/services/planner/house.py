@@ -23,7 +23,7 @@ from services.planner.settings import PlannerSettings
 from tests.services.planner.fake_device import FakeDevice
 from tests.services.planner.hand_made_model import make_card
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 M = TypeVar("M", bound=Message)
 
 
@@ -37,6 +37,7 @@ class House:
         self.library = library
         self.seen: list[tuple[str, Any]] = []
         self.now: dict[tuple[str, str], Any] = {}
+        self._following: list[tuple[tuple[str, str], asyncio.Queue[Any]]] = []
         self._news = asyncio.Condition()
         self._open = contextlib.AsyncExitStack()
         self._tasks: list[asyncio.Task[Any]] = []
@@ -51,27 +52,30 @@ class House:
                 async with self._news:
                     self.now[topic.template, name] = change.message
                     self.seen.append((topic.template, change.message))
+                    for key, following in self._following:
+                        if key == (topic.template, name):
+                            following.put_nowait(change.message)
                     self._news.notify_all()
 
         deliveries = await self._open.enter_async_context(self.bus.watch(topic))
         self._tasks.append(asyncio.create_task(follow(deliveries)))
 
     async def until(self, topic: Topic[M], name: str, true: Callable[[M], bool]) -> M:
-        """The first state of a topic, from now on, of which it is true."""
-        found: M | None = None
-
-        def there() -> bool:
-            nonlocal found
-            found = self.now.get((topic.template, name))
-            return found is not None and true(found)
-
+        """The first state of a topic, from now on, of which it is true, however soon another follows it."""
+        key = topic.template, name
+        if (found := self.now.get(key)) is not None and true(found):
+            return found  # type: ignore[no-any-return]
+        following: asyncio.Queue[M | None] = asyncio.Queue()
+        self._following.append((key, following))
         try:
-            async with asyncio.timeout(WITHIN_S), self._news:
-                await self._news.wait_for(there)
+            async with asyncio.timeout(WITHIN_S):
+                while True:
+                    if (found := await following.get()) is not None and true(found):
+                        return found
         except TimeoutError:
             pytest.fail(f"{topic.template} of {name} stayed {found!r}")
-        assert found is not None
-        return found
+        finally:
+            self._following.remove((key, following))
 
     async def cleared(self, topic: Topic[Any], name: str) -> None:
         async with asyncio.timeout(WITHIN_S), self._news:

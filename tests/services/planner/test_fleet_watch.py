@@ -13,7 +13,7 @@ from services.planner.watch import FleetWatch
 if TYPE_CHECKING:
     from tests.services.planner.house import House
 
-WITHIN_S = 15.0
+WITHIN_S = 60.0
 
 
 async def test_a_worker_in_whose_name_somebody_lied_once_is_asked_and_believed_again(house: House) -> None:

@@ -122,9 +122,10 @@ async def test_routes_that_survive_a_loss_go_on_as_they_are(house: House) -> Non
 
 async def test_a_device_that_does_not_measure_in_time_is_left_out(house: House) -> None:
     house.import_model()
-    mute, _ = await house.device("mute"), await house.device("slow", block_ms=5.0)
+    mute, slow = await house.device("mute"), await house.device("slow", block_ms=5.0)
     mute.measures = False
     async with house.planner(profile_timeout_s=1.5):
+        await slow.measure("net")  # on a busy machine it might be late, too
         await house.want()
         assert (await house.serving()).devices == ("slow",)
         assert "mute (did not measure net within 1.5 s)" in (await house.decision("serving")).explanation
@@ -154,10 +155,10 @@ async def test_a_worker_that_did_not_hear_the_question_is_asked_again(house: Hou
 
 async def test_a_profile_with_another_number_of_blocks_leaves_out_that_device_alone(house: House) -> None:
     house.import_model()
-    await house.device("good")
-    odd = await house.device("odd")
+    good, odd = await house.device("good"), await house.device("odd")
     odd.measures = False
     async with house.planner(profile_timeout_s=1.0):
+        await good.measure("net")  # on a busy machine it might be late, too
         await odd.measure("net", blocks=1)
         await house.want()
         assert str(await house.serving()) == "r0: good[0:4)"
@@ -317,7 +318,7 @@ async def test_of_two_planners_on_the_same_topics_one_leaves_and_says_why(house:
     async with house.planner(may_fail=True) as first:
         await house.until(HUB_STATUS, "", lambda hub: hub.online)
         async with house.planner(may_fail=True) as second:
-            done, left = await asyncio.wait((first, second), timeout=15, return_when=asyncio.FIRST_COMPLETED)
+            done, left = await asyncio.wait((first, second), timeout=60, return_when=asyncio.FIRST_COMPLETED)
             assert (len(done), len(left)) == (1, 1)
             with pytest.raises(ExceptionGroup) as caught:
                 done.pop().result()
@@ -330,7 +331,7 @@ async def test_a_broker_that_forgot_everything_is_told_everything_again(root: st
         async with (
             Bus(forgetful.url, name="onlooker", root=root) as bus,
             type(house)(bus, forgetful, root, house.library) as elsewhere,
-            elsewhere.planner(),
+            elsewhere.planner(answer_within_s=15.0),
         ):
             await elsewhere.watch(DEPLOYMENT)
             await elsewhere.watch(DEVICE_DUTY)

@@ -97,7 +97,8 @@ async def test_a_trial_that_nobody_asks_anything_of_ends(house: House, monkeypat
             PLAN_LEARNING, "cats", lambda told: told.serving == "r0: fast[0:4)" and told.explored > tried.explored
         )
         assert (back.by, back.state) == ("exact", "shadow")
-        assert "after a trial" in (await house.decision("serving")).cause
+        causes = [told.cause for told in house.history(PLAN_DECISION) if told is not None]
+        assert any("after a trial" in cause for cause in causes)  # the next trial may have begun
 
 
 async def test_a_policy_that_fails_is_idle_and_says_why(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
