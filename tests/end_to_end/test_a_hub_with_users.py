@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,11 +15,12 @@ import numpy as np
 import onnx
 import pytest
 from end_to_end.small_line import some_input, stack_of_convolutions
+from own_port import own_port
 
 from models.library import Library
 from models.runtime import load_stage
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 class Terminal:
@@ -78,18 +78,12 @@ def terminal(open_folder: Path) -> Iterator[Terminal]:
     opened.end()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def test_from_nothing_to_an_answer_on_a_hub_with_users(terminal: Terminal) -> None:
     folder = terminal.folder
     onnx.save(stack_of_convolutions(), folder / "stack.onnx")
     np.save(folder / "input.npy", some_input(1))
 
-    terminal.run("hub", "--init", "--bind", "127.0.0.1", "--port", str(free_port()))
+    terminal.run("hub", "--init", "--bind", "127.0.0.1", "--port", str(own_port()))
     invited = {
         name: json.loads(terminal.run("invite", name, *role, "--host", "127.0.0.1", "--json", "-"))["address"]
         for name, role in (("ant", ()), ("bee", ()), ("ann", ("--operator",)))
