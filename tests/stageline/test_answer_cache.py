@@ -12,7 +12,6 @@ from broker.embedded import EmbeddedBroker
 from schemas.codec import Array
 from schemas.plan import Plan, Route, Stage
 from stageline.answer_cache import AnswerCache, input_digest, losses, repeated
-from stageline.client import Client
 from stageline.receipts import Answer, Receipt
 from stageline.sync_client import SyncClient
 
@@ -125,9 +124,9 @@ def test_the_receipt_of_a_repeated_answer_says_that_nothing_was_computed_for_it(
     assert receipt.as_dict()["cached_from"] == "q-1"
 
 
-async def test_a_client_with_a_cache_sends_an_input_once_and_counts_the_repeats_apart(line, broker, root) -> None:
+async def test_a_client_with_a_cache_sends_an_input_once_and_counts_the_repeats_apart(line, client_of) -> None:
     await line.serve("a")
-    async with Client(broker.url, deployment="d", root=root, cache=10) as client:
+    async with client_of(cache=10) as client:
         first = await client.submit(X)
         first.outputs["y"] = np.zeros(1)
         again, other = await client.submit({"x": X.copy()}), await client.submit(X + 1)
@@ -141,17 +140,17 @@ async def test_a_client_with_a_cache_sends_an_input_once_and_counts_the_repeats_
     assert (audit.submitted, audit.answered, audit.cached, audit.lost) == (2, 2, 1, 0)
 
 
-async def test_without_being_asked_for_nothing_is_cached(line, broker, root) -> None:
+async def test_without_being_asked_for_nothing_is_cached(line, client_of) -> None:
     await line.serve("a")
-    async with Client(broker.url, deployment="d", root=root) as client:
+    async with client_of() as client:
         answers = [await client.submit(X) for _ in range(2)]
     assert len(line.seen) == 2
     assert (client.audit.cached, [one.receipt.cached_from for one in answers]) == (0, ["", ""])
 
 
-async def test_another_model_under_the_same_deployment_computes_anew(line, broker, root, make_card) -> None:
+async def test_another_model_under_the_same_deployment_computes_anew(line, client_of, make_card) -> None:
     await line.serve("a")
-    async with Client(broker.url, deployment="d", root=root, cache=10) as client:
+    async with client_of(cache=10) as client:
         await client.submit(X)
         plan = await line.serve("a", generation=2, card=make_card(name="other"))
         async with asyncio.timeout(10):
@@ -162,7 +161,7 @@ async def test_another_model_under_the_same_deployment_computes_anew(line, broke
     assert len(line.seen) == 2
 
 
-async def test_an_input_that_is_changed_while_it_is_under_way_poisons_nothing(line, broker, root) -> None:
+async def test_an_input_that_is_changed_while_it_is_under_way_poisons_nothing(line, client_of) -> None:
     held = asyncio.Event()
 
     async def late(fake, delivery) -> None:
@@ -172,7 +171,7 @@ async def test_an_input_that_is_changed_while_it_is_under_way_poisons_nothing(li
     line.behaviour = late
     await line.serve("a")
     mine = X.copy()
-    async with Client(broker.url, deployment="d", root=root, cache=10) as client:
+    async with client_of(cache=10) as client:
         await client.ready()
         asking = asyncio.create_task(client.submit(mine))
         await asyncio.sleep(0)
@@ -184,11 +183,11 @@ async def test_an_input_that_is_changed_while_it_is_under_way_poisons_nothing(li
         assert client.audit.cached == 1
 
 
-async def test_a_cache_of_ones_own_outlives_its_client(line, broker, root) -> None:
+async def test_a_cache_of_ones_own_outlives_its_client(line, client_of) -> None:
     await line.serve("a")
     cache = AnswerCache(10, max_bytes=1000)
     for _ in range(2):
-        async with Client(broker.url, deployment="d", root=root, cache=cache) as client:
+        async with client_of(cache=cache) as client:
             answer = await client.submit(X)
     assert len(line.seen) == 1
     assert (answer.receipt.cached_from != "", client.audit.submitted, client.audit.cached) == (True, 0, 1)

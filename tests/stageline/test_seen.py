@@ -15,6 +15,7 @@ from schemas.accuracy import Seen
 from schemas.topics import SEEN
 from stageline import seen
 from stageline.client import Client
+from stageline.patience import Patience
 from stageline.requests_in_flight import RequestsInFlight
 from stageline.seen import Sightings
 from stageline.sending import Send
@@ -79,7 +80,7 @@ async def told(broker: EmbeddedBroker, root: str) -> AsyncIterator[AsyncIterator
 
 
 async def test_a_submitter_tells_while_it_has_requests_and_once_after(
-    line, broker: EmbeddedBroker, root: str, monkeypatch: pytest.MonkeyPatch
+    line, client_of, broker: EmbeddedBroker, root: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(seen, "_PERIOD_S", 0.1)
     hold = asyncio.Event()
@@ -90,7 +91,7 @@ async def test_a_submitter_tells_while_it_has_requests_and_once_after(
 
     line.behaviour = when_told
     await line.serve("a")
-    async with told(broker, root) as reports, Client(broker.url, root=root, deployment="d", name="me") as client:
+    async with told(broker, root) as reports, client_of(name="me") as client:
         request = asyncio.create_task(client.submit(X))
         async with asyncio.timeout(10):
             early = await anext(reports)
@@ -115,7 +116,7 @@ async def test_a_submitter_that_may_not_tell_is_answered_all_the_same(
     with EmbeddedBroker(files={"acl_file": rights}) as broker:
         async with running_line(broker, "r") as line:
             await line.serve("a")
-            async with Client(broker.url, root="r", deployment="d") as client:
+            async with Client(broker.url, root="r", deployment="d", patience=Patience(floor_s=60)) as client:
                 async with asyncio.timeout(10):
                     while not client.untold:
                         assert np.array_equal((await client.submit(X)).output, 2 * X)
