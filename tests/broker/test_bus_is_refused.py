@@ -23,7 +23,7 @@ from broker.embedded import EmbeddedBroker
 from schemas.deployment import HubStatus
 from schemas.topics import HUB_STATUS, STAGE
 
-pytestmark = pytest.mark.timeout(30)
+pytestmark = pytest.mark.timeout(60)
 UP = HubStatus(online=True, boot_id="x")
 LIMIT = 100_000
 
@@ -207,6 +207,17 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return key, certificate
 
 
+async def why_unreachable(url: str) -> str:
+    """What is told once there was time for one attempt, however long this machine takes for it."""
+    for within_s in (0.3, 3.0, 20.0):
+        with pytest.raises(BrokerUnreachableError) as caught:
+            async with Bus(url, name="a", connect_timeout_s=within_s):
+                pass
+        if "no answer" not in str(caught.value):
+            break
+    return str(caught.value)
+
+
 async def test_tls_carries_messages_of_any_size_and_a_stranger_is_not_trusted(certificate: tuple[Path, Path]) -> None:
     key, cert = certificate
     with EmbeddedBroker(files={"certfile": cert.read_text(), "keyfile": key.read_text()}) as running:
@@ -215,12 +226,8 @@ async def test_tls_carries_messages_of_any_size_and_a_stranger_is_not_trusted(ce
             for nbytes in (1, 100_000, 4_000_000):
                 await bus.publish_bytes("x", bytes(nbytes))
                 assert len((await anext(messages)).payload) == nbytes
-        with pytest.raises(BrokerUnreachableError, match="certificate verify failed"):
-            async with Bus(f"mqtts://{host}", name="a", connect_timeout_s=0.3):
-                pass
-        with pytest.raises(BrokerUnreachableError, match="No such file"):
-            async with Bus(f"mqtts://{host}?ca=/nowhere/ca.pem", name="a", connect_timeout_s=0.3):
-                pass
+        assert "certificate verify failed" in await why_unreachable(f"mqtts://{host}")
+        assert "No such file" in await why_unreachable(f"mqtts://{host}?ca=/nowhere/ca.pem")
 
 
 async def test_where_nothing_listens_a_person_need_not_wait_as_long_as_for_a_silent_host() -> None:
