@@ -6,8 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Final
 
 from bench.chaos.record import Record, Shown
+
+BEFORE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class Figures:
     longest_silence_ms: float | None
     """The longest time without any answer, from the last one before the fault until the last request was handed in or
     the last answer came, whichever is later."""
+    silence_before_ms: float | None
+    """The same in the two seconds before the fault: what the machine alone does to a line that is well."""
 
     def as_dict(self) -> dict[str, int | float | None]:
         """For JSON; milliseconds to the tenth."""
@@ -56,6 +61,7 @@ def figures_of(record: Record) -> Figures:
         replan_ms=_since(struck_s, replanned_s),
         first_answer_ms=_since(struck_s, None if struck_s is None else _first(_newer_answers(record, struck_s))),
         longest_silence_ms=None if struck_s is None else _longest_silence_s(record, struck_s) * 1000,
+        silence_before_ms=None if struck_s is None else _silence_before_s(record, struck_s) * 1000,
     )
 
 
@@ -107,6 +113,11 @@ def _words(record: Record, struck_s: float) -> Iterator[float]:
 def _newer_answers(record: Record, struck_s: float) -> Iterator[float]:
     before = record.generation_before(struck_s)
     return (one.at_s for one in record.shown if one.answered and one.at_s > struck_s and one.generation > before)
+
+
+def _silence_before_s(record: Record, struck_s: float) -> float:
+    times = sorted(one.at_s for one in record.shown if one.answered and struck_s - BEFORE_S <= one.at_s <= struck_s)
+    return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
 
 def _longest_silence_s(record: Record, struck_s: float) -> float:

@@ -19,7 +19,7 @@ _COUNTS: Final = {
 _TIMES: Final = {
     "detect_ms": "detect", "replan_ms": "replan", "first_answer_ms": "first answer", "longest_silence_ms": "silence",
 }  # fmt: skip
-_KNOWN: Final = {"scenario", "must_hold", "held", "took_s", *_COUNTS, *_TIMES}
+_KNOWN: Final = {"scenario", "must_hold", "held", "took_s", "silence_before_ms", *_COUNTS, *_TIMES}
 _HELD: Final = {True: "yes", False: "**no**", None: "left out"}
 
 app: Final = typer.Typer(add_completion=False)

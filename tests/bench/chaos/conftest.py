@@ -58,9 +58,11 @@ def _survived(row: dict[str, Any]) -> bool:
     assert row["complaints"] == [], json.dumps(row, indent=1)
     assert (row["lost"], row["duplicates_visible"], row["wrong"]) == (0, 0, 0)
     assert row["submitted"] == row["answered"] + row["failed_with_reason"]
+    # A line on a machine that is short of everything answers haltingly before anything is broken.
+    usual = {"longest_silence_ms": row["silence_before_ms"] or 0.0}
     for name, limit in row["limits"].items():
         assert limit["value"] is not None, (name, row)
-        assert limit["value"] <= PATIENCE * limit["most"], (name, row)
+        assert limit["value"] <= PATIENCE * max(limit["most"], usual.get(name, 0.0)), (name, row)
     return True
 
 

@@ -56,6 +56,7 @@ def test_times_are_counted_from_the_fault_to_the_first_word_plan_and_answer_beyo
     assert figures.first_answer_ms == pytest.approx(1000)
     # From the last answer to the end of the load.
     assert figures.longest_silence_ms == pytest.approx(1000)
+    assert figures.silence_before_ms == 0, "one answer is not late for any other"
 
 
 def test_silence_counts_from_the_last_answer_before_the_fault_even_if_none_follows() -> None:
@@ -63,6 +64,12 @@ def test_silence_counts_from_the_last_answer_before_the_fault_even_if_none_follo
     figures = figures_of(record)
     assert figures.longest_silence_ms == pytest.approx(4000)
     assert (figures.detect_ms, figures.replan_ms, figures.first_answer_ms) == (None, None, None)
+
+
+def test_how_haltingly_the_line_answered_just_before_the_fault_is_told() -> None:
+    record = Record(shown=[answer(n, at_s) for n, at_s in enumerate([1.0, 8.5, 8.7, 9.6, 9.9, 12.0])], struck_s=10.0)
+    assert figures_of(record).silence_before_ms == pytest.approx(900)
+    assert figures_of(Record()).silence_before_ms is None
 
 
 def test_a_decision_that_there_is_no_plan_is_a_word_too() -> None:

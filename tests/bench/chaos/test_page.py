@@ -12,8 +12,9 @@ DOCUMENT = {
         {
             "scenario": "worker-hangs", "must_hold": "planned around", "held": True, "submitted": 300, "answered": 299,
             "failed_with_reason": 1, "lost": 0, "duplicates_visible": 0, "wrong": 0, "detect_ms": 2345.6,
-            "replan_ms": None, "first_answer_ms": 2500.0, "longest_silence_ms": 12.3, "took_s": 9.0,
-            "broker_grows_mb": 3.25, "complaints": ["too slow"], "limits": {}, "remarks": [], "audit": {},
+            "replan_ms": None, "first_answer_ms": 2500.0, "longest_silence_ms": 12.3, "silence_before_ms": 50.0,
+            "took_s": 9.0, "broker_grows_mb": 3.25, "complaints": ["too slow"], "limits": {}, "remarks": [],
+            "audit": {},
         },
         {"scenario": "network-cut", "must_hold": "it rejoins", "held": None, "left_out": "links are not emulated"},
     ],
