@@ -19,6 +19,7 @@ X = np.arange(4, dtype=np.float32).reshape(1, 4)
 async def test_a_request_is_answered_with_a_receipt(line, client_of) -> None:
     await line.serve("a", "b")
     async with client_of() as client:
+        await client.ready()
         answer = await client.submit(X, traceparent="00-abc-def-01")
     assert np.array_equal(answer.output, 2 * X)
     assert [one.label for one in answer.top(2)] == ["dog", "cat"]
