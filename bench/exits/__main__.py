@@ -31,12 +31,6 @@ DEFAULT_FOLDER: Final = Path("build/exits")
 PHASE_S: Final = 45.0
 _MODEL: Final = "bright"
 _PICTURES: Final = 64
-_LAYERS: Final = 14
-_CHANNELS: Final = 64
-"""Blocks that take milliseconds on a fraction of a core: what frames cost beside them must not decide the cut."""
-_EXITS: Final = {"exit1": 4, "exit2": 8}
-"""So deep that the right cut for easy inputs and the right one for hard ones are far apart: moving saves 30 to 40 % of
-the time per request by design, twice the planner's margin, which is there for gains that nobody could rely on."""
 
 app: Final = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
@@ -85,7 +79,7 @@ def _measured(err: Console, seconds: float) -> tuple[list[Row], dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="stageline-exits-") as name, err.status("") as status:
         folder = Path(name)
         library = Library(folder / "library")
-        onnx.save(bright_network(layers=_LAYERS, channels=_CHANNELS, exits=_EXITS), folder / f"{_MODEL}.onnx")
+        onnx.save(bright_network(), folder / f"{_MODEL}.onnx")
         import_model(str(folder / f"{_MODEL}.onnx"), library)
         with house(folder, folder / "library", DEVICES) as running:
             return asyncio.run(run(running, _MODEL, kinds, lambda text: status.update(escape(text))))

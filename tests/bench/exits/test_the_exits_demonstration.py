@@ -18,7 +18,7 @@ from schemas.plan import Plan, Prediction
 
 
 def test_how_bright_a_picture_is_decides_where_it_leaves(tmp_path: Path) -> None:
-    onnx.save(bright_network(layers=7, channels=4, size=16), tmp_path / "bright.onnx")
+    onnx.save(bright_network(channels=4, size=16), tmp_path / "bright.onnx")
     library = Library(tmp_path / "library")
     card = import_model(str(tmp_path / "bright.onnx"), library)
     assert [one.name for one in card.exits] == ["exit1", "exit2"]
