@@ -28,6 +28,8 @@ from stageline.emulation.house import House
 from stageline.emulation.usage import resident_bytes
 
 JOURNALLED = 60
+SOON_S = 20.0
+"""After a deadline, at most: each device must have been at rest for two reports."""
 FLOOD = """
 import asyncio, sys
 import numpy as np
@@ -79,7 +81,7 @@ async def test_a_submitter_that_is_killed_leaves_nothing_queued_after_its_deadli
         killed = time.monotonic()
         await all_answered(running, 30)
     at_rest: Counter[str] = Counter()
-    async with bus.subscribe(DEVICE_TIMING) as timings, asyncio.timeout(TIMEOUT_S):
+    async with bus.subscribe(DEVICE_TIMING) as timings, asyncio.timeout(deadline_s + SOON_S):
         async for delivery in timings:
             timing = delivery.message
             if time.monotonic() - killed < deadline_s:
