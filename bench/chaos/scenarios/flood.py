@@ -38,9 +38,9 @@ async def _flooded(scene: Scene) -> None:
     seconds = 2.0 if scene.quick else 30.0
     before_ms = _latency_ms(scene.record, 0, scene.now_s)
     # A machine that is busy elsewhere for a moment shows less than there is; there is what the plan promises, at least.
-    capacity_rps = max(await _capacity_rps(scene, 1.0 if scene.quick else 3.0), _promised_rps(scene))
+    capacity_rps, promised_rps = await _capacity_rps(scene, 1.0 if scene.quick else 3.0), _promised_rps(scene)
     flooders = 2 if scene.quick else 4
-    rate_rps = _TIMES_CAPACITY * capacity_rps / flooders
+    rate_rps = _TIMES_CAPACITY * max(capacity_rps, promised_rps) / flooders
     # Of a short flood, too, most is to come too late.
     pace = Pace(rate_rps=rate_rps, seconds=seconds, deadline_s=_DEADLINE_S / 4 if scene.quick else _DEADLINE_S)
     watch, workers = MemoryWatch(scene.bed.resident_bytes), _Workers()
@@ -69,6 +69,7 @@ async def _flooded(scene: Scene) -> None:
     _tell_latencies(scene, before_ms, flood_ms, recovered_s, ended_s)
     _tell_memory(scene, held)
     _tell_floods(scene, audits, capacity_rps)
+    scene.figure("promised_rps", promised_rps)
     scene.figure("queue_depth_most", workers.deepest)
     scene.figure("work_after_flood", workers.unheard - unheard)
     window = flooders * sum(route.window for route in scene.plan.routes)
