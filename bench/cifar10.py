@@ -135,7 +135,7 @@ def train_into(  # noqa: PLR0917 - what a run is made of
         measured[name] = found.accuracy
         console.print(f"{name}: {', '.join(f'{share:.1%}' for share in found.accuracy)} (exits in order, final)")
     figures = {
-        "data": source if ":" in source else Path(source).name,
+        "data": source if ":" in source else f"npz:{Path(source).name}",
         "classes": list(pictures.classes),
         "examples": {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)},
         "recipe": dataclasses.asdict(recipe),

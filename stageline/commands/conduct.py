@@ -64,9 +64,9 @@ class Report:
     def __init__(self, json_target: str | None) -> None:
         self._json_target = json_target
         width = None if sys.stdout.isatty() else WIDE_COLUMNS
-        self.out = Console(quiet=json_target == "-", highlight=False, width=width)
+        self.out = Console(quiet=json_target == "-", highlight=False, emoji=False, width=width)
         """Tables and results."""
-        self.err = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.err = Console(stderr=True, highlight=False, emoji=False, soft_wrap=True)
         """Progress and remarks."""
 
     def check_json(self) -> None:

@@ -89,7 +89,7 @@ def test_the_command_that_trains_again_says_all_that_the_training_before_was_tol
 def test_a_training_that_was_told_nothing_is_repeated_with_what_was_usual_then(many: Path) -> None:
     card = read_card(many)
     assert train_again(card, [0, 2]) == (
-        f"stageline exits train small-resnet --data cifar10.npz --at {card.exits[0].block},{card.exits[2].block} "
+        f"stageline exits train small-resnet --data npz:cifar10.npz --at {card.exits[0].block},{card.exits[2].block} "
         "--epochs 14 --batch 128 --learning-rate 0.1 --distil 0.3 --shift 4 --name cifar10-exits --weights random "
         "--seed 0 --device cpu --mirror --out DIR"
     )
