@@ -30,7 +30,7 @@ from schemas.topics import ROOT
 class Channels:
     """What `Bus`, which says what the arguments are, sends and listens on.
 
-    Its base and no part of it: each frame would pay for the step between.
+    Inherited, not held: a call through a member would cost every frame.
     """
 
     def __init__(

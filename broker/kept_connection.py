@@ -31,8 +31,8 @@ _LOG = logging.getLogger(__name__)
 class KeptConnection(ABC):
     """See the module. `start` and `stop`.
 
-    What is sent and heard over it is for the class that derives from this one: were this a part of that one, each frame
-    would pay for the step between.
+    What is sent and heard over it is for the class that derives from this one. Inherited, not held: a call through a
+    member would cost every frame.
     """
 
     def __init__(self, settings: ConnectionSettings) -> None:
