@@ -10,7 +10,7 @@ from typing import Final
 
 from bench.chaos.record import Record, Shown
 
-BEFORE_S: Final = 2.0
+_BEFORE_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ def _newer_answers(record: Record, struck_s: float) -> Iterator[float]:
 
 
 def _silence_before_s(record: Record, struck_s: float) -> float:
-    times = sorted(one.at_s for one in record.shown if one.answered and struck_s - BEFORE_S <= one.at_s <= struck_s)
+    times = sorted(one.at_s for one in record.shown if one.answered and struck_s - _BEFORE_S <= one.at_s <= struck_s)
     return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
 

@@ -37,9 +37,10 @@ _WORKER_GROWS_MB: Final = 64
 async def _flooded(scene: Scene) -> None:
     seconds = 2.0 if scene.quick else 30.0
     before_ms = _latency_ms(scene.record, 0, scene.now_s)
-    # A machine that is busy elsewhere for a moment shows less than there is; there is what the plan promises, at least.
-    capacity_rps, promised_rps = await _capacity_rps(scene, 1.0 if scene.quick else 3.0), _promised_rps(scene)
+    capacity_rps = await _capacity_rps(scene, 1.0 if scene.quick else 3.0)
+    promised_rps = _promised_rps(scene)
     flooders = 2 if scene.quick else 4
+    # A machine that is busy elsewhere for a moment shows less than there is: what the plan promises, at least.
     rate_rps = _TIMES_CAPACITY * max(capacity_rps, promised_rps) / flooders
     # Of a short flood, too, most is to come too late.
     pace = Pace(rate_rps=rate_rps, seconds=seconds, deadline_s=_DEADLINE_S / 4 if scene.quick else _DEADLINE_S)
